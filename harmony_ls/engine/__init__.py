@@ -1,0 +1,1 @@
+"""The engine: the only package that imports mlx and mlx_lm. No array leaves it; tokens are ints, log-probabilities floats."""

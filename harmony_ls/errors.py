@@ -1,0 +1,41 @@
+"""The exceptions of harmony-ls.
+
+    HarmonyLsError
+    ├── UserError             a person can mend it; the message says what is wrong and what to do
+    │   ├── SettingsError     settings that cannot be used
+    │   ├── ModelError        a model that cannot be found, read or run
+    │   │   └── ModelTooLargeError
+    │   └── PromptTooLongError
+    └── EngineClosedError     work was handed to an engine that is closing
+
+Anything else that escapes is a bug: it is logged with its traceback, the request is answered with an internal error,
+and the process lives on.
+"""
+
+
+class HarmonyLsError(Exception):
+    """The root of all exceptions that harmony-ls raises on purpose."""
+
+
+class UserError(HarmonyLsError):
+    """Something a person can mend. The message is shown as it is: it names the fault and the remedy."""
+
+
+class SettingsError(UserError):
+    """Settings that cannot be used. The message lists every bad key."""
+
+
+class ModelError(UserError):
+    """A model that is missing, incomplete, not a model, or of an architecture that mlx-lm does not know."""
+
+
+class ModelTooLargeError(ModelError):
+    """A model whose weights do not fit the memory budget."""
+
+
+class PromptTooLongError(UserError):
+    """A prompt that leaves no room for an answer within the model's context length."""
+
+
+class EngineClosedError(HarmonyLsError):
+    """Work was handed to an engine that is closing or closed."""

@@ -1,0 +1,1 @@
+"""Inline completion: what is offered at the cursor, when, and why not."""
