@@ -1,0 +1,219 @@
+"""The declaration of every setting: name, type, range, default, meaning, and who may set it.
+
+The docstring under a field is what a person reads in the README, in ``harmony-ls doctor`` and in the editor, so it says
+what the setting means, its unit, and why the default is what it is. Nothing here reads a file or merges sources; that
+is `harmony_ls.settings.sources`.
+
+A field declared with ``USER_SCOPE`` belongs to the person, not to the project: a repository that is merely opened must
+not choose the model that runs, how much memory it takes, or whether code from a model's folder is executed.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+__all__ = [
+    "USER_SCOPE",
+    "WORKSPACE_ADDS",
+    "CompletionFallback",
+    "Eagerness",
+    "EngineSettings",
+    "FimMarkersSettings",
+    "FimOrder",
+    "InlineCompletionSettings",
+    "LogLevel",
+    "PromptLayout",
+    "Settings",
+    "Trigger",
+]
+
+_SchemaExtra = dict[str, JsonValue]
+
+USER_SCOPE: Final[_SchemaExtra] = {"scope": "user"}
+"""Marks a field that a workspace's ``pyproject.toml`` may not set."""
+
+WORKSPACE_ADDS: Final[_SchemaExtra] = {"scope": "add"}
+"""Marks a list that a workspace's ``pyproject.toml`` may only lengthen, so that it can make things stricter alone."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Trigger = Literal["automatic", "invoked"]
+Eagerness = Literal["quiet", "normal", "eager"]
+PromptLayout = Literal["auto", "spm", "psm", "lineAfterMiddle"]
+CompletionFallback = Literal["auto", "always", "never"]
+FimOrder = Literal["psm", "spm"]
+
+DEFAULT_EXCLUDE: Final = (
+    ".env",
+    ".env.*",
+    ".envrc",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.keystore",
+    "*.kdbx",
+    "*.asc",
+    "*.gpg",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".netrc",
+    "_netrc",
+    ".npmrc",
+    ".pypirc",
+    ".pgpass",
+    ".htpasswd",
+    "*.tfvars",
+    "*.tfstate",
+    "secrets.json",
+    "secrets.toml",
+    "secrets.yaml",
+    "secrets.yml",
+    "credentials",
+    "credentials.json",
+    ".ssh/**",
+    ".gnupg/**",
+    ".aws/**",
+    ".kube/**",
+)
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _list_is_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _Section(BaseModel):
+    """What all sections share: immutable, camelCase outside, nothing unknown accepted, no guessing between types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class FimMarkersSettings(_Section):
+    """The fill-in-the-middle markers of a model whose family harmony-ls does not recognise."""
+
+    prefix: str = Field(min_length=1, json_schema_extra=USER_SCOPE)
+    """The marker before the text that precedes the cursor, for example `<|fim_prefix|>`. It must be one token of the
+    model's vocabulary."""
+
+    suffix: str = Field(min_length=1, json_schema_extra=USER_SCOPE)
+    """The marker before the text that follows the cursor, for example `<|fim_suffix|>`."""
+
+    middle: str = Field(min_length=1, json_schema_extra=USER_SCOPE)
+    """The marker after which the model writes, for example `<|fim_middle|>`."""
+
+    order: FimOrder = Field(default="psm", json_schema_extra=USER_SCOPE)
+    """The order that the model was trained on: `psm` (prefix, suffix, middle; most models) or `spm` (suffix, prefix,
+    middle)."""
+
+
+class InlineCompletionSettings(_Section):
+    """The grey text that appears at the cursor while typing."""
+
+    enabled: bool = True
+    """Offer inline completions at all."""
+
+    trigger: Trigger = "automatic"
+    """`automatic` offers while you type and when you ask; `invoked` offers only when you ask, by your editor's key
+    or command for it."""
+
+    eagerness: Eagerness = "normal"
+    """How sure the model must be before something is shown, judged by the probabilities it gave its own tokens.
+    `quiet` shows little and is mostly right, `eager` shows nearly everything, `normal` lies between."""
+
+    max_lines: int = Field(default=12, ge=1, le=100)
+    """The longest offer, in lines. Longer ones are cut at the end of a statement where there is one. Beyond a dozen
+    lines reading costs more than typing saves."""
+
+    max_tokens: int = Field(default=64, ge=1, le=512)
+    """The longest offer, in tokens of the model (a token is about four characters of code). 64 is what a laptop
+    writes within the deadline."""
+
+    deadline_ms: int = Field(default=600, ge=50, le=10_000)
+    """Milliseconds after which the server answers with what it has. VS Code drops answers that take longer than
+    750 ms, hence 600. Completions that you ask for by a command wait longer."""
+
+    prefix_tokens: int | None = Field(default=None, ge=16, le=32_768)
+    """How much text before the cursor the model reads, in tokens. Unset: what suits the model and the machine.
+    The text is kept in the model's cache, so a larger value costs memory and the first request, not each key."""
+
+    suffix_tokens: int | None = Field(default=None, ge=0, le=32_768)
+    """How much text after the cursor the model reads, in tokens. Unset: what suits the model and the machine.
+    0 shows the model nothing of what follows."""
+
+    layout: PromptLayout = "auto"
+    """The order of the parts of the prompt, which decides how much of it must be computed again for each key:
+    `spm` (suffix first), `psm` (prefix first), `lineAfterMiddle` (prefix first, with the line being typed after the
+    middle marker). `auto` takes the fastest that the model was trained on."""
+
+    fim: FimMarkersSettings | None = Field(default=None, json_schema_extra=USER_SCOPE)
+    """Fill-in-the-middle markers for a model that is not recognised. Unset: they are detected from the vocabulary."""
+
+    completion_fallback: CompletionFallback = "auto"
+    """Offer the same text in the ordinary completion list (`textDocument/completion`): `auto` does so where the
+    editor has no inline completions, `always` in addition to them, `never` not at all."""
+
+    exclude: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list_is_tuple)] = Field(
+        default=DEFAULT_EXCLUDE, json_schema_extra=WORKSPACE_ADDS
+    )
+    """Files in which nothing is offered and which the model never reads: globs, compared without regard to case.
+    One without a slash is compared with the file's name, one with a slash with the end of its path, `**` standing for
+    any folders. The default names the usual secrets. A list in your own settings replaces the default; one in a
+    workspace's `pyproject.toml` is added to it."""
+
+    max_document_kb: int = Field(default=2048, ge=1, le=65_536)
+    """Nothing is offered in documents larger than this many kilobytes: they are generated files, hardly ever typed
+    into."""
+
+
+class EngineSettings(_Section):
+    """How the model is run. The defaults suit; these are for measuring and for unusual machines."""
+
+    prefill_step_tokens: int = Field(default=256, ge=16, le=4096, json_schema_extra=USER_SCOPE)
+    """How many prompt tokens are computed in one step. A completion can overtake other work only between two steps,
+    so a larger value reads long prompts a little faster and makes keys wait longer."""
+
+    prompt_cache_mb: int = Field(default=1024, ge=0, le=1_048_576, json_schema_extra=USER_SCOPE)
+    """Memory for the state of prompts that were already read, in megabytes. The oldest state is dropped beyond it.
+    0 keeps none, and every key then reads the whole prompt again."""
+
+
+class Settings(_Section):
+    """Everything that can be set. ``Settings()`` holds the defaults."""
+
+    model: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(default=None, json_schema_extra=USER_SCOPE)
+    """The model that completes: a folder, or the name of an MLX model on the Hugging Face Hub, such as
+    `mlx-community/Qwen2.5-Coder-1.5B-4bit`. Unset: the small model that is part of harmony-ls."""
+
+    trust_remote_code: bool = Field(default=False, json_schema_extra=USER_SCOPE)
+    """Run the Python code that some models bring with them. It runs with all your rights: read it first."""
+
+    memory_budget_gb: float | None = Field(default=None, gt=0, le=4096, json_schema_extra=USER_SCOPE)
+    """The most memory that resident models may take, in gigabytes. A model that needs more is refused with a message.
+    Unset: most of what the machine has."""
+
+    idle_unload_minutes: float = Field(default=0, ge=0, le=10_080, json_schema_extra=USER_SCOPE)
+    """Unload the model after so many minutes without work; the next request loads it again. 0 keeps it."""
+
+    log_level: LogLevel = Field(default="info", json_schema_extra=USER_SCOPE)
+    """How much is logged. Only `debug` writes code and prompts into the log."""
+
+    inline_completion: InlineCompletionSettings = InlineCompletionSettings()
+    """The grey text that appears at the cursor while typing."""
+
+    engine: EngineSettings = EngineSettings()
+    """How the model is run."""
