@@ -1,0 +1,49 @@
+"""What every test may ask for: small real models, and ``--update`` to rewrite the expectations kept in files."""
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.models import Rule, build_model, build_scripted_model
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="rewrite expectations in fixtures and generated documents")
+
+
+@pytest.fixture(scope="session")
+def update(pytestconfig: pytest.Config) -> bool:
+    """Whether expectations that are kept in files shall be rewritten instead of compared."""
+    return bool(pytestconfig.getoption("--update"))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama without fill-in-the-middle markers: full attention, so its cache can be trimmed."""
+    return build_model(tmp_path_factory.mktemp("models") / "tiny-llama", "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen2 with Qwen's fill-in-the-middle markers, declared ``special: false`` as in the real models."""
+    return build_model(tmp_path_factory.mktemp("models") / "tiny-qwen2", "qwen2")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-OSS with a sliding window of 128 tokens: beyond it the cache cannot be trimmed."""
+    return build_model(tmp_path_factory.mktemp("models") / "tiny-gpt-oss", "gpt_oss")
+
+
+@pytest.fixture(scope="session")
+def scripted_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Rule]], Path]:
+    """Build a model that replies by rules; loading it needs ``trust_remote_code``."""
+    folder = tmp_path_factory.mktemp("scripted")
+    numbers = count(1)
+
+    def build(rules: Sequence[Rule]) -> Path:
+        return build_scripted_model(folder / f"scripted-{next(numbers)}", rules)
+
+    return build

@@ -1,0 +1,402 @@
+"""Small models in real formats, built in milliseconds: folders that ``mlx_lm.load`` reads like any downloaded model.
+
+    build_model(folder, "llama" | "qwen2" | "gpt_oss")   random weights at a real architecture
+    build_scripted_model(folder, rules)                  a model that answers from a table (fixtures/models/scripted)
+    write_tokenizer(folder, TokenizerRecipe(...))        a tokenizer alone, with the markers of some family
+
+Weights are written with numpy, so nothing here starts MLX. They are large enough that greedy decoding wanders through
+the vocabulary instead of repeating one token, and the rows of the end tokens are zero, so that a random model does not
+end of itself before a test has seen the tokens it asked for.
+
+Run ``python -m tests.models KIND FOLDER`` to have one outside pytest.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE
+
+__all__ = [
+    "CODE_LLAMA_MARKERS",
+    "FAMILY_MARKERS",
+    "HARMONY_MARKERS",
+    "QWEN_MARKERS",
+    "ModelKind",
+    "Rule",
+    "TokenizerRecipe",
+    "build_model",
+    "build_scripted_model",
+    "write_tokenizer",
+]
+
+ModelKind = Literal["llama", "qwen2", "gpt_oss"]
+WeightType = Literal["float32", "float16", "bfloat16"]
+
+SCRIPTED_ARCHITECTURE = Path(__file__).parent.parent / "fixtures" / "models" / "scripted" / "scripted.py"
+
+# How Qwen and GPT-4 cut text into words before merging bytes.
+WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+MERGED = (
+    *("def", "return", "import", "self", "print", "class", "for", "in", "if", "the", "value", "result", "add", "get"),
+    *(" return", " self", " import", " =", " ==", " +", " in", " the", " value", " result", " if", " for", " None"),
+    *("\n\n", "    ", "        ", "   ", "       ", "):", "()", "():", " (", "__", "//", "==", '"""', "é", "→"),
+)
+
+QWEN_MARKERS = (
+    *("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
+)
+HARMONY_MARKERS = (
+    *("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>", "<|end|>"),
+    *("<|message|>", "<|call|>", "<|endofprompt|>"),
+)
+CODE_LLAMA_MARKERS = ("▁<PRE>", "▁<MID>", "▁<SUF>", "▁<EOT>")
+
+STARCODER_MARKERS = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
+
+FAMILY_MARKERS: Mapping[str, tuple[str, ...]] = {
+    "qwen": ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *QWEN_MARKERS),
+    "starcoder": ("<|endoftext|>", *STARCODER_MARKERS, "<filename>", "<gh_stars>", "<reponame>"),
+    "starcoder2": ("<|endoftext|>", *STARCODER_MARKERS, "<repo_name>", "<file_sep>"),
+    "santacoder": ("<|endoftext|>", "<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),
+    "deepseek": ("<｜end▁of▁sentence｜>", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+    "codellama": ("<s>", "</s>", *CODE_LLAMA_MARKERS),
+    "codestral": ("<s>", "</s>", "[INST]", "[/INST]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"),
+    "codegemma": ("<eos>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_separator|>"),
+    "granite4": ("<|end_of_text|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
+    "seedcoder": ("<[end▁of▁sentence]>", "<[fim-suffix]>", "<[fim-prefix]>", "<[fim-middle]>"),
+    "glm": ("<|endoftext|>", "<|user|>", "<|assistant|>", "<|code_prefix|>", "<|code_middle|>", "<|code_suffix|>"),
+    "falcon": ("<|end_of_text|>", "<|prefix|>", "<|suffix|>", "<|middle|>"),
+    "llama": ("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"),
+    "harmony": HARMONY_MARKERS,
+}
+"""The added tokens that models of each family really have; the end of text comes first or second."""
+
+CHATML_TEMPLATE = (
+    "{%- for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+HARMONY_TEMPLATE = (
+    "{%- for message in messages %}<|start|>{{ message['role'] }}<|message|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{%- if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class TokenizerRecipe:
+    """What a tokenizer has beyond the 256 bytes.
+
+    ``special`` are added tokens that are declared special, ``plain`` those declared ``special: false``, as Qwen does
+    with its fill-in-the-middle markers. ``metaspace`` makes a tokenizer as CodeLlama and Mistral have one: spaces are
+    ``▁``, one is put before the text, and what the vocabulary lacks falls back to bytes.
+    """
+
+    special: tuple[str, ...]
+    plain: tuple[str, ...] = ()
+    eos: str = "<|endoftext|>"
+    bos: str | None = None
+    merged: tuple[str, ...] = MERGED
+    metaspace: bool = False
+    chat_template: str | None = None
+    tokenizer_class: str = "PreTrainedTokenizerFast"
+
+
+CHATML = TokenizerRecipe(
+    special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"), eos="<|im_end|>", chat_template=CHATML_TEMPLATE
+)
+RECIPES: Mapping[ModelKind, TokenizerRecipe] = {
+    "llama": CHATML,
+    "qwen2": replace(CHATML, plain=QWEN_MARKERS, tokenizer_class="Qwen2Tokenizer"),
+    "gpt_oss": TokenizerRecipe(
+        special=HARMONY_MARKERS, eos="<|return|>", bos="<|startoftext|>", chat_template=HARMONY_TEMPLATE
+    ),
+}
+
+
+def write_tokenizer(folder: Path, recipe: TokenizerRecipe) -> Tokenizer:
+    """Write ``tokenizer.json`` and ``tokenizer_config.json``; return the same as the tokenizers library has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _metaspace_tokenizer(recipe) if recipe.metaspace else _byte_level_tokenizer(recipe)
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in recipe.special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in recipe.plain])
+    if recipe.metaspace and recipe.bos:
+        bos = (recipe.bos, tokenizer.token_to_id(recipe.bos))
+        tokenizer.post_processor = processors.TemplateProcessing(f"{recipe.bos} $A", f"{recipe.bos} $A $B", [bos])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": recipe.tokenizer_class,
+        "eos_token": recipe.eos,
+        "bos_token": recipe.bos,
+        "unk_token": "<unk>" if recipe.metaspace else None,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 4096,
+        "chat_template": recipe.chat_template,
+    }
+    _write_json(folder / "tokenizer_config.json", {key: value for key, value in config.items() if value is not None})
+    return tokenizer
+
+
+def build_model(
+    folder: Path,
+    kind: ModelKind,
+    *,
+    seed: int = 0,
+    recipe: TokenizerRecipe | None = None,
+    weight_type: WeightType = "float32",
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a random model of an architecture; ``config`` overrides keys of ``config.json``, sizes included."""
+    recipe = recipe or RECIPES[kind]
+    tokenizer = write_tokenizer(folder, recipe)
+    eos_ids = _end_ids(tokenizer, recipe)
+    full_config = _architecture(kind) | {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "eos_token_id": eos_ids[0],
+        **(config or {}),
+    }
+    _write_json(folder / "config.json", full_config)
+    _write_json(folder / "generation_config.json", {"eos_token_id": eos_ids})
+    shapes = _tensor_shapes(full_config)
+    _write_weights(folder / "model.safetensors", _random_tensors(shapes, seed, eos_ids), weight_type)
+    return folder
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a script: where the text before the cursor ends in ``after``, the model writes ``reply``.
+
+    Both may hold the markers of the tokenizer. ``probability`` is what the model claims for every token of the reply.
+    """
+
+    after: str
+    reply: str
+    probability: float = 0.999
+
+
+SCRIPTED_RECIPE = replace(RECIPES["qwen2"], merged=(), eos="<|endoftext|>", tokenizer_class="PreTrainedTokenizerFast")
+"""One token per byte, so that the ids of a text do not depend on what stands beside it."""
+
+
+def build_scripted_model(
+    folder: Path,
+    rules: Iterable[Rule],
+    *,
+    recipe: TokenizerRecipe = SCRIPTED_RECIPE,
+    markers: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model that answers by ``rules``. To load it, remote code must be trusted."""
+    tokenizer = write_tokenizer(folder, recipe)
+    if markers is None:
+        markers = {"prefix": "<|fim_prefix|>", "suffix": "<|fim_suffix|>", "middle": "<|fim_middle|>"}
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    script = [{"after": ids(rule.after), "reply": ids(rule.reply), "probability": rule.probability} for rule in rules]
+    marker_ids = {name: tokenizer.token_to_id(token) for name, token in markers.items()}
+    full_config = {
+        "model_type": "scripted",
+        "model_file": SCRIPTED_ARCHITECTURE.name,
+        "vocab_size": tokenizer.get_vocab_size(),
+        "eos_token_id": tokenizer.token_to_id(recipe.eos),
+        "max_position_embeddings": 4096,
+        "markers": {name: marker for name, marker in marker_ids.items() if marker is not None},
+        "script": script,
+        **(config or {}),
+    }
+    _write_json(folder / "config.json", full_config)
+    _write_weights(folder / "model.safetensors", {"anchor": np.zeros(1, np.float32)}, "float32")
+    shutil.copyfile(SCRIPTED_ARCHITECTURE, folder / SCRIPTED_ARCHITECTURE.name)
+    return folder
+
+
+def _end_ids(tokenizer: Tokenizer, recipe: TokenizerRecipe) -> list[int]:
+    """The end tokens, the tokenizer's own first."""
+    ends = (recipe.eos, "<|endoftext|>", "<|return|>", "<|call|>")
+    ids = [tokenizer.token_to_id(token) for token in dict.fromkeys(ends)]
+    return [token for token in ids if token is not None]
+
+
+# Tokenizers
+
+
+def _byte_characters() -> list[str]:
+    """The printable character by which byte-level tokenizers write each byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spare = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+
+
+def _byte_level_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
+    alphabet = _byte_characters()
+    words = ["".join(alphabet[byte] for byte in text.encode()) for text in recipe.merged]
+    vocabulary, merges = _with_merges({character: byte for byte, character in enumerate(alphabet)}, words)
+    tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=True))
+    split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer
+
+
+def _metaspace_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
+    control = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    characters = ["▁", *(chr(code) for code in range(33, 127))]
+    words = [text.replace(" ", "▁") for text in recipe.merged if set(text.replace(" ", "▁")) <= set(characters)]
+    base = {token: index for index, token in enumerate([*control, *characters])}
+    vocabulary, merges = _with_merges(base, words)
+    tokenizer = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    strip = decoders.Strip(" ", 1, 0)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), strip])
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return tokenizer
+
+
+def _with_merges(base: dict[str, int], words: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A vocabulary of ``base`` and all prefixes of ``words``, with every merge that spells them."""
+    vocabulary, merges = dict(base), []
+    for word in words:
+        for length in range(2, len(word) + 1):
+            token = word[:length]
+            if token not in vocabulary:
+                vocabulary[token] = len(vocabulary)
+                splits = ((token[:cut], token[cut:]) for cut in range(1, length))
+                merges += [(left, right) for left, right in splits if left in vocabulary and right in vocabulary]
+    return vocabulary, merges
+
+
+# Weights
+
+
+def _architecture(kind: ModelKind) -> dict[str, Any]:
+    common = {
+        "model_type": kind,
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "max_position_embeddings": 4096,
+        "torch_dtype": "float32",
+    }
+    match kind:
+        case "llama":
+            return common | {"architectures": ["LlamaForCausalLM"], "head_dim": 16, "tie_word_embeddings": False}
+        case "qwen2":
+            return common | {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": True}
+        case "gpt_oss":
+            scaling = {"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0}
+            return common | {
+                "architectures": ["GptOssForCausalLM"],
+                "num_hidden_layers": 4,
+                "head_dim": 16,
+                "intermediate_size": 64,
+                "num_local_experts": 4,
+                "num_experts_per_tok": 2,
+                "sliding_window": 128,
+                "layer_types": ["sliding_attention", "full_attention"] * 2,
+                "rope_theta": 150_000,
+                "rope_scaling": scaling | {"original_max_position_embeddings": 4096, "truncate": False},
+                "tie_word_embeddings": False,
+            }
+
+
+def _tensor_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The names and shapes that the architecture's module in mlx-lm expects."""
+    kind, hidden, inner = config["model_type"], config["hidden_size"], config["intermediate_size"]
+    n_heads, n_kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    head = config.get("head_dim", hidden // n_heads)
+    rows = {"q_proj": n_heads * head, "k_proj": n_kv_heads * head, "v_proj": n_kv_heads * head, "o_proj": hidden}
+    with_bias = {"llama": (), "qwen2": ("q_proj", "k_proj", "v_proj"), "gpt_oss": tuple(rows)}[kind]
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (config["vocab_size"], hidden),
+        "model.norm.weight": (hidden,),
+    }
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}"
+        shapes[f"{layer}.input_layernorm.weight"] = (hidden,)
+        shapes[f"{layer}.post_attention_layernorm.weight"] = (hidden,)
+        for name, n_rows in rows.items():
+            shapes[f"{layer}.self_attn.{name}.weight"] = (n_rows, n_heads * head if name == "o_proj" else hidden)
+            if name in with_bias:
+                shapes[f"{layer}.self_attn.{name}.bias"] = (n_rows,)
+        linear = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden), "down_proj": (hidden, inner)}
+        if kind != "gpt_oss":
+            shapes |= {f"{layer}.mlp.{name}.weight": shape for name, shape in linear.items()}
+            continue
+        n_experts = config["num_local_experts"]
+        shapes[f"{layer}.self_attn.sinks"] = (n_heads,)
+        shapes[f"{layer}.mlp.router.weight"] = (n_experts, hidden)
+        shapes[f"{layer}.mlp.router.bias"] = (n_experts,)
+        for name, shape in linear.items():
+            shapes[f"{layer}.mlp.experts.{name}.weight"] = (n_experts, *shape)
+            shapes[f"{layer}.mlp.experts.{name}.bias"] = (n_experts, shape[0])
+    return shapes
+
+
+def _random_tensors(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, silent_rows: Sequence[int]
+) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        if "norm" in name:
+            tensors[name] = np.ones(shape, np.float32)
+            continue
+        scale = 1.5 / np.sqrt(shape[-1]) if name.endswith("weight") else 0.5
+        tensors[name] = (random.standard_normal(shape) * scale).astype(np.float32)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        if name in tensors:
+            tensors[name][list(silent_rows)] = 0
+    return tensors
+
+
+def _write_weights(path: Path, tensors: Mapping[str, np.ndarray], weight_type: WeightType) -> None:
+    """Write a safetensors file: header length, header, data. By hand, since numpy knows no bfloat16."""
+    header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
+    chunks: list[bytes] = []
+    end = 0
+    for name, tensor in tensors.items():
+        match weight_type:
+            case "float32":
+                type_name, chunk = "F32", tensor.tobytes()
+            case "float16":
+                type_name, chunk = "F16", tensor.astype(np.float16).tobytes()
+            case "bfloat16":
+                type_name, chunk = "BF16", (tensor.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        start, end = end, end + len(chunk)
+        header[name] = {"dtype": type_name, "shape": tensor.shape, "data_offsets": [start, end]}
+        chunks.append(chunk)
+    header_bytes = json.dumps(header).encode()
+    header_bytes += b" " * (-len(header_bytes) % 8)
+    path.write_bytes(len(header_bytes).to_bytes(8, "little") + header_bytes + b"".join(chunks))
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    requested_kind, folder_name = sys.argv[1:3]
+    if requested_kind == "scripted":
+        replies = json.loads(sys.stdin.read())
+        build_scripted_model(Path(folder_name), [Rule(**reply) for reply in replies])
+    else:
+        build_model(Path(folder_name), requested_kind)  # type: ignore[arg-type]
