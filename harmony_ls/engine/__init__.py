@@ -1,1 +1,4 @@
-"""The engine: the only package that imports mlx and mlx_lm. No array leaves it; tokens are ints, log-probabilities floats."""
+"""The engine: the only package that imports mlx and mlx_lm. No array leaves it.
+
+Tokens are ints, log-probabilities floats.
+"""

@@ -1,0 +1,211 @@
+"""One generation as a sequence of small steps: prefill in chunks, then one token at a time.
+
+The generator of this module is a job of the worker (`harmony_ls.engine.worker`): each ``next`` is one step. It borrows
+a key-value cache, computes what the cache lacks, and gives the cache back when it ends, however it ends. As mlx-lm's
+``generate_step`` does, it starts the computation of the next token before it hands out the present one.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
+
+from harmony_ls.engine.healing import SpelledVocabulary
+from harmony_ls.engine.prompt_cache import PromptCache
+from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
+
+__all__ = ["DecodeContext", "Progress", "generate"]
+
+# Up to this many new prompt tokens are computed together with the first decode step.
+_MERGED_TOKENS = 16
+
+
+class Phase(StrEnum):
+    """What a generation is doing."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(slots=True)
+class Progress:
+    """The figures of a running generation. The worker writes them, everyone may read them."""
+
+    stats: GenerationStats
+    phase: Phase = Phase.PREFILL
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeContext:
+    """What a generation needs of its model: the network, its caches, its vocabulary as bytes, the prefill chunk."""
+
+    network: Any
+    prompt_cache: PromptCache
+    vocabulary: SpelledVocabulary
+    prefill_step_tokens: int
+
+
+def generate(context: DecodeContext, request: GenerationRequest, progress: Progress) -> Iterator[Token | None]:
+    """Yield the tokens of ``request``; None after a prefill chunk. A stop token is yielded too, as the last one."""
+    started = time.perf_counter()
+    prompt = list(request.prompt)
+    lease = context.prompt_cache.lend(prompt, request.cache_owner)
+    held = prompt[: lease.n_tokens]
+    progress.stats = replace(
+        progress.stats,
+        prompt_tokens=len(prompt),
+        reused_tokens=lease.n_tokens,
+        computed_tokens=len(prompt) - lease.n_tokens,
+    )
+    try:
+        prefill_end = _prefill_end(lease.n_tokens, len(prompt), request.checkpoints)
+        for end in _chunk_ends(lease.n_tokens, prefill_end, request.checkpoints, context.prefill_step_tokens):
+            n_chunk = end - len(held)
+            context.network(mx.array(prompt[len(held) : end])[None], cache=lease.layers)
+            mx.eval([layer.state for layer in lease.layers])
+            held = prompt[:end]
+            if end in request.checkpoints or end == prefill_end:
+                context.prompt_cache.checkpoint(held, lease.layers, request.cache_owner)
+            if n_chunk == context.prefill_step_tokens:
+                mx.clear_cache()
+            yield None
+        progress.phase = Phase.DECODE
+        for token in _decode(context, request, lease.layers, held):
+            if progress.stats.generated_tokens == 0:
+                progress.stats = replace(progress.stats, first_token_ms=(time.perf_counter() - started) * 1000)
+            progress.stats = replace(progress.stats, generated_tokens=progress.stats.generated_tokens + 1)
+            if token.id in request.stop_tokens:
+                progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
+            elif progress.stats.generated_tokens == request.max_tokens:
+                progress.stats = replace(progress.stats, finish_reason=FinishReason.LENGTH)
+            yield token
+        if progress.stats.finish_reason is None:
+            progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
+    except GeneratorExit:
+        progress.stats = replace(progress.stats, finish_reason=FinishReason.CANCELLED)
+        raise
+    except BaseException:
+        # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally).
+        held = []
+        raise
+    finally:
+        context.prompt_cache.keep(held, lease.layers, request.cache_owner)
+
+
+def _decode(context: DecodeContext, request: GenerationRequest, layers: list[Any], held: list[int]) -> Iterator[Token]:
+    """Yield tokens; ``held`` is kept equal to what the cache holds."""
+    step = _Stepper(context, request, layers)
+    step_input = list(request.prompt[len(held) :])
+    owed = request.owed
+    n_tokens = 0
+    # Token healing: while text is owed, each token is known before the next step can be limited to what fits.
+    while owed and n_tokens < request.max_tokens:
+        allowed = context.vocabulary.spelling(owed)
+        if not allowed:
+            return
+        chosen, logprob = step.limited(mx.array(step_input), mx.array(allowed))
+        held.extend(step_input)
+        token = _read(chosen, logprob)
+        owed = owed[len(context.vocabulary.spelled(token.id)) :]
+        step_input = [token.id]
+        n_tokens += 1
+        yield token
+    if n_tokens == request.max_tokens:
+        return
+    chosen, logprob = step.free(mx.array(step_input))
+    mx.async_eval(chosen, logprob)  # type: ignore[no-untyped-call]
+    held.extend(step_input)
+    while True:
+        n_tokens += 1
+        last = n_tokens == request.max_tokens
+        if not last:
+            next_chosen, next_logprob = step.free(chosen)
+            mx.async_eval(next_chosen, next_logprob)  # type: ignore[no-untyped-call]
+        token = _read(chosen, logprob)
+        if not last:
+            held.append(token.id)
+        yield token
+        if last or token.id in request.stop_tokens:
+            return
+        if n_tokens % 256 == 0:
+            mx.clear_cache()
+        chosen, logprob = next_chosen, next_logprob
+
+
+def _read(chosen: mx.array, logprob: mx.array) -> Token:
+    """Wait for a step's result and bring it over from MLX."""
+    token: Any = chosen.item()
+    value: Any = logprob.item()
+    return Token(int(token), float(value))
+
+
+class _Stepper:
+    """Runs the network for one token and chooses the next, with the random state of its own generation."""
+
+    def __init__(self, context: DecodeContext, request: GenerationRequest, layers: list[Any]) -> None:
+        self._network = context.network
+        self._layers = layers
+        self._sampling = request.sampling
+        # MLX has one random state per thread, and every thread starts from the same one. Interleaved generations need a
+        # key each, and one without a seed needs a fresh one.
+        seed = request.sampling.seed
+        self._random_key = mx.random.key(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def free(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
+        """The next token after ``tokens``, and its log-probability."""
+        logprobs = self._logprobs(tokens)
+        chosen = self._choose(logprobs)
+        return chosen, mx.take_along_axis(logprobs, chosen[:, None], axis=-1)
+
+    def limited(self, tokens: mx.array, allowed: mx.array) -> tuple[mx.array, mx.array]:
+        """The next token among ``allowed``; its log-probability is relative to them."""
+        logits = self._logits(tokens)[:, allowed]
+        logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+        index = self._choose(logprobs)
+        return allowed[index], mx.take_along_axis(logprobs, index[:, None], axis=-1)
+
+    def _logits(self, tokens: mx.array) -> mx.array:
+        logits: mx.array = self._network(tokens[None], cache=self._layers)[:, -1, :]
+        return logits
+
+    def _logprobs(self, tokens: mx.array) -> mx.array:
+        logits = self._logits(tokens)
+        return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+
+    def _choose(self, logprobs: mx.array) -> mx.array:
+        sampling = self._sampling
+        if sampling.temperature == 0:
+            return mx.argmax(logprobs, axis=-1)
+        if 0 < sampling.top_p < 1:
+            logprobs = apply_top_p(logprobs, sampling.top_p)
+        if sampling.min_p > 0:
+            logprobs = apply_min_p(logprobs, sampling.min_p)
+        if 0 < sampling.top_k < logprobs.shape[-1]:
+            logprobs = apply_top_k(logprobs, sampling.top_k)
+        self._random_key, key = mx.random.split(self._random_key)
+        return mx.random.categorical(logprobs / sampling.temperature, key=key)
+
+
+def _prefill_end(start: int, n_prompt: int, checkpoints: Sequence[int]) -> int:
+    """How much of the prompt is prefilled before the first decode step, which computes the rest of it.
+
+    While someone types only a few tokens are new, and one pass over all of them is half the time of two passes. A
+    prompt with checkpoints is prefilled to its last token but one, so that the checkpoint of its end is exact.
+    """
+    if n_prompt - start <= _MERGED_TOKENS and not checkpoints:
+        return start
+    return n_prompt - 1
+
+
+def _chunk_ends(start: int, end: int, checkpoints: Sequence[int], size: int) -> Iterator[int]:
+    """Where prefill chunks end: after ``size`` tokens or at a checkpoint, whichever comes first."""
+    stops = sorted({position for position in checkpoints if start < position < end} | {end})
+    for stop in stops:
+        while start < stop:
+            start = min(start + size, stop)
+            yield start

@@ -1,0 +1,134 @@
+"""Key-value caches that outlive one generation, found again by their longest common prefix.
+
+A cache is either trimmable (full attention): it is cut back to the common prefix and continued. Or it is not (sliding
+windows such as GPT-OSS's past their window, recurrent states): then it can only be continued from the exact prefix that
+it holds, so generations leave checkpoints at positions that the next prompt will share.
+
+Everything here runs on the MLX thread. The module decides what is kept; it computes nothing.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
+
+__all__ = ["Lease", "PromptCache"]
+
+# An entry of another owner is taken over, not copied, when the new prompt leaves no more of its tokens than this.
+_WORTHLESS_REST_TOKENS = 64
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    tokens: np.ndarray
+    layers: list[Any]
+    owner: str
+    n_bytes: int
+
+
+@dataclass(slots=True)
+class Lease:
+    """A cache on loan to one generation: ``layers`` hold the first ``n_tokens`` tokens of its prompt."""
+
+    layers: list[Any]
+    n_tokens: int
+
+
+class PromptCache:
+    """The caches of one model, under a byte budget; the least recently used go first."""
+
+    def __init__(self, model: Any, budget_bytes: int) -> None:
+        self._model = model
+        self._budget_bytes = budget_bytes
+        self._entries: list[_Entry] = []
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held by the caches at rest."""
+        return sum(entry.n_bytes for entry in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def lend(self, prompt: Sequence[int], owner: str) -> Lease:
+        """The cache that shares the most with ``prompt``, cut back to what is shared; a new one if nothing is.
+
+        At least the last token of the prompt is left to compute, since its logits are needed.
+        """
+        wanted = np.asarray(prompt, dtype=np.int64)
+        best: _Entry | None = None
+        best_shared = 0
+        for entry in self._entries:
+            shared = min(_common_prefix(entry.tokens, wanted), len(wanted) - 1)
+            if shared < len(entry.tokens) and not can_trim_prompt_cache(entry.layers):
+                continue
+            better = shared > best_shared or (shared == best_shared and shared > 0 and entry.owner == owner)
+            if better:
+                best, best_shared = entry, shared
+        if best is None:
+            return Lease(make_prompt_cache(self._model), 0)
+        return Lease(self._take(best, best_shared, owner), best_shared)
+
+    def keep(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
+        """Put a cache that holds exactly ``tokens`` at rest. It must not be used by the caller afterwards."""
+        if not tokens:
+            return
+        held = np.asarray(tokens, dtype=np.int64)
+        self._entries = [entry for entry in self._entries if not self._is_superseded(entry, held, layers)]
+        self._entries.append(_Entry(held, layers, owner, sum(layer.nbytes for layer in layers)))
+        self._evict()
+
+    def checkpoint(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
+        """Keep a copy of a running cache that cannot be trimmed back to this point later; no-op for one that can."""
+        if not can_trim_prompt_cache(layers) or any(hasattr(layer, "max_size") for layer in layers):
+            self.keep(tokens, copy.deepcopy(layers), owner)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+        mx.clear_cache()
+
+    def _take(self, entry: _Entry, shared: int, owner: str) -> list[Any]:
+        rest = len(entry.tokens) - shared
+        if not can_trim_prompt_cache(entry.layers):
+            # An exact prefix: the checkpoint stays for the next prompt. MLX copies buffers only when one side writes.
+            self._touch(entry)
+            return copy.deepcopy(entry.layers)
+        if entry.owner == owner or rest <= _WORTHLESS_REST_TOKENS:
+            self._entries.remove(entry)
+            layers = entry.layers
+        else:
+            self._touch(entry)
+            layers = copy.deepcopy(entry.layers)
+        trim_prompt_cache(layers, rest)
+        return layers
+
+    def _is_superseded(self, entry: _Entry, held: np.ndarray, layers: list[Any]) -> bool:
+        """Whether the new cache makes this entry pointless: it holds the same tokens, or can be trimmed to them."""
+        if len(entry.tokens) > len(held):
+            return False
+        if _common_prefix(entry.tokens, held) < len(entry.tokens):
+            return False
+        return len(entry.tokens) == len(held) or can_trim_prompt_cache(layers)
+
+    def _touch(self, entry: _Entry) -> None:
+        self._entries.remove(entry)
+        self._entries.append(entry)
+
+    def _evict(self) -> None:
+        evicted = False
+        while self._entries and self.n_bytes > self._budget_bytes:
+            self._entries.pop(0)
+            evicted = True
+        if evicted:
+            mx.clear_cache()
+
+
+def _common_prefix(left: np.ndarray, right: np.ndarray) -> int:
+    length = min(len(left), len(right))
+    differences = np.flatnonzero(left[:length] != right[:length])
+    return int(differences[0]) if len(differences) else length

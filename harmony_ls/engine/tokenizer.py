@@ -1,0 +1,202 @@
+"""Text to token ids and back, without surprises.
+
+Three things a tokenizer of Hugging Face does not promise are made sure here: text from a document never becomes a
+special token, whatever it holds; no space is added in front of text that starts in the middle of a line; and tokens are
+decoded as bytes, so that leading spaces and half characters survive (mlx-lm's detokenizers drop a leading space).
+"""
+
+import codecs
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+__all__ = ["IncrementalDecoder", "Tokenizer"]
+
+# One call of the tokenizer gets at most this many characters: a pre-tokenizer's cost on one long run is quadratic.
+_PIECE_CHARACTERS = 8192
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class IncrementalDecoder:
+    """Turns tokens into text one at a time; bytes of an unfinished character are held back."""
+
+    def __init__(self, tokenizer: "Tokenizer") -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, token: int) -> str:
+        """The text that ``token`` completes; empty for a special token and while a character is unfinished."""
+        return self._utf8.decode(self._tokenizer.token_bytes(token))
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of a character that has begun and not ended."""
+        return self._utf8.getstate()[0]
+
+
+class Tokenizer:
+    """A model's tokenizer as prompts and features see it. It wraps mlx-lm's ``TokenizerWrapper``."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self._wrapper = wrapper
+        self._backend = wrapper._tokenizer
+        added: dict[int, Any] = self._backend.added_tokens_decoder
+        self._added = {token: str(content) for token, content in added.items()}
+        # Whitespace tokens (some vocabularies add runs of blanks) are text; everything else that was added is a marker.
+        markers = sorted((text for text in self._added.values() if text.strip()), key=len, reverse=True)
+        self._marker_pattern = re.compile("|".join(map(re.escape, markers))) if markers else None
+        self._sentinel = self._find_sentinel()
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """The tokens that end a generation, as the model's configuration names them."""
+        return frozenset(self._wrapper.eos_token_ids)
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that every prompt starts with, if the tokenizer adds one by itself."""
+        token: int | None = self._backend.bos_token_id
+        if token is None:
+            return None
+        starts: list[int] = self._backend.encode("a", add_special_tokens=True)
+        return token if starts[:1] == [token] else None
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model has a chat template of its own."""
+        return bool(self._wrapper.has_chat_template)
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the tokenizer knows. A model's own vocabulary may be padded to more."""
+        return max(self._backend.get_vocab().values()) + 1
+
+    def token_id(self, literal: str) -> int | None:
+        """The id of the one token that is spelled ``literal``, or None if there is no such token."""
+        token: int | None = self._backend.get_vocab().get(literal)
+        return token
+
+    def is_marker(self, token: int) -> bool:
+        """Whether ``token`` was added to the vocabulary as a marker (special or not) rather than learned from text."""
+        return bool(self._added.get(token, "").strip())
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of plain text. A marker that stands in the text is spelled out, never a control token."""
+        tokens: list[int] = []
+        for piece in self._pieces(text):
+            tokens.extend(self._encode_piece(piece))
+        return tokens
+
+    def encode_template(self, messages: list[dict[str, str]]) -> list[int]:
+        """The tokens of a conversation in the model's chat template, up to the start of the assistant's message.
+
+        Only for texts of this program: what a document holds is encoded with ``encode`` and put in afterwards.
+        """
+        tokens: list[int] = self._wrapper.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
+        return tokens
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes a token stands for; empty for markers and for ids that the tokenizer does not know."""
+        table = self.byte_table
+        return table[token] if 0 <= token < len(table) else b""
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of whole tokens; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(map(self.token_bytes, tokens)).decode("utf-8", errors="replace")
+
+    def decoder(self) -> IncrementalDecoder:
+        """A decoder for one stream of tokens."""
+        return IncrementalDecoder(self)
+
+    @cached_property
+    def byte_table(self) -> tuple[bytes, ...]:
+        """The bytes of every token, by id."""
+        table = [b""] * self.vocabulary_size
+        spell = self._spelling()
+        for literal, token in self._backend.get_vocab().items():
+            if token in self._added:
+                table[token] = b"" if self._added[token].strip() else self._added[token].encode()
+            else:
+                table[token] = spell(literal)
+        return tuple(table)
+
+    def _spelling(self) -> Any:
+        """How a token's literal spells bytes. mlx-lm's choice of detokenizer tells which kind of vocabulary it is."""
+        from mlx_lm.tokenizer_utils import BPEStreamingDetokenizer, SPMStreamingDetokenizer
+
+        detokenizer = self._wrapper.detokenizer
+        if isinstance(detokenizer, BPEStreamingDetokenizer):
+            alphabet = _byte_alphabet()
+            return lambda literal: b"".join(
+                bytes([alphabet[character]]) if character in alphabet else character.encode("utf-8", "replace")
+                for character in literal
+            )
+        if isinstance(detokenizer, SPMStreamingDetokenizer):
+            return _sentencepiece_bytes
+        return lambda literal: str(
+            self._backend.decode([self._backend.get_vocab()[literal]], clean_up_tokenization_spaces=False)
+        ).encode()
+
+    def _pieces(self, text: str) -> Iterable[str]:
+        """``text`` in bounded pieces, with every marker that it spells cut in two.
+
+        Cut markers work for every tokenizer; ``split_special_tokens`` leaves the markers alone that a vocabulary
+        declares as not special (Qwen's FIM tokens are).
+        """
+        starts = [0]
+        if self._marker_pattern is not None:
+            position = 0
+            while (match := self._marker_pattern.search(text, position)) is not None:
+                starts.append(match.start() + 1)
+                position = match.start() + 1
+        starts.append(len(text))
+        for start, end in pairwise(starts):
+            yield from _bounded(text[start:end])
+
+    def _encode_piece(self, piece: str) -> list[int]:
+        # A lone surrogate cannot be UTF-8; the tokenizers library refuses the whole text for it.
+        clean = piece.encode("utf-8", "replace").decode("utf-8")
+        tokens: list[int] = self._backend.encode(self._sentinel + clean, add_special_tokens=False)
+        return tokens[self._sentinel_length :] if self._sentinel else tokens
+
+    def _find_sentinel(self) -> str:
+        """A text to encode in front of every piece where the tokenizer would add a space there, else nothing."""
+        self._sentinel_length = 0
+        plain: list[int] = self._backend.encode("x", add_special_tokens=False)
+        if not self._backend.decode(plain).startswith(" ") and self._backend.convert_ids_to_tokens(plain)[0] == "x":
+            return ""
+        if not str(self._backend.convert_ids_to_tokens(plain)[0]).startswith("▁"):
+            return ""
+        # A newline is a byte token in these vocabularies: nothing merges across it.
+        self._sentinel_length = len(self._backend.encode("\n", add_special_tokens=False))
+        return "\n"
+
+
+def _bounded(text: str) -> Iterable[str]:
+    """Pieces of at most ``_PIECE_CHARACTERS``, cut after a newline where there is one."""
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        newline = text.rfind("\n", start, start + _PIECE_CHARACTERS)
+        end = newline + 1 if newline > start else start + _PIECE_CHARACTERS
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The printable characters that byte-level BPE writes for the 256 bytes (GPT-2's table)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    alphabet = {chr(byte): byte for byte in printable}
+    unprintable = [byte for byte in range(256) if byte not in set(printable)]
+    alphabet.update({chr(256 + index): byte for index, byte in enumerate(unprintable)})
+    return alphabet
+
+
+def _sentencepiece_bytes(literal: str) -> bytes:
+    match = _BYTE_TOKEN.fullmatch(literal)
+    if match is not None:
+        return bytes([int(match.group(1), 16)])
+    return literal.replace("▁", " ").encode("utf-8", "replace")
