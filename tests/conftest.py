@@ -1,12 +1,20 @@
 """What every test may ask for: small real models, and ``--update`` to rewrite the expectations kept in files."""
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.models import Rule, build_model, build_scripted_model
+
+# Time is no criterion here: tests share their machine. In CI the examples are the same each time.
+settings.register_profile(
+    "harmony-ls", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("harmony-ls")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,5 +1,26 @@
 """What a person may set, where each setting may come from, and how the sources are merged."""
 
 from harmony_ls.settings.models import EngineSettings, FimMarkersSettings, InlineCompletionSettings, Settings
+from harmony_ls.settings.sources import (
+    Resolved,
+    Source,
+    client_source,
+    read_user_file,
+    read_workspace,
+    resolve,
+    user_file,
+)
 
-__all__ = ["EngineSettings", "FimMarkersSettings", "InlineCompletionSettings", "Settings"]
+__all__ = [
+    "EngineSettings",
+    "FimMarkersSettings",
+    "InlineCompletionSettings",
+    "Resolved",
+    "Settings",
+    "Source",
+    "client_source",
+    "read_user_file",
+    "read_workspace",
+    "resolve",
+    "user_file",
+]

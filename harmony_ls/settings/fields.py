@@ -1,0 +1,75 @@
+"""The settings as a flat list of keys, which is how people and editors name them: ``inlineCompletion.maxTokens``.
+
+It is read off the models; it adds nothing to them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from harmony_ls.settings.models import Settings
+
+__all__ = ["Scope", "SettingField", "find_key", "section_model", "setting_fields"]
+
+Scope = Literal["user", "add", "workspace"]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """One setting. ``section`` is the model that declares it, ``name`` its attribute there."""
+
+    key: str
+    section: type[BaseModel]
+    name: str
+    field: FieldInfo
+
+    @property
+    def scope(self) -> Scope:
+        """Who may set it: the ``user`` alone, any ``workspace`` too, or a workspace only to ``add`` to it."""
+        extra = self.field.json_schema_extra
+        scope = extra.get("scope") if isinstance(extra, dict) else None
+        return "user" if scope == "user" else "add" if scope == "add" else "workspace"
+
+    @property
+    def optional(self) -> bool:
+        """Whether the setting may be left open, so that ``null`` means that it is not set."""
+        return self.field.default is None
+
+    def value(self, settings: Settings) -> Any:
+        """The value in ``settings``."""
+        owner: Any = settings
+        for segment in self.key.split(".")[:-1]:
+            name = find_key(type(owner), segment)
+            assert name is not None
+            owner = getattr(owner, name)
+        return getattr(owner, self.name)
+
+
+def setting_fields(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[SettingField]:
+    """All settings of a section, in the order of their declaration."""
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner = section_model(field)
+        if inner is not None:
+            yield from setting_fields(inner, f"{key}.")
+        else:
+            yield SettingField(key, section, name, field)
+
+
+def section_model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section; None for a field that holds a value."""
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def find_key(section: type[BaseModel], key: str) -> str | None:
+    """The attribute that ``key`` means; ``maxTokens``, ``max_tokens`` and ``max-tokens`` are the same."""
+    plain = _plain(key)
+    return next((name for name in section.model_fields if _plain(name) == plain), None)
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", "").replace("-", "").lower()
