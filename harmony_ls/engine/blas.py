@@ -2,8 +2,8 @@
 
 The mlx wheels for Linux link the reference BLAS, whose matrix products take 40 to 75 times longer than OpenBLAS's. A
 library that is loaded with RTLD_GLOBAL before mlx takes the place of the linked one, because the dynamic linker looks
-in the global scope first. Two sources are tried: the ``scipy-openblas32`` wheel, whose exported names carry a prefix that
-``patchelf`` removes in a cached copy, and the OpenBLAS of the system.
+in the global scope first. Two sources are tried: the ``scipy-openblas32`` wheel, whose exported names carry a prefix
+that ``patchelf`` removes in a cached copy, and the OpenBLAS of the system.
 
 This module does nothing on other systems, and nothing once mlx has been imported.
 """

@@ -87,7 +87,7 @@ class Engine:
             raise ValueError(f"{model.name} is not resident in this engine.")
         if len(request.prompt) >= model.context_length:
             raise PromptTooLongError(
-                f"The prompt has {len(request.prompt)} tokens; {model.name} takes {model.context_length}, answer included."
+                f"The prompt has {len(request.prompt)} tokens; {model.name} takes {model.context_length} in all."
             )
         return Generation(self._worker, self._contexts[id(model)], request)
 

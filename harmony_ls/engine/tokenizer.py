@@ -7,7 +7,7 @@ decoded as bytes, so that leading spaces and half characters survive (mlx-lm's d
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -47,6 +47,7 @@ class Tokenizer:
         # Whitespace tokens (some vocabularies add runs of blanks) are text; everything else that was added is a marker.
         markers = sorted((text for text in self._added.values() if text.strip()), key=len, reverse=True)
         self._marker_pattern = re.compile("|".join(map(re.escape, markers))) if markers else None
+        self._vocabulary: dict[str, int] = self._backend.get_vocab()
         self._sentinel = self._find_sentinel()
 
     @property
@@ -71,16 +72,20 @@ class Tokenizer:
     @cached_property
     def vocabulary_size(self) -> int:
         """The number of tokens that the tokenizer knows. A model's own vocabulary may be padded to more."""
-        return max(self._backend.get_vocab().values()) + 1
+        return max(self._vocabulary.values()) + 1
 
     def token_id(self, literal: str) -> int | None:
         """The id of the one token that is spelled ``literal``, or None if there is no such token."""
-        token: int | None = self._backend.get_vocab().get(literal)
+        token: int | None = self._vocabulary.get(literal)
         return token
 
     def is_marker(self, token: int) -> bool:
         """Whether ``token`` was added to the vocabulary as a marker (special or not) rather than learned from text."""
         return bool(self._added.get(token, "").strip())
+
+    def marker_text(self, token: int) -> str:
+        """How a marker is spelled; empty for a token that is none."""
+        return self._added.get(token, "")
 
     def encode(self, text: str) -> list[int]:
         """The tokens of plain text. A marker that stands in the text is spelled out, never a control token."""
@@ -89,13 +94,53 @@ class Tokenizer:
             tokens.extend(self._encode_piece(piece))
         return tokens
 
-    def encode_template(self, messages: list[dict[str, str]]) -> list[int]:
-        """The tokens of a conversation in the model's chat template, up to the start of the assistant's message.
+    def encode_conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        """The tokens of (role, text) messages in the model's chat template, up to where the assistant's message starts.
 
-        Only for texts of this program: what a document holds is encoded with ``encode`` and put in afterwards.
+        The template is rendered around placeholders, and each text is encoded by itself with ``encode``: a marker that
+        stands in a text stays text.
         """
-        tokens: list[int] = self._wrapper.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
+        placeholders = [f"harmony{index}placeholder" for index in range(len(messages))]
+        conversation = [
+            {"role": role, "content": placeholder}
+            for (role, _), placeholder in zip(messages, placeholders, strict=True)
+        ]
+        rendered: str = self._wrapper.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        tokens: list[int] = []
+        for (_, text), placeholder in zip(messages, placeholders, strict=True):
+            frame, _, rendered = rendered.partition(placeholder)
+            tokens.extend(self._backend.encode(frame, add_special_tokens=False))
+            tokens.extend(self.encode(text))
+        tokens.extend(self._backend.encode(rendered, add_special_tokens=False))
         return tokens
+
+    def last_piece_start(self, text: str) -> int:
+        """Where the last unit begins that the tokenizer never merges across: a word with its leading space, say.
+
+        Vocabularies without such a split give the start of the last token. Look at no more of the text than its end.
+        """
+        if not text:
+            return 0
+        pieces = self._split(text)
+        if pieces is not None:
+            return pieces[-1]
+        last = self.encode(text)[-1:]
+        return max(0, len(text) - max(1, len(self.decode(last))))
+
+    def is_boundary(self, text: str, position: int) -> bool:
+        """Whether the tokenizer's split never merges across ``position``, so that both sides can be encoded alone."""
+        if position in (0, len(text)):
+            return True
+        pieces = self._split(text)
+        return pieces is None or position in pieces
+
+    def _split(self, text: str) -> list[int] | None:
+        """The starts of the pre-tokens of ``text``; None for a tokenizer without a pre-tokenizer."""
+        backend = getattr(self._backend, "backend_tokenizer", None)
+        if backend is None or backend.pre_tokenizer is None:
+            return None
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        return [start for _, (start, _) in backend.pre_tokenizer.pre_tokenize_str(clean)]
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; empty for markers and for ids that the tokenizer does not know."""
@@ -115,7 +160,7 @@ class Tokenizer:
         """The bytes of every token, by id."""
         table = [b""] * self.vocabulary_size
         spell = self._spelling()
-        for literal, token in self._backend.get_vocab().items():
+        for literal, token in self._vocabulary.items():
             if token in self._added:
                 table[token] = b"" if self._added[token].strip() else self._added[token].encode()
             else:
@@ -136,7 +181,7 @@ class Tokenizer:
         if isinstance(detokenizer, SPMStreamingDetokenizer):
             return _sentencepiece_bytes
         return lambda literal: str(
-            self._backend.decode([self._backend.get_vocab()[literal]], clean_up_tokenization_spaces=False)
+            self._backend.decode([self._vocabulary[literal]], clean_up_tokenization_spaces=False)
         ).encode()
 
     def _pieces(self, text: str) -> Iterable[str]:

@@ -1,0 +1,182 @@
+"""A resident model as inline completion uses it: what it is capable of, and how a window becomes its prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from harmony_ls.engine.model import Model
+from harmony_ls.errors import ModelError
+from harmony_ls.features.inline.window import Window, WindowLimits
+from harmony_ls.prompts.continuation import Continuation, continuation_of
+from harmony_ls.prompts.fim import FimFormat, Layout, detect_format, format_of_markers
+from harmony_ls.settings.models import InlineCompletionSettings
+
+__all__ = ["Capability", "CompletionModel", "PromptPlan", "completion_model"]
+
+# Code has about three characters to a token in vocabularies of 8,000 to 200,000 tokens.
+_CHARACTERS_PER_TOKEN = 3
+# Text is given back for token healing at most this far; longer units (a line of dashes) are healed by their last token.
+_LONGEST_HEALED_BYTES = 64
+_EMBEDDED_LIMITS = (600, 150)
+_DEFAULT_LIMITS = (1536, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a model is known to do for inline completion, and how that is known. ``summary`` is for people."""
+
+    fills_in_the_middle: bool
+    single_line: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """A prompt and what it takes to run it. ``owed`` is typed text that the answer must spell first."""
+
+    tokens: tuple[int, ...]
+    stable_tokens: int
+    owed: str
+    stop_tokens: frozenset[int]
+
+
+@dataclass(slots=True, eq=False)
+class CompletionModel:
+    """A resident model with its prompt format. Exactly one of ``fim`` and ``continuation`` is set."""
+
+    model: Model
+    capability: Capability
+    limits: WindowLimits
+    fim: FimFormat | None = None
+    continuation: Continuation | None = None
+    _encoded: dict[str, list[int]] = field(default_factory=dict)
+
+    def plan(self, window: Window, language: str) -> PromptPlan:
+        """The prompt for a window. It ends before the last unit that may be unfinished; that text is owed.
+
+        Tokenises: call it off the event loop.
+        """
+        before, line, owed = self._split(window)
+        before_tokens = self._encode_stable(before)
+        line_tokens = self.model.tokenizer.encode(line)
+        if self.fim is not None:
+            prompt = self.fim.render(before_tokens, line_tokens, self._encode_stable(window.after))
+            return PromptPlan(prompt.tokens, prompt.stable_tokens, owed, self.fim.stop_tokens)
+        if self.continuation is None:
+            raise ModelError(f"{self.model.name} has no prompt format.")
+        tokens, stable = self.continuation.render(language, before_tokens, line_tokens, window.after)
+        return PromptPlan(tokens, stable, owed, self.continuation.stop_tokens)
+
+    def _split(self, window: Window) -> tuple[str, str, str]:
+        """The text before the line, the finished part of the line, and the owed text.
+
+        Each is cut where the tokenizer never merges, so that the parts encode alone as they do together.
+        """
+        tokenizer = self.model.tokenizer
+        typed = window.before[-_LONGEST_HEALED_BYTES:] + window.line
+        n_hidden = len(window.before) - (len(typed) - len(window.line))
+        healed = tokenizer.last_piece_start(typed)
+        if len(typed[healed:].encode("utf-8", "replace")) > _LONGEST_HEALED_BYTES:
+            healed = len(typed)
+        owed = typed[healed:]
+        prompt_end = n_hidden + healed
+        whole = window.before + window.line
+        line_start = len(window.before)
+        # Line breaks often belong to the unit of the next line's indentation; then that unit opens the line.
+        tail = whole[max(0, line_start - _LONGEST_HEALED_BYTES) : prompt_end]
+        position = line_start - max(0, line_start - _LONGEST_HEALED_BYTES)
+        while position > 0 and not tokenizer.is_boundary(tail, min(position, len(tail))):
+            position -= 1
+        line_start = min(max(0, line_start - _LONGEST_HEALED_BYTES) + position, prompt_end)
+        return whole[:line_start], whole[line_start:prompt_end], owed
+
+    def _encode_stable(self, text: str) -> list[int]:
+        """The tokens of a text that is the same from key to key; the last few are remembered."""
+        tokens = self._encoded.get(text)
+        if tokens is None:
+            tokens = self.model.tokenizer.encode(text)
+            while len(self._encoded) >= 8:
+                del self._encoded[next(iter(self._encoded))]
+            self._encoded[text] = tokens
+        return tokens
+
+
+def completion_model(model: Model, settings: InlineCompletionSettings, *, trained: bool | None) -> CompletionModel:
+    """The way in which ``model`` completes under these settings.
+
+    ``trained`` is the probe's verdict on the markers that the vocabulary has: False turns them down, None means that
+    nobody asked. Raises ModelError when the settings name markers that the vocabulary does not have.
+    """
+    fim = _chosen_format(model, settings, trained=trained)
+    limits = _limits(model, settings)
+    if fim is not None:
+        fim = replace(fim, layout=_chosen_layout(fim, settings))
+        summary = f"fill in the middle ({fim.family.name}, {_layout_name(fim.layout)})"
+        if model.is_embedded:
+            summary += ", one line at a time"
+        return CompletionModel(model, Capability(True, model.is_embedded, summary), limits, fim=fim)
+    reason = "its markers are untrained" if trained is False else "no fill-in-the-middle markers"
+    capability = Capability(False, False, f"continues the assistant's turn ({reason})")
+    continuation = continuation_of(model.tokenizer, model.model_type)
+    return CompletionModel(model, capability, limits, continuation=continuation)
+
+
+def _chosen_format(model: Model, settings: InlineCompletionSettings, *, trained: bool | None) -> FimFormat | None:
+    if (markers := settings.fim) is not None and not model.is_embedded:
+        layout = Layout.SPM if markers.order == "spm" else Layout.PSM
+        chosen = format_of_markers(model.tokenizer, markers.prefix, markers.suffix, markers.middle, layout)
+        if chosen is None:
+            missing = [
+                literal
+                for literal in (markers.prefix, markers.suffix, markers.middle)
+                if model.tokenizer.token_id(literal) is None
+            ]
+            raise ModelError(
+                f"inlineCompletion.fim names markers that are not tokens of {model.name}: {', '.join(missing)}. "
+                "Correct them, or remove the setting to have the markers detected."
+            )
+        return chosen
+    if trained is False:
+        return None
+    return detect_format(model.tokenizer, model.model_type, embedded=model.is_embedded)
+
+
+def _chosen_layout(fim: FimFormat, settings: InlineCompletionSettings) -> Layout:
+    """The layout of the settings where the markers allow it; suffix-first means the order the family was trained on."""
+    if settings.layout == "auto" or fim.middle is None:
+        return fim.layout
+    if settings.layout == "spm":
+        return next((layout for layout in fim.family.layouts if layout is not Layout.PSM), Layout.SPM)
+    return Layout.PSM if settings.layout == "psm" else Layout.LINE_AFTER_MIDDLE
+
+
+def _limits(model: Model, settings: InlineCompletionSettings) -> WindowLimits:
+    before, after = _EMBEDDED_LIMITS if model.is_embedded else _DEFAULT_LIMITS
+    before = settings.prefix_tokens if settings.prefix_tokens is not None else before
+    after = settings.suffix_tokens if settings.suffix_tokens is not None else after
+    room = max(32, model.context_length - settings.max_tokens - 64)
+    share = min(1.0, room / (before + after)) if before + after else 1.0
+    return WindowLimits(int(before * share) * _CHARACTERS_PER_TOKEN, int(after * share) * _CHARACTERS_PER_TOKEN)
+
+
+def _layout_name(layout: Layout) -> str:
+    names: dict[Layout, str] = {
+        Layout.PSM: "prefix first",
+        Layout.SPM: "suffix first",
+        Layout.SPM_JOINED: "suffix first, joined",
+        Layout.LINE_AFTER_MIDDLE: "line after the middle marker",
+    }
+    return names[layout]
+
+
+def describe(tokens: Sequence[int], model: Model) -> str:
+    """A prompt as text for a person, markers shown by their names."""
+    literal = {token: model.tokenizer.marker_text(token) for token in set(tokens) if model.tokenizer.is_marker(token)}
+    parts: list[str] = []
+    run: list[int] = []
+    for token in tokens:
+        if token in literal:
+            parts += [model.tokenizer.decode(run), literal[token]]
+            run = []
+        else:
+            run.append(token)
+    return "".join([*parts, model.tokenizer.decode(run)])

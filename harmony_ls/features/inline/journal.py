@@ -1,0 +1,72 @@
+"""The last outcomes of inline completion, with reasons, for status and doctor. It holds no document text but one prompt."""
+
+import statistics
+from collections import Counter, deque
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any
+
+from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
+
+__all__ = ["Journal"]
+
+_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    at: str
+    file: str
+    offset: int
+    invoked: bool
+    outcome: str
+    detail: str
+    stats: dict[str, Any]
+
+
+class Journal:
+    """A ring of outcomes. ``last_prompt`` is the text of the newest prompt, shown to its own user on request only."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque(maxlen=_KEPT)
+        self._counts: Counter[str] = Counter()
+        self.last_prompt = ""
+
+    def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
+        """Add one outcome."""
+        outcome = offer.items[0].source.value if offer.items else (offer.reason.value if offer.reason else "")
+        self._counts[outcome] += 1
+        name = PurePath(request.document.path).name if request.document.path else request.document.uri[-60:]
+        self._entries.append(
+            _Entry(
+                at=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+                file=name,
+                offset=request.offset,
+                invoked=request.invoked,
+                outcome=outcome,
+                detail=offer.detail,
+                stats=asdict(offer.stats),
+            )
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Counts by outcome since the start, latency and recomputed tokens of the kept ones, and the newest entries."""
+        asked = [entry for entry in self._entries if entry.stats["prompt_tokens"]]
+        return {
+            "counts": dict(self._counts.most_common()),
+            "withModel": {
+                "requests": len(asked),
+                "medianTotalMs": _median([entry.stats["total_ms"] for entry in asked]),
+                "medianFirstTokenMs": _median(
+                    [entry.stats["first_token_ms"] for entry in asked if entry.stats["first_token_ms"] is not None]
+                ),
+                "medianComputedPromptTokens": _median([entry.stats["computed_prompt_tokens"] for entry in asked]),
+            },
+            "last": [asdict(entry) for entry in list(self._entries)[-20:][::-1]],
+            "lastPrompt": self.last_prompt,
+        }
+
+
+def _median(values: list[float]) -> float | None:
+    return round(statistics.median(values), 3) if values else None

@@ -1,0 +1,56 @@
+"""Completion with models that have no fill-in-the-middle markers: the assistant's turn is opened with the code itself.
+
+The instruction and the text after the cursor form the user's message; the assistant's message starts with the code
+before the cursor, so the model goes on writing it. Everything that changes while typing stands at the end. GPT-OSS is
+put into its ``final`` channel, so it does not reason first. Models without a chat template just continue the text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from harmony_ls.prompts.tokenizer import Tokenizer
+
+__all__ = ["Continuation", "continuation_of"]
+
+_FENCE = "```"
+_HARMONY_STOPS = ("<|return|>", "<|call|>", "<|end|>", "<|start|>", "<|channel|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How one model continues code. ``opening`` are the tokens between the chat template and the code."""
+
+    tokenizer: Tokenizer
+    opening: tuple[int, ...]
+    stop_tokens: frozenset[int]
+    instruction: str
+
+    def render(
+        self, language: str, before: Sequence[int], line: Sequence[int], after: str
+    ) -> tuple[tuple[int, ...], int]:
+        """The prompt, and how many of its tokens stay the same while one line is being typed."""
+        if self.tokenizer.has_chat_template:
+            message = self.instruction.format(language=language)
+            if after.strip():
+                message += f"\nThe file goes on after the gap with:\n{_FENCE}{language}\n{after}\n{_FENCE}\n"
+            head = self.tokenizer.encode_conversation([("user", message)])
+            head = [*head, *self.opening, *self.tokenizer.encode(f"{_FENCE}{language}\n")]
+        else:
+            bos = self.tokenizer.bos_token_id
+            head = [] if bos is None else [bos]
+        stable = (*head, *before)
+        return (*stable, *line), len(stable)
+
+
+def continuation_of(tokenizer: Tokenizer, model_type: str) -> Continuation:
+    """The way in which a model without FIM markers completes code."""
+    instruction = (resources.files("harmony_ls.prompts") / "continuation.md").read_text(encoding="utf-8")
+    opening: tuple[int, ...] = ()
+    stops = set(tokenizer.eos_token_ids)
+    if model_type == "gpt_oss":
+        channel, message = tokenizer.token_id("<|channel|>"), tokenizer.token_id("<|message|>")
+        if channel is not None and message is not None:
+            opening = (channel, *tokenizer.encode("final"), message)
+        stops |= {token for literal in _HARMONY_STOPS if (token := tokenizer.token_id(literal)) is not None}
+    return Continuation(tokenizer, opening, frozenset(stops), instruction)
