@@ -1,0 +1,150 @@
+"""Measures that several rules share: how alike two lines are, how deep one is indented, which brackets are open.
+
+They know no language's grammar. Brackets inside strings are told from code line by line, which is right often enough
+for rules that only ever shorten or drop a suggestion.
+"""
+
+import re
+from dataclasses import dataclass
+
+__all__ = [
+    "Brackets",
+    "is_closing_line",
+    "is_similar",
+    "n_indentation_columns",
+    "n_visible",
+    "open_quote",
+    "scan_brackets",
+]
+
+TAB_COLUMNS = 4
+
+_CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
+_OPENER_OF = {closer: opener for opener, closer in _CLOSER_OF.items()}
+_STRING = re.compile(r""""(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\\n])*+`""")
+_CLOSING_LINE = re.compile(r"""\s*(?:[)\]}>;,"'`\s]+|</[\w.:-]*>;?|(?:end|fi|done|esac|endif)\b[);,]*)\s*""")
+_DIGITS = re.compile(r"\d+")
+_STRING_PREFIXES = frozenset("rRbBfFuULtT")
+
+
+def n_visible(text: str) -> int:
+    """The number of characters that leave ink."""
+    return sum(len(word) for word in text.split())
+
+
+def n_indentation_columns(line: str) -> int:
+    """The width of a line's leading blanks, a tab reaching to the next multiple of four."""
+    columns = 0
+    for character in line:
+        if character == " ":
+            columns += 1
+        elif character == "\t":
+            columns += TAB_COLUMNS - columns % TAB_COLUMNS
+        else:
+            break
+    return columns
+
+
+def is_closing_line(line: str) -> bool:
+    """Whether a line does nothing but close what earlier lines opened: ``})``, ``</div>``, ``end``."""
+    return bool(line.strip()) and _CLOSING_LINE.fullmatch(line) is not None
+
+
+def is_similar(line: str, other: str, share: float) -> bool:
+    """Whether two lines differ in less than ``share`` of their characters, blanks at the ends aside.
+
+    Lines that differ in a number are not similar: they are the next entry of a list, which is what a person wants.
+    """
+    line, other = line.strip(), other.strip()
+    if line == other:
+        return bool(line)
+    length = max(len(line), len(other))
+    n_edits = int(length * share - 1e-9)
+    if n_edits < 1 or length > 300 or abs(len(line) - len(other)) > n_edits:
+        return False
+    return _DIGITS.findall(line) == _DIGITS.findall(other) and _is_within(line, other, n_edits)
+
+
+def _is_within(line: str, other: str, n_edits: int) -> bool:
+    """Whether at most ``n_edits`` insertions, deletions and substitutions turn one line into the other (banded)."""
+    beyond = n_edits + 1
+    previous = [j if j <= n_edits else beyond for j in range(len(other) + 1)]
+    for i, character in enumerate(line, 1):
+        first, last = max(1, i - n_edits), min(len(other), i + n_edits)
+        current = [beyond] * (len(other) + 1)
+        if i <= n_edits:
+            current[0] = i
+        for j in range(first, last + 1):
+            current[j] = min(previous[j - 1] + (character != other[j - 1]), previous[j] + 1, current[j - 1] + 1, beyond)
+        if min(current[first - 1 : last + 1]) > n_edits:
+            return False
+        previous = current
+    return previous[-1] <= n_edits
+
+
+@dataclass(frozen=True, slots=True)
+class Brackets:
+    """What a text leaves unbalanced: ``closers`` (offset, character) it did not open, ``openers`` it did not close.
+
+    A closing quote counts as a closer when the text began inside a string.
+    """
+
+    closers: tuple[tuple[int, str], ...]
+    openers: tuple[str, ...]
+
+
+def open_quote(line_prefix: str) -> str | None:
+    """The quote of the string that a line is inside of at its end, if any."""
+    position = 0
+    while position < len(line_prefix):
+        character = line_prefix[position]
+        if character in "\"'`":
+            if string := _STRING.match(line_prefix, position):
+                position = string.end()
+                continue
+            before = line_prefix[position - 1 : position]
+            is_apostrophe = character == "'" and before.isalnum() and before not in _STRING_PREFIXES
+            if not is_apostrophe:
+                return character
+        elif character == "\\":
+            position += 1
+        position += 1
+    return None
+
+
+def scan_brackets(text: str, quote: str | None = None, openers: tuple[str, ...] = ()) -> Brackets:
+    """Match the brackets of a text that begins inside a string of ``quote`` and inside the given open brackets.
+
+    A closer that meets the wrong open bracket counts as one that the text did not open, and leaves the rest as it is.
+    """
+    closers: list[tuple[int, str]] = []
+    stack = list(openers)
+    position = 0
+    if quote is not None:
+        end = _end_of_string(text, quote)
+        if end is not None:
+            closers.append((end, quote))
+            position = end + 1
+    while position < len(text):
+        character = text[position]
+        if character in _CLOSER_OF:
+            stack.append(character)
+        elif character in _OPENER_OF:
+            if stack and stack[-1] == _OPENER_OF[character]:
+                stack.pop()
+            else:
+                closers.append((position, character))
+        elif character in "\"'`" and (string := _STRING.match(text, position)):
+            position = string.end()
+            continue
+        position += 1
+    return Brackets(tuple(closers), tuple(stack))
+
+
+def _end_of_string(text: str, quote: str) -> int | None:
+    for position, character in enumerate(text):
+        if character == "\n" and quote != "`":
+            return None
+        if character == quote and text[position - 1 : position] != "\\":
+            return position
+    return None
