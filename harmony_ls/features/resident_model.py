@@ -63,6 +63,7 @@ class ResidentModel:
         """
         if self._loading is None:
             self._loading = asyncio.create_task(self._load(self._settings), name="load the completion model")
+            self._loading.add_done_callback(_retrieve)
         self._restart_idle_timer()
         return await asyncio.shield(self._loading)
 
@@ -132,14 +133,11 @@ class ResidentModel:
         ready = self.loaded
         if ready is None:
             return
-        self._loading = asyncio.create_task(self._reprove(ready.model, self._settings), name="adapt the model")
+        self._loading = asyncio.create_task(self._prove(ready.model, self._settings), name="adapt the model")
         try:
             self._report(self._ready_status(await asyncio.shield(self._loading)))
         except ModelError as error:
             self._report(ModelStatus(ModelState.ERROR, ready.model.name, message=str(error)))
-
-    async def _reprove(self, model: Model, settings: Settings) -> CompletionModel:
-        return await self._prove(model, settings)
 
     async def _drop(self) -> None:
         task, self._loading = self._loading, None
@@ -176,6 +174,12 @@ class ResidentModel:
     def _report(self, status: ModelStatus) -> None:
         self.status = status
         self._on_status(status)
+
+
+def _retrieve(task: asyncio.Task[CompletionModel]) -> None:
+    """Mark a failure as seen: it was reported as a status, whether or not somebody waits for the model."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _spec(settings: Settings) -> ModelSpec:

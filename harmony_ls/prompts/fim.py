@@ -182,7 +182,7 @@ class FimFormat:
     bos: tuple[int, ...]
 
     def render(self, before: Sequence[int], line: Sequence[int], after: Sequence[int]) -> FimPrompt:
-        """The prompt for the text ``before`` the line being typed, the typed part of that ``line`` and what comes ``after``.
+        """The prompt for the text ``before`` the line being typed, the typed part of the ``line``, the text ``after``.
 
         All three are tokens. An empty ``after`` leaves the suffix out where the layout was trained without it.
         """

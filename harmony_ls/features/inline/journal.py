@@ -1,7 +1,11 @@
-"""The last outcomes of inline completion, with reasons, for status and doctor. It holds no document text but one prompt."""
+"""The last outcomes of inline completion, with reasons, for status and doctor.
+
+It holds no text of a document but the newest prompt.
+"""
 
 import statistics
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import PurePath
@@ -26,12 +30,16 @@ class _Entry:
 
 
 class Journal:
-    """A ring of outcomes. ``last_prompt`` is the text of the newest prompt, shown to its own user on request only."""
+    """A ring of outcomes."""
 
     def __init__(self) -> None:
         self._entries: deque[_Entry] = deque(maxlen=_KEPT)
         self._counts: Counter[str] = Counter()
-        self.last_prompt = ""
+        self._last_prompt: Callable[[], str] = str
+
+    def note_prompt(self, describe: Callable[[], str]) -> None:
+        """Remember the newest prompt; it becomes text only when a person asks for the report."""
+        self._last_prompt = describe
 
     def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
         """Add one outcome."""
@@ -64,7 +72,7 @@ class Journal:
                 "medianComputedPromptTokens": _median([entry.stats["computed_prompt_tokens"] for entry in asked]),
             },
             "last": [asdict(entry) for entry in list(self._entries)[-20:][::-1]],
-            "lastPrompt": self.last_prompt,
+            "lastPrompt": self._last_prompt(),
         }
 
 

@@ -11,6 +11,8 @@ Sizes are characters: what a token holds is known only after tokenising.
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from harmony_ls.features.inline.context import with_plain_line_ends
+
 __all__ = ["PromptWindow", "Window", "WindowLimits"]
 
 # The pinned suffix stays while at least this share of its beginning is unchanged.
@@ -51,9 +53,9 @@ class PromptWindow:
         self._start = self._anchor(text, line_start, limits.before)
         self._before = text[self._start : line_start]
         return Window(
-            before=_without_endless_lines(self._before),
-            line=text[line_start:offset],
-            after=_without_endless_lines(self._suffix(text, offset, limits.after, rest_of_line)),
+            before=_shown(self._before),
+            line=_shown(text[line_start:offset]),
+            after=_shown(self._suffix(text, offset, limits.after, rest_of_line)),
         )
 
     def _anchor(self, text: str, line_start: int, limit: int) -> int:
@@ -103,7 +105,9 @@ def _whole_lines(text: str, start: int, limit: int) -> str:
     return text[start : end + 1] if end >= 0 else text[start : start + limit]
 
 
-def _without_endless_lines(text: str) -> str:
-    if all(len(line) <= _LONGEST_LINE for line in text.split("\n")):
-        return text
-    return "\n".join(line[:_LONGEST_LINE] for line in text.split("\n"))
+def _shown(text: str) -> str:
+    """The text as a model reads it: line ends are ``\\n``, and no line is endless."""
+    plain = with_plain_line_ends(text)
+    if all(len(line) <= _LONGEST_LINE for line in plain.split("\n")):
+        return plain
+    return "\n".join(line[:_LONGEST_LINE] for line in plain.split("\n"))

@@ -1,0 +1,318 @@
+"""The path of an inline completion, from what the editor asks to the one answer it gets.
+
+Gates, then answers that need no model, then a running generation that still fits, then a new generation; what comes out
+is trimmed, and every way to an empty answer has a reason. A newer request for the same document supersedes an older
+one, which is answered at once. The rules themselves live in the modules beside this one.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from harmony_ls.engine.engine import Engine
+from harmony_ls.errors import HarmonyLsError, ModelError
+from harmony_ls.features.completion_model import CompletionModel, PromptPlan, describe
+from harmony_ls.features.inline import gates, trim
+from harmony_ls.features.inline.answers import Answers
+from harmony_ls.features.inline.context import CursorContext
+from harmony_ls.features.inline.journal import Journal
+from harmony_ls.features.inline.refusal import Refusal
+from harmony_ls.features.inline.request import (
+    InlineCompletion,
+    InlineCompletionRequest,
+    Offer,
+    OfferStats,
+    Reason,
+    Source,
+)
+from harmony_ls.features.inline.running import Running
+from harmony_ls.features.inline.stop_rules import StopRules
+from harmony_ls.features.inline.window import PromptWindow, WindowLimits
+from harmony_ls.features.resident_model import ResidentModel
+from harmony_ls.settings.models import Eagerness, Settings
+
+__all__ = ["CONFIDENCE_THRESHOLDS", "InlineCompleter"]
+
+log = logging.getLogger(__name__)
+
+# The least probability of the first tokens (see running.py) at which something is shown.
+CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.4, "normal": 0.2, "eager": 0.05}
+# A person who asks by a command waits for the answer, but not for ever.
+_INVOKED_DEADLINE_MS = 10_000
+
+
+@dataclass(slots=True)
+class _DocumentState:
+    """What is kept of a document between its requests."""
+
+    history: gates.TypingHistory = field(default_factory=gates.TypingHistory)
+    window: PromptWindow = field(default_factory=PromptWindow)
+    running: Running | None = None
+    live: asyncio.Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    started: float
+    deadline_ms: float
+
+    @property
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1000
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, (self.deadline_ms - self.elapsed_ms) / 1000)
+
+
+class InlineCompleter:
+    """Answers inline completion requests for any number of documents. All methods belong to one event loop."""
+
+    def __init__(self, engine: Engine, resident_model: ResidentModel, settings: Settings) -> None:
+        self._engine = engine
+        self._resident_model = resident_model
+        self._settings = settings
+        self._documents: dict[str, _DocumentState] = {}
+        self._answers = Answers()
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self.journal = Journal()
+
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings; answers that the old ones produced are forgotten."""
+        if settings.inline_completion != self._settings.inline_completion or settings.model != self._settings.model:
+            self._answers.clear()
+        self._settings = settings
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept of a document that was closed; its live request is answered."""
+        self._answers.forget(uri)
+        state = self._documents.pop(uri, None)
+        if state is not None:
+            _supersede(state)
+            _end_running(state)
+
+    def close(self) -> None:
+        """End all generations. Call it before the engine is closed."""
+        for uri in list(self._documents):
+            self.forget(uri)
+        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+
+    async def offer(self, request: InlineCompletionRequest) -> Offer:
+        """The answer to one request. It raises nothing but CancelledError, which ends this request alone."""
+        invoked_deadline = max(_INVOKED_DEADLINE_MS, self._settings.inline_completion.deadline_ms)
+        deadline = invoked_deadline if request.invoked else self._settings.inline_completion.deadline_ms
+        clock = _Clock(time.perf_counter(), deadline)
+        state = self._documents.setdefault(request.document.uri, _DocumentState())
+        _supersede(state)
+        live = state.live = asyncio.Event()
+        try:
+            offer = await self._answer(request, state, live, clock)
+        except asyncio.CancelledError:
+            self.journal.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
+            raise
+        except ModelError as error:
+            offer = Offer(reason=Reason.MODEL_FAILED, detail=str(error))
+        except HarmonyLsError as error:
+            offer = Offer(reason=Reason.INTERNAL_ERROR, detail=str(error))
+        except Exception as error:
+            log.exception("An inline completion failed")
+            offer = Offer(reason=Reason.INTERNAL_ERROR, detail=f"{type(error).__name__}: {error}")
+        finally:
+            if state.live is live:
+                state.live = None
+        offer = replace(offer, stats=replace(offer.stats, total_ms=clock.elapsed_ms))
+        self.journal.record(request, offer)
+        return offer
+
+    async def _answer(
+        self, request: InlineCompletionRequest, state: _DocumentState, live: asyncio.Event, clock: _Clock
+    ) -> Offer:
+        settings = self._settings.inline_completion
+        state.history = gates.observe(state.history, request.document, request.offset)
+        if (refusal := gates.check(request, state.history, settings)) is not None:
+            _end_running(state)
+            return _refused(refusal)
+        accepted = gates.apply_selection(request)
+        if (known := self._answers.lookup(accepted.document, accepted.offset)) is not None:
+            source = Source.TYPED_THROUGH if known.is_shown else Source.CACHE
+            return self._shown(request, accepted, known.text, known.n_replaced, source, OfferStats())
+        running, typed = _adoptable(state, accepted)
+        source = Source.ADOPTED
+        if running is None:
+            _end_running(state)
+            started = await self._start(accepted, state, live, clock)
+            if isinstance(started, Offer):
+                return started
+            running, source = started, Source.MODEL
+        outcome = await _first_of(running.wait(typed), live, clock.remaining)
+        if outcome is _Outcome.FINISHED and not running.agrees_with(typed):
+            # What was typed has left what the model wrote: it needs a generation of its own.
+            _end_running(state)
+            started = await self._start(accepted, state, live, clock)
+            if isinstance(started, Offer):
+                return started
+            running, typed, source = started, "", Source.MODEL
+            outcome = await _first_of(running.wait(typed), live, clock.remaining)
+        if outcome is _Outcome.SUPERSEDED:
+            return _SUPERSEDED
+        if outcome is _Outcome.TIMED_OUT:
+            running.keep_going()
+        return self._finish(request, accepted, running, typed, source)
+
+    async def _start(
+        self, request: InlineCompletionRequest, state: _DocumentState, live: asyncio.Event, clock: _Clock
+    ) -> Running | Offer:
+        """A new generation, or the offer that says why there is none."""
+        model = self._resident_model.loaded
+        if model is None:
+            outcome = await _first_of(self._resident_model.ready(), live, clock.remaining)
+            if outcome is _Outcome.SUPERSEDED:
+                return _SUPERSEDED
+            model = self._resident_model.loaded
+            if model is None:
+                return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
+        context = CursorContext.at(request.document, request.offset)
+        plan = await self._plan(model, request, state.window, context)
+        if live.is_set():
+            return _SUPERSEDED
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("prompt: %s", describe(plan.tokens, model.model))
+        self.journal.note_prompt(lambda: describe(plan.tokens, model.model))
+        settings = self._settings.inline_completion
+        single_line = model.capability.single_line or context.wants_single_line
+        rules = StopRules(context, max_lines=1 if single_line else settings.max_lines, single_line=single_line)
+        threshold = 0.0 if request.invoked else CONFIDENCE_THRESHOLDS[settings.eagerness]
+        state.running = Running(
+            self._engine, model, plan, request, rules, max_tokens=settings.max_tokens, threshold=threshold
+        )
+        return state.running
+
+    async def _plan(
+        self, model: CompletionModel, request: InlineCompletionRequest, window: PromptWindow, context: CursorContext
+    ) -> PromptPlan:
+        """The prompt, with a smaller window if the tokens turn out to be more than the model's context takes."""
+        limits = model.limits
+        room = model.model.context_length - self._settings.inline_completion.max_tokens
+        loop = asyncio.get_running_loop()
+        while True:
+            placed = window.place(request.document.text, request.offset, limits, rest_of_line=context.wants_single_line)
+            plan = await loop.run_in_executor(self._tokenizing, model.plan, placed, request.document.language_id)
+            if len(plan.tokens) <= room or limits.before < 64:
+                return plan
+            limits = WindowLimits(limits.before // 2, limits.after // 2)
+
+    def _finish(
+        self,
+        request: InlineCompletionRequest,
+        accepted: InlineCompletionRequest,
+        running: Running,
+        typed: str,
+        source: Source,
+    ) -> Offer:
+        """The offer that a generation amounts to, whether it is done or out of time."""
+        state = running.state
+        stats = OfferStats(
+            prompt_tokens=state.stats.prompt_tokens,
+            computed_prompt_tokens=state.stats.computed_tokens,
+            generated_tokens=state.stats.generated_tokens,
+            first_token_ms=state.stats.first_token_ms,
+            confidence=state.confidence,
+        )
+        if source is Source.ADOPTED:
+            # The generation was paid for by the request that began it.
+            stats = OfferStats(confidence=state.confidence)
+        if state.low_confidence:
+            detail = f"The model gives its own suggestion a probability of {state.confidence or 0:.2f}."
+            return Offer(reason=Reason.LOW_CONFIDENCE, detail=detail, stats=stats)
+        if not running.done and not state.text[len(typed) :].strip():
+            return Offer(reason=Reason.TIMED_OUT, detail="The deadline passed before the first word.", stats=stats)
+        trimmed = trim.trim(
+            state.text[len(typed) :],
+            accepted.document,
+            CursorContext.at(accepted.document, accepted.offset),
+            is_whole=state.is_whole,
+            max_lines=self._settings.inline_completion.max_lines,
+            invoked=request.invoked,
+        )
+        if isinstance(trimmed, Refusal):
+            return replace(_refused(trimmed), stats=stats)
+        return self._shown(request, accepted, trimmed.text, trimmed.n_replaced, source, stats)
+
+    def _shown(
+        self,
+        request: InlineCompletionRequest,
+        accepted: InlineCompletionRequest,
+        text: str,
+        n_replaced: int,
+        source: Source,
+        stats: OfferStats,
+    ) -> Offer:
+        completion = InlineCompletion(text, accepted.offset, accepted.offset + n_replaced, source)
+        restored = gates.restore_selection(request, completion)
+        if restored is None:
+            detail = "The suggestion does not go on from the selected item of the completion list."
+            return Offer(reason=Reason.COMPLETION_LIST, detail=detail, stats=stats)
+        if source is not Source.TYPED_THROUGH:
+            self._answers.show(accepted.document, accepted.offset, text, n_replaced)
+        return Offer(items=(restored,), stats=stats)
+
+
+class _Outcome(StrEnum):
+    """How waiting ended."""
+
+    FINISHED = "finished"
+    SUPERSEDED = "superseded"
+    TIMED_OUT = "timedOut"
+
+
+_SUPERSEDED = Offer(reason=Reason.SUPERSEDED, detail="A newer request for the same document came in.")
+
+
+async def _first_of(work: Coroutine[Any, Any, object], live: asyncio.Event, seconds: float) -> _Outcome:
+    """Wait for ``work``, a newer request or the end of the time, whichever comes first; raise what ``work`` raises."""
+    working = asyncio.create_task(work)
+    superseded = asyncio.create_task(live.wait())
+    try:
+        await asyncio.wait({working, superseded}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if superseded.done():
+            return _Outcome.SUPERSEDED
+        if working.done():
+            working.result()
+            return _Outcome.FINISHED
+        return _Outcome.TIMED_OUT
+    finally:
+        superseded.cancel()
+        working.cancel()
+
+
+def _supersede(state: _DocumentState) -> None:
+    if state.live is not None:
+        state.live.set()
+        state.live = None
+
+
+def _end_running(state: _DocumentState) -> None:
+    if state.running is not None:
+        state.running.cancel()
+        state.running = None
+
+
+def _adoptable(state: _DocumentState, request: InlineCompletionRequest) -> tuple[Running | None, str]:
+    """The document's generation if it is, or can become, the answer, and what was typed since it began."""
+    running = state.running
+    typed = None if running is None else running.typed_since(request)
+    if running is None or typed is None or not running.agrees_with(typed):
+        return None, ""
+    if running.done and (running.failed or running.state.low_confidence or not running.state.text[len(typed) :]):
+        return None, ""
+    return running, typed
+
+
+def _refused(refusal: Refusal) -> Offer:
+    return Offer(reason=refusal.reason, detail=refusal.detail)

@@ -1,0 +1,191 @@
+"""One generation for a cursor: it collects the text, stops where a rule says so, and can serve later requests too.
+
+A person types on while the model writes. As long as what they type agrees with what the model has written, the running
+generation is the answer to their next request as well, and starting another would throw work away.
+"""
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.request import GenerationRequest, GenerationStats
+from harmony_ls.engine.worker import Priority
+from harmony_ls.features.completion_model import CompletionModel, PromptPlan
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.request import InlineCompletionRequest
+from harmony_ls.features.inline.stop_rules import StopRules
+
+__all__ = ["Running", "RunningState"]
+
+log = logging.getLogger(__name__)
+
+# The confidence in a suggestion is the probability of its first tokens taken together: those decide what a person reads
+# first, and later ones are conditioned on them.
+_CONFIDENCE_TOKENS = 6
+# A cancelled request is often followed at once by the next one, which may adopt the generation.
+_GRACE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RunningState:
+    """What a generation has come to. ``is_whole``: it ended by itself or by a rule, not by running out of tokens."""
+
+    text: str
+    confidence: float | None
+    low_confidence: bool
+    is_whole: bool
+    stats: GenerationStats
+
+
+class Running:
+    """A generation that was started for one request. Make it on the event loop; it starts at once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: CompletionModel,
+        plan: PromptPlan,
+        request: InlineCompletionRequest,
+        rules: StopRules,
+        *,
+        max_tokens: int,
+        threshold: float,
+    ) -> None:
+        self.document: DocumentSnapshot = request.document
+        self.offset = request.offset
+        self._rules = rules
+        self._plan = plan
+        self._threshold = threshold
+        self._decoder = model.model.tokenizer.decoder()
+        self._written = ""
+        self._text = ""
+        self._log_probability = 0.0
+        self._n_judged = 0
+        self._low_confidence = False
+        self._is_whole = False
+        self._waiters = 0
+        self._is_kept = False
+        self._grace: asyncio.TimerHandle | None = None
+        self._progressed = asyncio.Event()
+        owed = plan.owed.encode("utf-8", "replace")
+        self._generation = engine.generate(
+            model.model,
+            GenerationRequest(
+                prompt=plan.tokens,
+                max_tokens=max_tokens,
+                stop_tokens=plan.stop_tokens,
+                priority=Priority.INLINE,
+                cache_owner=request.document.uri,
+                checkpoints=(plan.stable_tokens,),
+                owed=owed,
+            ),
+        )
+        self._task = asyncio.create_task(self._collect(), name="inline completion")
+        self._task.add_done_callback(self._on_done)
+
+    @property
+    def done(self) -> bool:
+        """Whether no more text will come."""
+        return self._task.done()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an exception, or was cancelled."""
+        return self.done and (self._task.cancelled() or self._task.exception() is not None)
+
+    @property
+    def state(self) -> RunningState:
+        """What there is by now."""
+        confidence = math.exp(self._log_probability) if self._n_judged else None
+        return RunningState(self._text, confidence, self._low_confidence, self._is_whole, self._generation.stats)
+
+    def typed_since(self, request: InlineCompletionRequest) -> str | None:
+        """What was typed since this generation began, or None if the document changed in another way."""
+        old, new = self.document.text, request.document.text
+        if request.offset < self.offset or not new.startswith(old[: self.offset]):
+            return None
+        old_rest, new_rest = _following_lines(old, self.offset), _following_lines(new, request.offset)
+        return new[self.offset : request.offset] if old_rest == new_rest else None
+
+    def agrees_with(self, typed: str) -> bool:
+        """Whether this generation can still become what a person has ``typed`` the beginning of."""
+        if self._text.startswith(typed):
+            return True
+        return not self.done and typed.startswith(self._text)
+
+    async def wait(self, typed: str) -> None:
+        """Wait until the generation is done or disagrees with ``typed``; raises what it failed with.
+
+        The generation is cancelled shortly after its last waiter is cancelled.
+        """
+        self._waiters += 1
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+        try:
+            while not self.done and self.agrees_with(typed):
+                self._progressed.clear()
+                await self._progressed.wait()
+        except asyncio.CancelledError:
+            if self._waiters == 1 and not self.done and not self._is_kept:
+                self._grace = asyncio.get_running_loop().call_later(_GRACE_SECONDS, self.cancel)
+            raise
+        finally:
+            self._waiters -= 1
+        if self.done and not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+    def keep_going(self) -> None:
+        """Let the generation finish without a waiter: its answer serves the next key."""
+        self._is_kept = True
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def cancel(self) -> None:
+        """End the generation at its next step."""
+        self._generation.cancel()
+        self._task.cancel()
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._progressed.set()
+        if not task.cancelled():
+            # Whoever waits raises it; a failure without a waiter has been logged by nobody yet.
+            error = task.exception()
+            if error is not None and not self._waiters:
+                log.error("A generation failed: %s", error, exc_info=error)
+
+    async def _collect(self) -> None:
+        n_owed = len(self._plan.owed)
+        try:
+            async for token in self._generation:
+                ended = token.id in self._plan.stop_tokens
+                self._written += "" if ended else self._decoder.feed(token.id)
+                if ended or len(self._written) > n_owed:
+                    self._judge(token.logprob)
+                self._text = self._written[n_owed:]
+                if self._low_confidence:
+                    return
+                decision = self._rules.finish(self._text) if ended else self._rules.check(self._text)
+                if decision is not None:
+                    self._text = self._text[: decision.keep]
+                self._is_whole = ended or decision is not None
+                self._progressed.set()
+                if self._is_whole:
+                    return
+        finally:
+            self._generation.cancel()
+
+    def _judge(self, logprob: float) -> None:
+        if self._n_judged == _CONFIDENCE_TOKENS:
+            return
+        self._n_judged += 1
+        self._log_probability += logprob
+        self._low_confidence = math.exp(self._log_probability) < self._threshold
+
+
+def _following_lines(text: str, offset: int) -> str:
+    newline = text.find("\n", offset)
+    return "" if newline < 0 else text[newline:]
