@@ -1,0 +1,93 @@
+"""``textDocument/completion``: the inline completion as an item of the ordinary list, for clients without ghost text."""
+
+import re
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from harmony_ls.lsp.inline_completion import offer_at
+from harmony_ls.lsp.synchronization import position_of
+from harmony_ls.settings.models import Settings
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["COMPLETION_OPTIONS", "completion", "wanted"]
+
+COMPLETION_OPTIONS = types.CompletionOptions(trigger_characters=[".", "("])
+
+_WORD_BEFORE = re.compile(r"\w*\Z")
+_LABEL_LENGTH = 60
+
+
+def wanted(settings: Settings, *, client_has_inline_completion: bool) -> bool:
+    """Say whether the list shall hold our item. By default only where the client has no inline completions."""
+    match settings.inline_completion.completion_fallback:
+        case "always":
+            return True
+        case "never":
+            return False
+        case _:
+            return not client_has_inline_completion
+
+
+async def completion(server: "HarmonyServer", params: types.CompletionParams) -> types.CompletionList:
+    """Answer with at most one item. The list is incomplete, so that the client asks again as the person types."""
+    document = server.documents.get(params.text_document.uri)
+    if document is None or not server.fallback_wanted:
+        return types.CompletionList(is_incomplete=False, items=[])
+    text = document.text
+    offset = text.offset_at(position_of(params.position))
+    context = params.context
+    invoked = context is None or context.trigger_kind is types.CompletionTriggerKind.Invoked
+    offer = await offer_at(server, document, params.position, invoked=invoked and context is not None)
+    items = []
+    for item in offer.items[:1]:
+        # The typed word is part of what is replaced: clients compare it with filterText.
+        place = text.position_at(offset)
+        line = text.line(place.line)
+        column = offset - text.offset_at(type(place)(place.line, 0))
+        word = _WORD_BEFORE.findall(line[:column])[0]
+        if item.start > offset or item.end < offset or item.start < offset - column:
+            continue
+        start = min(item.start, offset - len(word))
+        typed = line[start - (offset - column) : column]
+        new_text = typed[: max(item.start - start, 0)] + item.text
+        begin, end = text.position_at(start), text.position_at(item.end)
+        if begin.line != end.line or new_text == typed:
+            continue
+        items.append(
+            types.CompletionItem(
+                label=_label(new_text),
+                kind=types.CompletionItemKind.Text,
+                detail="harmony-ls",
+                documentation=types.MarkupContent(
+                    kind=types.MarkupKind.Markdown, value=_fenced(new_text, document.language_id)
+                ),
+                sort_text="\x7f",  # after what other servers know for certain
+                filter_text=typed or new_text,
+                insert_text_format=types.InsertTextFormat.PlainText,
+                text_edit=types.TextEdit(
+                    range=types.Range(
+                        start=types.Position(line=begin.line, character=begin.character),
+                        end=types.Position(line=end.line, character=end.character),
+                    ),
+                    new_text=new_text,
+                ),
+            )
+        )
+    return types.CompletionList(is_incomplete=True, items=items)
+
+
+def _label(text: str) -> str:
+    first, *others = text.strip().splitlines() or [""]
+    short = first if len(first) <= _LABEL_LENGTH else first[: _LABEL_LENGTH - 1] + "…"
+    return f"{short} …" if others else short
+
+
+def _fenced(text: str, language_id: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    language = language_id if re.fullmatch(r"[\w+#-]+", language_id) else ""
+    return f"{fence}{language}\n{text}\n{fence}"

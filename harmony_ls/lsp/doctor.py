@@ -1,0 +1,76 @@
+"""``harmony/doctor``: one report that explains what the server does, and why it is silent when it is."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+from harmony_ls.lsp.documents import Document
+from harmony_ls.lsp.messages import DoctorParams, DoctorReport, DocumentReport
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["doctor"]
+
+_PACKAGES = ("harmony-ls", "mlx", "mlx-lm", "transformers", "pygls", "lsprotocol")
+
+
+async def doctor(server: "HarmonyServer", params: DoctorParams) -> DoctorReport:
+    """Answer ``harmony/doctor``."""
+    resolved = server.configuration.resolved
+    return DoctorReport(
+        environment=_environment(server),
+        client=_client(server),
+        status=server.status.current,
+        settings=resolved.settings.model_dump(mode="json", by_alias=True),
+        origins=dict(resolved.origins),
+        problems=list(resolved.problems),
+        documents=[_document(document, digest=params.digests) for document in server.documents],
+        journal=server.journal(),
+    )
+
+
+def _environment(server: "HarmonyServer") -> dict[str, Any]:
+    engine = server.backend.engine
+    return {
+        "processId": os.getpid(),
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "blas": str(engine.blas) if engine is not None else None,
+    }
+
+
+def _client(server: "HarmonyServer") -> dict[str, Any]:
+    info = server.client_info
+    return {
+        "name": info.name if info else None,
+        "version": info.version if info else None,
+        "positionEncoding": str(server.documents.encoding.value),
+        "inlineCompletion": server.client_has_inline_completion,
+        "completionFallback": server.fallback_wanted,
+    }
+
+
+def _document(document: Document, *, digest: bool) -> DocumentReport:
+    return DocumentReport(
+        uri=document.uri,
+        language_id=document.language_id,
+        version=document.version,
+        n_lines=document.text.n_lines,
+        n_changes=document.n_changes,
+        in_sync=document.in_sync,
+        faults=sorted(document.faults),
+        sha256=hashlib.sha256(str(document.text).encode("utf-8", "surrogatepass")).hexdigest() if digest else None,
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

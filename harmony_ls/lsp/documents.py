@@ -1,0 +1,156 @@
+"""The open documents: what the client sent, and nothing that is on disk.
+
+It stands in for pygls's own workspace, whose text handling splits lines at the wrong characters and raises on edits of
+unopened documents. Whatever a client sends, nothing here raises: what cannot be applied is logged, once per document
+and kind of fault. Cells of notebooks are documents like others; the order of the cells is not kept.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.lsp.text import Position, PositionEncoding, Text
+
+__all__ = ["Change", "Document", "Documents", "path_of"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit. Without a range (``start`` and ``end`` None), ``text`` is the whole new text."""
+
+    text: str
+    start: Position | None = None
+    end: Position | None = None
+
+
+@dataclass(slots=True)
+class Document:
+    """One open document. ``n_changes`` counts what was applied: it tells two states of equal version apart.
+
+    ``in_sync`` is false after an edit that could not be read: the text is not the client's until it comes whole again.
+    """
+
+    uri: str
+    language_id: str
+    version: int | None
+    text: Text
+    n_changes: int = 0
+    in_sync: bool = True
+    faults: set[str] = field(default_factory=set)
+    _snapshot: DocumentSnapshot | None = None
+
+    def snapshot(self) -> DocumentSnapshot:
+        """Return the document as it is now."""
+        if self._snapshot is None:
+            self._snapshot = DocumentSnapshot(
+                uri=self.uri,
+                path=path_of(self.uri),
+                language_id=self.language_id,
+                version=self.version,
+                text=str(self.text),
+            )
+        return self._snapshot
+
+    def apply(self, changes: Sequence[Change], version: int | None) -> None:
+        """Apply ``changes`` in order and take ``version``."""
+        for change in changes:
+            if change.start is None or change.end is None:
+                self.text.replace_all(change.text)
+                self.in_sync = True
+                continue
+            if not (self._holds(change.start) and self._holds(change.end)):
+                self.report("an edit outside the text was clamped to it")
+            self.text.replace(change.start, change.end, change.text)
+        if version is not None and self.version is not None and version != self.version + 1:
+            self._report_version(version, self.version)
+        self.version = version if version is not None else self.version
+        self.n_changes += 1
+        self._snapshot = None
+
+    def _holds(self, position: Position) -> bool:
+        # The start of the line after the last is how editors name the end of the text.
+        return self.text.contains(position) or position == Position(self.text.n_lines, 0)
+
+    def _report_version(self, version: int, previous: int) -> None:
+        if version <= previous:
+            self.report(f"version {version} came after version {previous}")
+        elif "gap" not in self.faults:
+            # Neovim counts its own changes and sends them in batches, so a gap alone proves no loss.
+            self.faults.add("gap")
+            _logger.info("%s: version %s came after version %s", self.uri, version, previous)
+
+    def report(self, fault: str) -> None:
+        """Log a fault of the client's, once per kind: its buffer and ours may differ from now on."""
+        kind = "".join(character for character in fault if not character.isdigit())
+        if kind not in self.faults:
+            self.faults.add(kind)
+            _logger.warning("%s: %s", self.uri, fault)
+
+
+class Documents:
+    """The open documents by URI. ``encoding`` is what was agreed on in ``initialize``."""
+
+    def __init__(self, encoding: PositionEncoding = PositionEncoding.UTF_16) -> None:
+        self.encoding = encoding
+        self._documents: dict[str, Document] = {}
+        self._unopened: set[str] = set()
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._documents.values())
+
+    def get(self, uri: str) -> Document | None:
+        """Return an open document, or None."""
+        return self._documents.get(uri)
+
+    def snapshot(self, uri: str) -> DocumentSnapshot | None:
+        """Return an open document as it is now, or None."""
+        document = self._documents.get(uri)
+        return document.snapshot() if document else None
+
+    def open(self, uri: str, language_id: str, version: int | None, text: str) -> None:
+        """Take a document from the client. A second ``didOpen`` replaces the text: the client knows it best."""
+        if uri in self._documents:
+            _logger.warning("%s: opened again without being closed", uri)
+        self._documents[uri] = Document(uri, language_id, version, Text(text, self.encoding))
+        self._unopened.discard(uri)
+
+    def change(self, uri: str, version: int | None, changes: Sequence[Change]) -> None:
+        """Apply a change. One to a document that is not open is dropped."""
+        document = self._documents.get(uri)
+        if document is None:
+            if uri not in self._unopened:
+                self._unopened.add(uri)
+                _logger.warning("%s: changed without being open; the change is dropped", uri)
+            return
+        document.apply(changes, version)
+
+    def distrust(self, uri: str) -> None:
+        """Note that an edit of ``uri`` could not be read. Nothing is offered there until its text comes whole again."""
+        document = self._documents.get(uri)
+        if document is not None and document.in_sync:
+            document.in_sync = False
+            document.report("an edit could not be read; nothing is offered here until the document is opened again")
+
+    def close(self, uri: str) -> None:
+        """Forget a document."""
+        if self._documents.pop(uri, None) is None:
+            _logger.warning("%s: closed without being open", uri)
+
+
+def path_of(uri: str) -> str | None:
+    """Return the path that a ``file`` URI names, else None."""
+    try:
+        parts = urlsplit(uri, allow_fragments=False)  # an unescaped "#" belongs to the name, an unescaped "?" too
+    except ValueError:
+        return None
+    if parts.scheme != "file":
+        return None
+    path = url2pathname(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+    if parts.netloc and parts.netloc != "localhost":
+        path = f"//{parts.netloc}{path}"
+    return path if path and "\0" not in path else None

@@ -1,0 +1,138 @@
+"""The messages that harmony-ls adds to LSP, typed, and the converter that knows them: camelCase on the wire."""
+
+from typing import Any, Final
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from pygls.protocol import default_converter
+
+__all__ = [
+    "HARMONY_DOCTOR",
+    "HARMONY_STATUS",
+    "MESSAGE_TYPES",
+    "DoctorParams",
+    "DoctorReport",
+    "DocumentReport",
+    "StatusParams",
+    "harmony_converter",
+]
+
+HARMONY_STATUS: Final = "harmony/status"
+"""Notification, server to client: what the model is doing. Sent whenever that changes."""
+
+HARMONY_DOCTOR: Final = "harmony/doctor"
+"""Request, client to server: everything that explains what the server does, and above all why it is silent."""
+
+
+@attrs.frozen
+class StatusParams:
+    """The state of the server's model.
+
+    ``state`` is ``unloaded``, ``loading``, ``ready`` (idle), ``busy`` (ready and at work) or ``error``; ``message`` is
+    for a person; ``capability`` says how the model completes; ``progress`` runs from 0 to 1 while it is known.
+    """
+
+    state: str
+    model: str | None = None
+    message: str | None = None
+    capability: str | None = None
+    memory_bytes: int | None = None
+    progress: float | None = None
+
+
+@attrs.frozen
+class DoctorParams:
+    """What the report shall hold besides the usual: with ``digests``, a SHA-256 of each open document's text."""
+
+    digests: bool = False
+
+
+@attrs.frozen
+class DocumentReport:
+    """One open document as the server has it."""
+
+    uri: str
+    language_id: str
+    version: int | None
+    n_lines: int
+    n_changes: int
+    in_sync: bool
+    faults: list[str]
+    sha256: str | None = None
+
+
+@attrs.frozen
+class DoctorReport:
+    """The answer to ``harmony/doctor``."""
+
+    environment: dict[str, Any]
+    client: dict[str, Any]
+    status: StatusParams
+    settings: dict[str, Any]
+    origins: dict[str, str]
+    problems: list[str]
+    documents: list[DocumentReport]
+    journal: dict[str, Any]
+
+
+@attrs.frozen
+class StatusNotification:
+    """``harmony/status``."""
+
+    params: StatusParams
+    method: str = HARMONY_STATUS
+    jsonrpc: str = "2.0"
+
+
+@attrs.frozen
+class DoctorRequest:
+    """``harmony/doctor``."""
+
+    id: int | str
+    params: DoctorParams = DoctorParams()
+    method: str = HARMONY_DOCTOR
+    jsonrpc: str = "2.0"
+
+
+MESSAGE_TYPES: Final[dict[str, type[Any]]] = {HARMONY_STATUS: StatusNotification, HARMONY_DOCTOR: DoctorRequest}
+
+
+def harmony_converter() -> Converter:
+    """Return pygls's converter, extended by our own messages."""
+    converter: Converter = default_converter()
+    # cattrs would make the text "None" of null and the line 1 of "1.5": a wrong buffer instead of an error.
+    # (By predicate, since a hook for int would serve bool too, and one for str the enumerations.)
+    converter.register_structure_hook_func(lambda kind: kind is str, _structure_text)
+    converter.register_structure_hook_func(lambda kind: kind is int, _structure_integer)
+    for message in (
+        StatusParams,
+        DoctorParams,
+        DocumentReport,
+        DoctorReport,
+        StatusNotification,
+        DoctorRequest,
+    ):
+        names = {field.name: override(rename=_camel(field.name)) for field in attrs.fields(message)}
+        converter.register_unstructure_hook(message, make_dict_unstructure_fn(message, converter, **names))
+        converter.register_structure_hook(message, make_dict_structure_fn(message, converter, **names))
+    return converter
+
+
+def _structure_text(value: object, _type: type[str]) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _structure_integer(value: object, _type: type[int]) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not an integer")
+    return value
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))

@@ -1,0 +1,277 @@
+"""The language server of one connection: its life cycle, and the one table of what it answers.
+
+Each handler is an ``async def`` of a module named after its family of methods; none of them blocks. Documents, settings
+and status belong to the connection; the engine and the model belong to the process (`harmony_ls.lsp.backend`).
+"""
+
+import asyncio
+import importlib.metadata
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.capabilities import ServerCapabilitiesBuilder, get_capability
+from pygls.lsp.server import LanguageServer
+
+from harmony_ls.errors import HarmonyLsError
+from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
+from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.configuration import Configuration
+from harmony_ls.lsp.documents import Documents
+from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
+from harmony_ls.lsp.protocol import HarmonyProtocol
+from harmony_ls.lsp.status import StatusReporter
+from harmony_ls.lsp.text import PositionEncoding
+from harmony_ls.settings.models import Settings
+
+if TYPE_CHECKING:
+    from harmony_ls.features.inline.completer import InlineCompleter
+
+__all__ = ["METHODS", "HarmonyServer", "Method"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table: a method, its handler, and the options that advertise it where LSP has any."""
+
+    name: str
+    handler: Callable[["HarmonyServer", Any], Awaitable[Any]]
+    options: Any = None
+
+
+class HarmonyServer(LanguageServer):
+    """One client's language server. ``on_exit`` gets the exit code, ``on_process_id`` the client's process."""
+
+    protocol: HarmonyProtocol
+
+    def __init__(
+        self,
+        backend: Backend,
+        command_line: Mapping[str, Any],
+        on_exit: Callable[[int], None],
+        on_process_id: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(
+            "harmony-ls",
+            importlib.metadata.version("harmony-ls"),
+            protocol_cls=HarmonyProtocol,
+            converter_factory=harmony_converter,
+            notebook_document_sync=types.NotebookDocumentSyncOptions(
+                notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
+            ),
+        )
+        self.backend = backend
+        self.documents = Documents()
+        self.configuration = Configuration(self, command_line)
+        self.status = StatusReporter(self)
+        self.is_initialized = False
+        self.client_info: types.ClientInfo | None = None
+        self.on_settings: Callable[[Settings], None] = lambda _settings: None
+        self._capabilities = types.ClientCapabilities()
+        self._on_exit = on_exit
+        self._on_process_id = on_process_id
+        self._completer: InlineCompleter | None = None
+        self._stop_listening = backend.listen(self.status.model_changed)
+        self._fallback_registered = False
+        for method in METHODS:
+            self.feature(method.name, method.options)(partial(method.handler, self))
+        self.protocol.handlers = self.protocol.fm.features
+        self.protocol.life_cycle = self
+
+    # What handlers ask for
+
+    def client_can(self, capability: str) -> Any:
+        """Return a client capability by its path, such as ``window.work_done_progress``; None where there is none."""
+        return get_capability(self._capabilities, capability)
+
+    @property
+    def client_has_inline_completion(self) -> bool:
+        """Whether the client declares ``textDocument/inlineCompletion``."""
+        return self.client_can("text_document.inline_completion") is not None
+
+    @property
+    def fallback_wanted(self) -> bool:
+        """Whether the ordinary completion list shall hold what inline completion offers."""
+        return completion.wanted(
+            self.configuration.settings, client_has_inline_completion=self.client_has_inline_completion
+        )
+
+    async def completer(self, within: float) -> "InlineCompleter | None":
+        """Return the completer; None if the engine could not be started within so many seconds."""
+        if self._completer is None:
+            try:
+                await asyncio.wait_for(self.backend.start(self.configuration.settings), within)
+            except TimeoutError:
+                return None
+        if self._completer is None:
+            self._completer = self.backend.completer(self.configuration.settings)
+        return self._completer
+
+    def warm_up(self) -> None:
+        """Start the engine and load the model, so that the first key need not wait for them."""
+        if self.configuration.settings.inline_completion.enabled and self._completer is None:
+            self.protocol.spawn(self._warm_up())
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document that was closed."""
+        if self._completer is not None:
+            self._completer.forget(uri)
+
+    def journal(self) -> dict[str, Any]:
+        """Return the last outcomes of inline completion."""
+        return {} if self._completer is None else self._completer.journal.report()
+
+    async def use_settings(self, settings: Settings) -> None:
+        """Go on with changed settings."""
+        self.on_settings(settings)
+        if self._completer is not None:
+            self._completer.use(settings)
+        await self.backend.use(settings)
+        await self._register_fallback()
+
+    def close(self) -> None:
+        """Drop the connection: nothing is sent and nothing runs for it afterwards."""
+        self._stop_listening()
+        self.protocol.disconnect()
+
+    async def _warm_up(self) -> None:
+        await self.completer(within=60)
+        if self.backend.resident_model is not None:
+            try:
+                await self.backend.resident_model.ready()
+            except HarmonyLsError as error:  # the status has told it
+                _logger.warning("the model cannot be used: %s", error)
+
+    # Life cycle
+
+    def exit(self, *, clean: bool) -> None:
+        """The client sent ``exit``."""
+        self._on_exit(0 if clean else 1)
+
+    def lost(self, method: str, params: object) -> None:
+        """A notification could not be read: a document whose edit was lost is not the client's any more."""
+        document = params.get("textDocument") if isinstance(params, dict) else None
+        uri = document.get("uri") if isinstance(document, dict) else None
+        if method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(uri, str):
+            self.documents.distrust(uri)
+
+    async def _initialize(self, params: types.InitializeParams) -> types.InitializeResult:
+        self._capabilities = params.capabilities
+        self.client_info = params.client_info
+        encoding = ServerCapabilitiesBuilder.choose_position_encoding(params.capabilities)
+        self.documents.encoding = PositionEncoding(str(getattr(encoding, "value", encoding)))
+        await self.configuration.initialize(params)
+        features = set(self.protocol.fm.features)
+        if not self.fallback_wanted or self._registers("text_document.completion"):
+            features.discard(types.TEXT_DOCUMENT_COMPLETION)
+        capabilities = ServerCapabilitiesBuilder(
+            params.capabilities,
+            features,
+            self.protocol.fm.feature_options,
+            [],
+            types.TextDocumentSyncKind.Incremental,
+            self._notebook_document_sync,
+            encoding,
+        ).build()
+        capabilities.execute_command_provider = None  # pygls advertises it even without commands
+        if params.process_id is not None and self._on_process_id is not None:
+            self._on_process_id(params.process_id)
+        return types.InitializeResult(
+            capabilities=capabilities, server_info=types.ServerInfo(name=self.name, version=self.version)
+        )
+
+    async def _initialized(self, _params: None) -> None:
+        self.is_initialized = True
+        self.status.tell()
+        await self._register_watchers()
+        await self.configuration.refresh()
+        await self._register_fallback()
+
+    async def _shutdown(self, _params: None) -> None:
+        """Take leave. Running requests were cancelled by the protocol, and the process ends with ``exit``."""
+
+    async def _register_watchers(self) -> None:
+        registrations = []
+        if self._registers("workspace.did_change_configuration"):
+            registrations.append(
+                types.Registration(
+                    id="harmony-ls/configuration",
+                    method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
+                    register_options=types.DidChangeConfigurationRegistrationOptions(section=configuration.SECTION),
+                )
+            )
+        if self._registers("workspace.did_change_watched_files"):
+            registrations.append(
+                types.Registration(
+                    id="harmony-ls/files",
+                    method=types.WORKSPACE_DID_CHANGE_WATCHED_FILES,
+                    register_options=types.DidChangeWatchedFilesRegistrationOptions(
+                        watchers=self.configuration.watchers()
+                    ),
+                )
+            )
+        if registrations:
+            await self._request(self.client_register_capability_async, types.RegistrationParams(registrations))
+
+    async def _register_fallback(self) -> None:
+        """Follow the setting ``completionFallback`` in clients that let a server change its mind."""
+        wanted = self.fallback_wanted
+        if not self.is_initialized or not self._registers("text_document.completion"):
+            return
+        if wanted == self._fallback_registered:
+            return
+        self._fallback_registered = wanted
+        name, method = "harmony-ls/completion", types.TEXT_DOCUMENT_COMPLETION
+        if wanted:
+            options = types.CompletionRegistrationOptions(
+                trigger_characters=completion.COMPLETION_OPTIONS.trigger_characters
+            )
+            registration = types.Registration(id=name, method=method, register_options=options)
+            await self._request(self.client_register_capability_async, types.RegistrationParams([registration]))
+        else:
+            unregistration = types.Unregistration(id=name, method=method)
+            await self._request(self.client_unregister_capability_async, types.UnregistrationParams([unregistration]))
+
+    def _registers(self, family: str) -> bool:
+        return bool(self.client_can(f"{family}.dynamic_registration"))
+
+    async def _request(self, send: Callable[[Any], Awaitable[Any]], params: object) -> None:
+        try:
+            await asyncio.wait_for(send(params), 10)
+        except Exception as error:
+            _logger.warning("the client refused %s: %s", type(params).__name__, type(error).__name__)
+
+
+async def _ignore(_server: HarmonyServer, _params: object) -> None:
+    """Take a notification that changes nothing here."""
+
+
+METHODS: tuple[Method, ...] = (
+    Method(types.INITIALIZE, HarmonyServer._initialize),
+    Method(types.INITIALIZED, HarmonyServer._initialized),
+    Method(types.SHUTDOWN, HarmonyServer._shutdown),
+    Method(types.SET_TRACE, _ignore),
+    Method(types.TEXT_DOCUMENT_DID_OPEN, synchronization.did_open),
+    Method(types.TEXT_DOCUMENT_DID_CHANGE, synchronization.did_change),
+    Method(types.TEXT_DOCUMENT_DID_CLOSE, synchronization.did_close),
+    Method(types.NOTEBOOK_DOCUMENT_DID_OPEN, synchronization.did_open_notebook),
+    Method(types.NOTEBOOK_DOCUMENT_DID_CHANGE, synchronization.did_change_notebook),
+    Method(types.NOTEBOOK_DOCUMENT_DID_CLOSE, synchronization.did_close_notebook),
+    Method(types.WORKSPACE_DID_CHANGE_CONFIGURATION, configuration.did_change_configuration),
+    Method(types.WORKSPACE_DID_CHANGE_WATCHED_FILES, configuration.did_change_watched_files),
+    Method(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS, configuration.did_change_workspace_folders),
+    # Without options pygls does not advertise it.
+    Method(
+        types.TEXT_DOCUMENT_INLINE_COMPLETION,
+        inline_completion.inline_completion,
+        types.InlineCompletionOptions(),
+    ),
+    Method(types.TEXT_DOCUMENT_COMPLETION, completion.completion, completion.COMPLETION_OPTIONS),
+    Method(HARMONY_DOCTOR, doctor.doctor),
+)
+"""Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own."""
