@@ -167,13 +167,13 @@ class InlineCompletionSettings(_Section):
     """Offer the same text in the ordinary completion list (`textDocument/completion`): `auto` does so where the
     editor has no inline completions, `always` in addition to them, `never` not at all."""
 
-    exclude: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list_is_tuple)] = Field(
-        default=DEFAULT_EXCLUDE, json_schema_extra=WORKSPACE_ADDS
-    )
-    """Files in which nothing is offered and which the model never reads: globs, compared without regard to case.
-    One without a slash is compared with the file's name, one with a slash with the end of its path, `**` standing for
-    any folders. The default names the usual secrets. A list in your own settings replaces the default; one in a
-    workspace's `pyproject.toml` is added to it."""
+    exclude: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=300)], ...], BeforeValidator(_list_is_tuple)
+    ] = Field(default=DEFAULT_EXCLUDE, max_length=1000, json_schema_extra=WORKSPACE_ADDS)
+    """Files in which nothing is offered and which the model never reads: globs that name a file or a folder at any
+    depth, compared without regard to case; `*` stays within one name, `**` stands for any folders. The default names
+    the usual secrets. A list in your own settings replaces the default; one in a workspace's `pyproject.toml` is added
+    to it."""
 
     max_document_kb: int = Field(default=2048, ge=1, le=65_536)
     """Nothing is offered in documents larger than this many kilobytes: they are generated files, hardly ever typed

@@ -23,6 +23,7 @@ from harmony_ls.settings.models import Settings
 
 __all__ = [
     "DEFAULT",
+    "SECTION_NAMES",
     "Resolved",
     "Source",
     "client_source",
