@@ -135,7 +135,7 @@ def _fitted(left: str, inserted: str, entry: _Entry, context: CursorContext, is_
             return None
         text, n_replaced = left.rstrip()[: -len(closing)].rstrip(), 0
     else:
-        fitted = fit_rest_of_line(left, context.line_prefix, inserted)
+        fitted = fit_rest_of_line(left, context.line_prefix, inserted, context.quotes)
         if isinstance(fitted, Refusal):
             return None
         text, n_replaced = fitted.text, fitted.n_replaced

@@ -31,6 +31,15 @@ def is_inert(rest_of_line: str) -> bool:
     return _INERT.fullmatch(rest_of_line) is not None
 
 
+# Where a single quote is an apostrophe, a lifetime or part of a name, it opens no string.
+_QUOTES = {
+    **dict.fromkeys(("rust", "haskell", "ocaml", "fsharp", "elm", "lisp", "clojure", "scheme", "c", "cpp"), '"'),
+    **dict.fromkeys(("markdown", "plaintext", "latex", "tex", "restructuredtext", "asciidoc", "git-commit"), ""),
+    **dict.fromkeys(("html", "xml", "svg"), '"'),
+}
+_MOST_QUOTES = "\"'`"
+
+
 @dataclass(frozen=True, slots=True)
 class CursorContext:
     """The line of the cursor in two halves, and some lines above and below it (both in document order).
@@ -82,6 +91,11 @@ class CursorContext:
     def wants_single_line(self) -> bool:
         """Whether only the rest of the line makes sense: code that is no mere closing follows on it."""
         return not is_inert(self.line_suffix)
+
+    @property
+    def quotes(self) -> str:
+        """The characters that open and close a string in this language."""
+        return _QUOTES.get(self.language_id, _MOST_QUOTES)
 
     @property
     def line_below(self) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "Brackets",
+    "closes_tag_of",
     "is_closing_line",
     "is_similar",
     "n_indentation_columns",
@@ -23,7 +24,9 @@ _CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
 _OPENER_OF = {closer: opener for opener, closer in _CLOSER_OF.items()}
 _STRING = re.compile(r""""(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\\n])*+`""")
 _CLOSING_LINE = re.compile(r"""\s*(?:[)\]}>;,"'`\s]+|</[\w.:-]*>;?|(?:end|fi|done|esac|endif)\b[);,]*)\s*""")
+_END_TAG = re.compile(r"\s*</([\w.:-]+)")
 _DIGITS = re.compile(r"\d+")
+_ALL_QUOTES = "\"'`"
 _STRING_PREFIXES = frozenset("rRbBfFuULtT")
 
 
@@ -48,6 +51,12 @@ def n_indentation_columns(line: str) -> int:
 def is_closing_line(line: str) -> bool:
     """Whether a line does nothing but close what earlier lines opened: ``})``, ``</div>``, ``end``."""
     return bool(line.strip()) and _CLOSING_LINE.fullmatch(line) is not None
+
+
+def closes_tag_of(text: str, line: str) -> bool:
+    """Whether a line like ``</ul>`` closes an element that the text before it has opened."""
+    tag = _END_TAG.match(line)
+    return tag is not None and text.count(f"<{tag[1]}") > text.count(f"</{tag[1]}")
 
 
 def is_similar(line: str, other: str, share: float) -> bool:
@@ -93,12 +102,12 @@ class Brackets:
     openers: tuple[str, ...]
 
 
-def open_quote(line_prefix: str) -> str | None:
-    """The quote of the string that a line is inside of at its end, if any."""
+def open_quote(line_prefix: str, quotes: str = _ALL_QUOTES) -> str | None:
+    """The quote of the string that a line is inside of at its end, if any. ``quotes`` are those of the language."""
     position = 0
     while position < len(line_prefix):
         character = line_prefix[position]
-        if character in "\"'`":
+        if character in quotes:
             if string := _STRING.match(line_prefix, position):
                 position = string.end()
                 continue
@@ -112,7 +121,9 @@ def open_quote(line_prefix: str) -> str | None:
     return None
 
 
-def scan_brackets(text: str, quote: str | None = None, openers: tuple[str, ...] = ()) -> Brackets:
+def scan_brackets(
+    text: str, quote: str | None = None, openers: tuple[str, ...] = (), quotes: str = _ALL_QUOTES
+) -> Brackets:
     """Match the brackets of a text that begins inside a string of ``quote`` and inside the given open brackets.
 
     A closer that meets the wrong open bracket counts as one that the text did not open, and leaves the rest as it is.
@@ -134,7 +145,7 @@ def scan_brackets(text: str, quote: str | None = None, openers: tuple[str, ...] 
                 stack.pop()
             else:
                 closers.append((position, character))
-        elif character in "\"'`" and (string := _STRING.match(text, position)):
+        elif character in quotes and (string := _STRING.match(text, position)):
             position = string.end()
             continue
         position += 1

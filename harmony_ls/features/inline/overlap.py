@@ -8,7 +8,7 @@ is replaced instead.
 from dataclasses import dataclass
 
 from harmony_ls.features.inline.context import is_inert
-from harmony_ls.features.inline.measures import open_quote, scan_brackets
+from harmony_ls.features.inline.measures import Brackets, open_quote, scan_brackets
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
 
@@ -44,26 +44,29 @@ def without_repeated_prefix(text: str, line_prefix: str) -> str:
     return text
 
 
-def fit_rest_of_line(text: str, line_prefix: str, line_suffix: str) -> Fitted | Refusal:
+def fit_rest_of_line(text: str, line_prefix: str, line_suffix: str, quotes: str) -> Fitted | Refusal:
     """The text for a cursor with ``line_suffix`` right of it: nothing of it twice, nothing torn from it."""
     rest = line_suffix.rstrip()
     if not rest.strip():
         return Fitted(text)
-    quote = open_quote(line_prefix)
-    n_shared = _n_shared_with_rest(text, rest, quote)
-    fitted = Fitted(text[: len(text) - n_shared]) if n_shared else Fitted(text, _n_replaced(text, rest, quote))
-    return _one_line_unless_whole(fitted, rest, quote) if "\n" in fitted.text else fitted
+    quote = open_quote(line_prefix, quotes)
+    n_shared = _n_shared_with_rest(text, rest, scan_brackets(text, quote, quotes=quotes))
+    fitted = (
+        Fitted(text[: len(text) - n_shared])
+        if n_shared
+        else Fitted(text, _n_replaced(text, rest, scan_brackets(text, quote, quotes=quotes)))
+    )
+    return _one_line_unless_whole(fitted, rest, quote, quotes) if "\n" in fitted.text else fitted
 
 
-def _n_shared_with_rest(text: str, rest: str, quote: str | None) -> int:
+def _n_shared_with_rest(text: str, rest: str, brackets: Brackets) -> int:
     """The length of the longest end of the text with which the rest of the line begins."""
-    closers = scan_brackets(text, quote).closers
     starts = {rest, rest.lstrip()}
     longest = 0
     for start in starts:
         for n_shared in range(min(len(text), len(start)), longest, -1):
             shared = start[:n_shared]
-            if text.endswith(shared) and _is_repeated(text, start, shared, closers):
+            if text.endswith(shared) and _is_repeated(text, start, shared, brackets.closers):
                 longest = n_shared
                 break
     return longest
@@ -84,11 +87,11 @@ def _is_repeated(text: str, rest: str, shared: str, closers: tuple[tuple[int, st
     return sum(offset >= start for offset, _ in closers) >= n_brackets
 
 
-def _n_replaced(text: str, rest: str, quote: str | None) -> int:
+def _n_replaced(text: str, rest: str, brackets: Brackets) -> int:
     """How much of the rest the text holds in its middle: closers in the same order, or the whole of it."""
     position = len(rest) - len(rest.lstrip())
     n_replaced = last = 0
-    for offset, closer in scan_brackets(text, quote).closers:
+    for offset, closer in brackets.closers:
         if rest[position : position + 1] != closer:
             break
         position += 1
@@ -101,16 +104,16 @@ def _n_replaced(text: str, rest: str, quote: str | None) -> int:
     return n_replaced
 
 
-def _one_line_unless_whole(fitted: Fitted, rest: str, quote: str | None) -> Fitted | Refusal:
+def _one_line_unless_whole(fitted: Fitted, rest: str, quote: str | None, quotes: str) -> Fitted | Refusal:
     """Several lines stand before closers alone, and only when they leave nothing open themselves."""
     left = rest[fitted.n_replaced :]
-    brackets = scan_brackets(fitted.text, quote)
+    brackets = scan_brackets(fitted.text, quote, quotes=quotes)
     if is_inert(left) and not brackets.openers and len(brackets.closers) <= fitted.n_replaced:
         return fitted
     first_line = fitted.text.partition("\n")[0].rstrip()
-    if not first_line or scan_brackets(first_line, quote).openers:
+    if not first_line or scan_brackets(first_line, quote, quotes=quotes).openers:
         return Refusal(Reason.MID_LINE, "The model writes several lines, but the cursor's line goes on.")
-    return fit_rest_of_line(first_line, "" if quote is None else quote, rest)
+    return fit_rest_of_line(first_line, quote or "", rest, quotes)
 
 
 def _is_word_boundary(before: str, after: str) -> bool:

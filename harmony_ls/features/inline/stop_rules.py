@@ -9,12 +9,15 @@ from enum import StrEnum
 
 from harmony_ls.features.inline.context import CursorContext
 from harmony_ls.features.inline.measures import (
+    closes_tag_of,
     is_closing_line,
     is_similar,
     n_indentation_columns,
     open_quote,
     scan_brackets,
 )
+from harmony_ls.features.inline.refusal import Refusal
+from harmony_ls.features.inline.request import Reason
 
 __all__ = ["StopDecision", "StopRule", "StopRules"]
 
@@ -56,6 +59,27 @@ class StopDecision:
     keep: int
     rule: StopRule
 
+    @property
+    def refusal(self) -> Refusal:
+        """What to answer where nothing is kept."""
+        return Refusal(*_REFUSALS[self.rule])
+
+
+_REFUSALS = {
+    StopRule.LINE_BELOW: (Reason.REPEATS_DOCUMENT, "The model writes the line below the cursor again."),
+    StopRule.SIMILAR_LINE_BELOW: (Reason.REPEATS_DOCUMENT, "The model writes nearly the line below the cursor again."),
+    StopRule.SUFFIX_AGAIN: (Reason.REPEATS_DOCUMENT, "The model writes what follows the cursor again."),
+    StopRule.SAME_LINE: (Reason.REPEATS_ITSELF, "The model writes the same line over and over."),
+    StopRule.LOOP: (Reason.REPEATS_ITSELF, "The model writes the same few characters over and over."),
+    StopRule.BLOCK_END: (Reason.EMPTY_ANSWER, "The model leaves the block of the cursor at once."),
+    StopRule.BLANK_LINE: (Reason.EMPTY_ANSWER, "The model writes blank lines."),
+    StopRule.ONLY_LINE_ENDS: (Reason.EMPTY_ANSWER, "The model writes blank lines."),
+    StopRule.MAX_LINES: (Reason.EMPTY_ANSWER, "The model writes blank lines."),
+    StopRule.SINGLE_LINE: (Reason.EMPTY_ANSWER, "The model ends the line here."),
+    StopRule.CLOSING_BRACKET: (Reason.EMPTY_ANSWER, "The model closes a bracket that nothing has opened."),
+    StopRule.FENCE: (Reason.EMPTY_ANSWER, "The model ends its answer at once."),
+}
+
 
 def _repeats_needed(period: int) -> int:
     """How many characters must repeat the ones a period before them. Rulers (``# -----``) are longer than words."""
@@ -79,10 +103,10 @@ class StopRules:
         self._reference_columns = n_indentation_columns(context.line_prefix)
         self._is_prose = context.language_id in _PROSE_LANGUAGES
         self._brackets_count = context.language_id not in _LOOSE_BRACKET_LANGUAGES and context.starts_document
-        self._openers = scan_brackets(
-            "\n".join((*context.lines_above, context.line_prefix)) if self._brackets_count else ""
-        ).openers
-        self._quote = open_quote(context.line_prefix)
+        above = "\n".join((*context.lines_above, context.line_prefix)) if self._brackets_count else ""
+        self._openers = scan_brackets(above, quotes=context.quotes).openers
+        self._own_openers: tuple[str, ...] = ()
+        self._quote = open_quote(context.line_prefix, context.quotes)
 
         self._n_read = 0
         self._line_start = 0
@@ -120,7 +144,7 @@ class StopRules:
         if self._line_has_ink or text[offset] in " \t\r":
             return None
         self._line_has_ink = True
-        if self._line_index == 0 or self._is_prose or self._stays_in_block(text, offset):
+        if self._line_index == 0 or self._is_prose or self._in_fence or self._stays_in_block(text, offset):
             return None
         return StopDecision(self._content_end, StopRule.BLOCK_END)
 
@@ -135,7 +159,7 @@ class StopRules:
     def _at_line_end(self, text: str, offset: int) -> StopDecision | None:
         line = text[self._line_start : offset].rstrip("\r")
         whole_line = self._context.line_prefix + line if self._line_index == 0 else line
-        decision = self._after_line(line, whole_line, offset)
+        decision = self._after_line(text, line, whole_line, offset)
         if line.strip() and not (self._in_fence and self._line_index == 0):
             self._content_end = offset
         self._line_start = offset + 1
@@ -143,7 +167,7 @@ class StopRules:
         self._line_has_ink = False
         return decision
 
-    def _after_line(self, line: str, whole_line: str, offset: int) -> StopDecision | None:
+    def _after_line(self, text: str, line: str, whole_line: str, offset: int) -> StopDecision | None:
         kept = self._content_end
         if not line.strip():
             if kept > 0 and self._line_index > 0:
@@ -153,11 +177,16 @@ class StopRules:
             return None
         if fence := self._fence(line, kept):
             return fence
-        if (rule := self._repeats_line_below(whole_line)) is not None:
+        own = scan_brackets(line, self._quote, self._own_openers, self._context.quotes)
+        self._own_openers = own.openers
+        closes_own = is_closing_line(line) and (
+            closes_tag_of(text[: self._line_start], line) or (line.strip()[0] in ")]}" and not own.closers)
+        )
+        if not closes_own and (rule := self._repeats_line_below(whole_line)) is not None:
             return StopDecision(kept, rule)
         if self._closes_too_much(line):
             return StopDecision(kept, StopRule.CLOSING_BRACKET)
-        if self._line_index > 0 and not self._is_prose and self._leaves_block(line):
+        if self._line_index > 0 and not (self._is_prose or self._in_fence) and self._leaves_block(line):
             return self._at_block_end(line, kept, offset)
         if self._single_line:
             return StopDecision(offset, StopRule.SINGLE_LINE)
@@ -210,7 +239,7 @@ class StopRules:
         """Whether a line closes a bracket that nothing above has opened."""
         if not self._brackets_count:
             return False
-        brackets = scan_brackets(line, self._quote, self._openers)
+        brackets = scan_brackets(line, self._quote, self._openers, self._context.quotes)
         self._quote = None
         if any(character in ")]}" for _, character in brackets.closers):
             return True
@@ -243,7 +272,9 @@ class StopRules:
         found = text.find(self._needle, max(0, start - len(self._needle)))
         if found < 0:
             return None
-        return StopDecision(len(text[:found].rstrip()), StopRule.SUFFIX_AGAIN)
+        # A blank in front of a suffix that begins at the cursor belongs to the answer.
+        keep = found if self._context.suffix.startswith(self._needle) else len(text[:found].rstrip())
+        return StopDecision(keep, StopRule.SUFFIX_AGAIN)
 
 
 def _start_of_suffix(context: CursorContext) -> str:

@@ -7,10 +7,12 @@ does while an editor closes brackets by itself. Confidence is not judged here.
 
 import re
 from dataclasses import dataclass
+from textwrap import dedent
 
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.context import CursorContext, is_inert
 from harmony_ls.features.inline.measures import (
+    closes_tag_of,
     is_closing_line,
     is_similar,
     n_indentation_columns,
@@ -22,6 +24,7 @@ from harmony_ls.features.inline.overlap import Fitted, fit_rest_of_line, without
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
 from harmony_ls.features.inline.safety import clean
+from harmony_ls.features.inline.stop_rules import StopDecision
 
 __all__ = ["Trimmed", "fit", "trim"]
 
@@ -54,13 +57,19 @@ def trim(
     is_whole: bool,
     max_lines: int,
     invoked: bool = False,
+    stopped: StopDecision | None = None,
 ) -> Trimmed | Refusal:
-    """What of the model's text to offer. ``is_whole`` is false when tokens or time ran out before it ended."""
+    """What of the model's text to offer. ``is_whole`` is false when tokens or time ran out before it ended.
+
+    ``stopped`` is what the stop rules said of it, if anything: where they kept nothing, they know why.
+    """
+    if stopped is not None and not text.strip():
+        return stopped.refusal
     cleaned = clean(text, document)
     if isinstance(cleaned, Refusal):
         return cleaned
     if context.language_id != "markdown" and (fenced := _FENCED.match(cleaned)):
-        cleaned = fenced.group(1)
+        cleaned = _reindented(fenced.group(1), context.line_prefix)
     if not cleaned.strip():
         return Refusal(Reason.EMPTY_ANSWER, "The model adds nothing here.")
     if not is_whole:
@@ -69,7 +78,7 @@ def trim(
     begun = _begin(cleaned, context)
     if isinstance(begun, Refusal):
         return begun
-    begun = "\n".join(begun.split("\n")[:max_lines]).rstrip()
+    begun = "\n".join(begun.split("\n")[:max_lines])
     if _LOOP_AT_END.search(begun[-400:]):
         return Refusal(Reason.REPEATS_ITSELF, "The model repeats the same words over and over.")
     if refusal := _repeats_lines_around(begun, context):
@@ -87,13 +96,24 @@ def trim(
 
 def fit(text: str, context: CursorContext) -> Fitted | Refusal:
     """The text without what follows the cursor already; its line ends are ``\\n``."""
-    text = _without_lines_below(text, context).rstrip()
-    fitted = fit_rest_of_line(text, context.line_prefix, context.line_suffix)
+    text = _without_lines_below(text, context)
+    # A blank at the end is right in front of more code on the line, and nowhere else.
+    if not (context.wants_single_line and context.line_suffix[:1].strip()):
+        text = text.rstrip()
+    fitted = fit_rest_of_line(text, context.line_prefix, context.line_suffix, context.quotes)
     if isinstance(fitted, Refusal):
         return fitted
     if not fitted.text.strip():
         return Refusal(Reason.REPEATS_DOCUMENT, "The model writes only what follows the cursor already.")
     return fitted
+
+
+def _reindented(text: str, line_prefix: str) -> str:
+    """A chat model's code, written from the margin, moved to where the cursor is."""
+    if line_prefix.strip():
+        return text
+    first, *others = dedent(text).split("\n")
+    return "\n".join((first, *(line_prefix + line if line.strip() else line for line in others)))
 
 
 def _without_cut_end(text: str) -> str:
@@ -174,18 +194,20 @@ def _without_lines_below(text: str, context: CursorContext) -> str:
         last = lines[-n_lines:]
         if any(line.rstrip() != other.rstrip() for line, other in zip(last, below, strict=False)):
             continue
-        if any(not is_closing_line(line) for line in last) or _opened_before(lines, n_lines):
+        if any(not is_closing_line(line) for line in last) or _opened_before(lines, n_lines, context.quotes):
             return "\n".join(lines[:-n_lines])
     return text
 
 
-def _opened_before(lines: list[str], n_last: int) -> bool:
+def _opened_before(lines: list[str], n_last: int, quotes: str) -> bool:
     """Whether what the last lines close was open before the first of all lines."""
     text, last = "\n".join(lines), "\n".join(lines[-n_last:])
-    if tag := re.match(r"\s*</([\w.:-]+)", last):
-        return text.count(f"<{tag.group(1)}") < text.count(f"</{tag.group(1)}")
     start = len(text) - len(last)
-    return any(offset >= start for offset, _ in scan_brackets(text).closers)
+    if last.lstrip().startswith("</"):
+        return not closes_tag_of(text[:start], last)
+    if last.strip()[0] not in ")]}":
+        return True
+    return any(offset >= start for offset, _ in scan_brackets(text, quotes=quotes).closers)
 
 
 def _is_too_short(text: str, context: CursorContext) -> bool:
@@ -199,5 +221,5 @@ def _is_too_short(text: str, context: CursorContext) -> bool:
         return False
     if n_characters < FEWEST_VISIBLE_CLOSING or not _CLOSES.fullmatch(text):
         return True
-    brackets = scan_brackets(text, open_quote(context.line_prefix))
+    brackets = scan_brackets(text, open_quote(context.line_prefix, context.quotes), quotes=context.quotes)
     return not (brackets.closers and brackets.closers[0][0] == len(text) - len(text.lstrip()))
