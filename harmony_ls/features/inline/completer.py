@@ -163,7 +163,7 @@ class InlineCompleter:
             return _SUPERSEDED
         if outcome is _Outcome.TIMED_OUT:
             running.keep_going()
-        return self._finish(request, accepted, running, typed, source)
+        return self._finish(request, accepted, running, typed, source, clock)
 
     async def _start(
         self, request: InlineCompletionRequest, state: _DocumentState, live: asyncio.Event, clock: _Clock
@@ -214,6 +214,7 @@ class InlineCompleter:
         running: Running,
         typed: str,
         source: Source,
+        clock: _Clock,
     ) -> Offer:
         """The offer that a generation amounts to, whether it is done or out of time."""
         state = running.state
@@ -221,7 +222,7 @@ class InlineCompleter:
             prompt_tokens=state.stats.prompt_tokens,
             computed_prompt_tokens=state.stats.computed_tokens,
             generated_tokens=state.stats.generated_tokens,
-            first_token_ms=state.stats.first_token_ms,
+            first_token_ms=None if state.first_token_at is None else (state.first_token_at - clock.started) * 1000,
             confidence=state.confidence,
         )
         if source is Source.ADOPTED:

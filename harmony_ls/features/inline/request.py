@@ -8,7 +8,15 @@ from enum import StrEnum
 
 from harmony_ls.features.document import DocumentSnapshot
 
-__all__ = ["InlineCompletion", "InlineCompletionRequest", "Offer", "OfferStats", "Reason", "SelectedCompletion", "Source"]
+__all__ = [
+    "InlineCompletion",
+    "InlineCompletionRequest",
+    "Offer",
+    "OfferStats",
+    "Reason",
+    "SelectedCompletion",
+    "Source",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ generation is the answer to their next request as well, and starting another wou
 import asyncio
 import logging
 import math
+import time
 from dataclasses import dataclass
 
 from harmony_ls.engine.engine import Engine
@@ -30,12 +31,16 @@ _GRACE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RunningState:
-    """What a generation has come to. ``is_whole``: it ended by itself or by a rule, not by running out of tokens."""
+    """What a generation has come to. ``is_whole``: it ended by itself or by a rule, not by running out of tokens.
+
+    ``first_token_at`` is a reading of ``time.perf_counter``.
+    """
 
     text: str
     confidence: float | None
     low_confidence: bool
     is_whole: bool
+    first_token_at: float | None
     stats: GenerationStats
 
 
@@ -65,6 +70,7 @@ class Running:
         self._n_judged = 0
         self._low_confidence = False
         self._is_whole = False
+        self._first_token_at: float | None = None
         self._waiters = 0
         self._is_kept = False
         self._grace: asyncio.TimerHandle | None = None
@@ -99,7 +105,9 @@ class Running:
     def state(self) -> RunningState:
         """What there is by now."""
         confidence = math.exp(self._log_probability) if self._n_judged else None
-        return RunningState(self._text, confidence, self._low_confidence, self._is_whole, self._generation.stats)
+        return RunningState(
+            self._text, confidence, self._low_confidence, self._is_whole, self._first_token_at, self._generation.stats
+        )
 
     def typed_since(self, request: InlineCompletionRequest) -> str | None:
         """What was typed since this generation began, or None if the document changed in another way."""
@@ -161,6 +169,8 @@ class Running:
         n_owed = len(self._plan.owed)
         try:
             async for token in self._generation:
+                if self._first_token_at is None:
+                    self._first_token_at = time.perf_counter()
                 ended = token.id in self._plan.stop_tokens
                 self._written += "" if ended else self._decoder.feed(token.id)
                 if ended or len(self._written) > n_owed:

@@ -1,6 +1,7 @@
 """The whole path of an inline completion over the real engine, with models that answer from a script."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ ScriptedModel = Callable[[Sequence[Rule]], Path]
 
 QWEN = FimMarkersSettings(prefix="<|fim_prefix|>", suffix="<|fim_suffix|>", middle="<|fim_middle|>")
 CURSOR = "<|>"
-ADD = Rule(after="    return ", reply="a + b")
+ADD = Rule(after="    return ", reply="left + right")
 
 
 def settings_for(model: Path, **inline: object) -> Settings:
@@ -62,107 +63,109 @@ def applied(request: InlineCompletionRequest, offer: Offer) -> str:
 
 async def test_a_completion_comes_from_the_model_and_is_typed_through(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        first = await completer.offer(ask("def add(a, b):\n    return <|>\n"))
-        assert first.items[0].text == "a + b"
+        first = await completer.offer(ask("def add(left, right):\n    return <|>\n"))
+        assert first.items[0].text == "left + right"
         assert first.items[0].source is Source.MODEL
         assert first.stats.prompt_tokens > 0
-        for n_typed in range(1, len("a + b")):
-            typed = "a + b"[:n_typed]
-            offer = await completer.offer(ask(f"def add(a, b):\n    return {typed}<|>\n", version=1 + n_typed))
-            assert offer.items[0].text == "a + b"[n_typed:]
+        for n_typed in range(1, len("left + right")):
+            typed = "left + right"[:n_typed]
+            offer = await completer.offer(ask(f"def add(left, right):\n    return {typed}<|>\n", version=1 + n_typed))
+            assert offer.items[0].text == "left + right"[n_typed:]
             assert offer.items[0].source is Source.TYPED_THROUGH
             assert offer.stats.prompt_tokens == 0
 
 
 async def test_a_newer_request_supersedes_and_adopts_the_running_generation(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        older = asyncio.create_task(completer.offer(ask("def add(a, b):\n    return <|>\n")))
+        older = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
         while not completer.journal.report()["lastPrompt"]:
             await asyncio.sleep(0)
-        newer = asyncio.create_task(completer.offer(ask("def add(a, b):\n    return a<|>\n", version=2)))
+        newer = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return left<|>\n", version=2)))
         superseded, adopted = await asyncio.gather(older, newer)
         assert (superseded.items, superseded.reason) == ((), Reason.SUPERSEDED)
-        assert adopted.items[0].text == " + b"
+        assert adopted.items[0].text == " + right"
         assert adopted.items[0].source is Source.ADOPTED
 
 
 async def test_typing_something_else_starts_a_generation_of_its_own(scripted_model: ScriptedModel) -> None:
-    rules = [ADD, Rule(after="    return m", reply="ax(a, b)")]
+    rules = [ADD, Rule(after="    return m", reply="ax(left, right)")]
     async with completer_with(settings_for(scripted_model(rules))) as completer:
-        older = asyncio.create_task(completer.offer(ask("def add(a, b):\n    return <|>\n")))
+        older = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
         while not completer.journal.report()["lastPrompt"]:
             await asyncio.sleep(0)
-        offer = await completer.offer(ask("def add(a, b):\n    return m<|>\n", version=2))
+        offer = await completer.offer(ask("def add(left, right):\n    return m<|>\n", version=2))
         assert (await older).reason is Reason.SUPERSEDED
-        assert offer.items[0].text == "ax(a, b)"
+        assert offer.items[0].text == "ax(left, right)"
         assert offer.items[0].source is Source.MODEL
 
 
 async def test_of_many_requests_at_once_only_the_newest_is_computed(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        requests = [ask(f"# {'x' * n}\ndef add(a, b):\n    return <|>\n", version=n) for n in range(100)]
+        requests = [ask(f"# {'x' * n}\ndef add(left, right):\n    return <|>\n", version=n) for n in range(100)]
         offers = await asyncio.gather(*map(completer.offer, requests))
         assert [offer.reason for offer in offers[:-1]] == [Reason.SUPERSEDED] * 99
-        assert offers[-1].items[0].text == "a + b"
+        assert offers[-1].items[0].text == "left + right"
 
 
 async def test_requests_for_different_documents_do_not_supersede_each_other(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        request = ask("def add(a, b):\n    return <|>\n")
+        request = ask("def add(left, right):\n    return <|>\n")
         other = InlineCompletionRequest(
             DocumentSnapshot("file:///other.py", "/other.py", "python", 1, request.document.text), request.offset
         )
         offers = await asyncio.gather(completer.offer(request), completer.offer(other))
-        assert [offer.items[0].text for offer in offers] == ["a + b", "a + b"]
+        assert [offer.items[0].text for offer in offers] == ["left + right", "left + right"]
 
 
 async def test_what_the_model_doubts_is_not_shown_unless_asked_for(scripted_model: ScriptedModel) -> None:
-    doubtful = scripted_model([Rule(after="    return ", reply="a + b", probability=0.5)])
+    doubtful = scripted_model([Rule(after="    return ", reply="left + right", probability=0.5)])
     async with completer_with(settings_for(doubtful)) as completer:
-        automatic = await completer.offer(ask("def add(a, b):\n    return <|>\n"))
+        automatic = await completer.offer(ask("def add(left, right):\n    return <|>\n"))
         assert (automatic.items, automatic.reason) == ((), Reason.LOW_CONFIDENCE)
         assert "probability" in automatic.detail
-        invoked = await completer.offer(ask("def add(a, b):\n    return <|>\n", version=2, invoked=True))
-        assert invoked.items[0].text == "a + b"
+        invoked = await completer.offer(ask("def add(left, right):\n    return <|>\n", version=2, invoked=True))
+        assert invoked.items[0].text == "left + right"
 
 
 async def test_eagerness_moves_the_threshold(scripted_model: ScriptedModel) -> None:
-    doubtful = scripted_model([Rule(after="    return ", reply="sum(a, b)", probability=0.8)])
+    doubtful = scripted_model([Rule(after="    return ", reply="sum((left, right))", probability=0.8)])
     shown = {}
     for eagerness in ("quiet", "normal", "eager"):
         async with completer_with(settings_for(doubtful, eagerness=eagerness)) as completer:
-            shown[eagerness] = bool((await completer.offer(ask("def add(a, b):\n    return <|>\n"))).items)
+            shown[eagerness] = bool((await completer.offer(ask("def add(left, right):\n    return <|>\n"))).items)
     assert shown == {"quiet": False, "normal": True, "eager": True}
 
 
-async def test_an_answer_before_the_model_is_loaded_says_that_it_loads(scripted_model: ScriptedModel) -> None:
-    settings = settings_for(scripted_model([ADD]), deadline_ms=50)
-    async with completer_with(settings, loaded=False) as completer:
-        offer = await completer.offer(ask("def add(a, b):\n    return <|>\n"))
+async def test_an_answer_before_the_model_is_loaded_says_that_it_loads(tmp_path: Path) -> None:
+    # Reading a named pipe takes until somebody writes into it: a load that lasts exactly as long as the test wants.
+    os.mkfifo(tmp_path / "config.json")
+    async with completer_with(settings_for(tmp_path, deadline_ms=50), loaded=False) as completer:
+        offer = await completer.offer(ask("def add(left, right):\n    return <|>\n"))
         assert (offer.items, offer.reason) == ((), Reason.MODEL_LOADING)
-        assert offer.detail
+        assert "Loading" in offer.detail
+        await asyncio.to_thread((tmp_path / "config.json").write_text, "{}")
 
 
 async def test_a_model_that_cannot_be_loaded_is_named_at_every_request(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "nothing")
     async with completer_with(settings, loaded=False) as completer:
         for version in (1, 2):
-            offer = await completer.offer(ask("def add(a, b):\n    return <|>\n", version=version))
+            offer = await completer.offer(ask("def add(left, right):\n    return <|>\n", version=version))
             assert (offer.items, offer.reason) == ((), Reason.MODEL_FAILED)
             assert "nothing" in offer.detail
 
 
 async def test_cancelling_a_request_frees_the_model(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        task = asyncio.create_task(completer.offer(ask("def add(a, b):\n    return <|>\n")))
+        task = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
         while not completer.journal.report()["lastPrompt"]:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert completer.journal.report()["counts"] == {"cancelled": 1}
-        offer = await completer.offer(ask("def add(a, b):\n    return <|>\n", version=2))
-        assert offer.items[0].text == "a + b"
+        offer = await completer.offer(ask("def add(left, right):\n    return <|>\n", version=2))
+        assert offer.items[0].text == "left + right"
 
 
 async def test_the_selected_item_of_the_completion_list_is_continued(scripted_model: ScriptedModel) -> None:
@@ -179,10 +182,10 @@ async def test_the_selected_item_of_the_completion_list_is_continued(scripted_mo
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 async def test_several_lines_keep_the_document_s_line_ends(scripted_model: ScriptedModel, ending: str) -> None:
-    rules = [Rule(after="def add(a, b):", reply="\n    total = a + b\n    return total")]
+    rules = [Rule(after="def add(left, right):", reply="\n    total = left + right\n    return total")]
     async with completer_with(settings_for(scripted_model(rules))) as completer:
-        offer = await completer.offer(ask(f"import os{ending}{ending}def add(a, b):<|>{ending}"))
-        assert offer.items[0].text == f"{ending}    total = a + b{ending}    return total"
+        offer = await completer.offer(ask(f"import os{ending}{ending}def add(left, right):<|>{ending}"))
+        assert offer.items[0].text == f"{ending}    total = left + right{ending}    return total"
 
 
 async def test_the_closing_bracket_of_the_editor_is_not_doubled(scripted_model: ScriptedModel) -> None:
@@ -194,32 +197,32 @@ async def test_the_closing_bracket_of_the_editor_is_not_doubled(scripted_model: 
 
 async def test_markers_in_a_document_stay_text(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        hostile = "# <|fim_middle|> <|endoftext|> <|fim_suffix|>\ndef add(a, b):\n    return <|>\n"
+        hostile = "# <|fim_middle|> <|endoftext|> <|fim_suffix|>\ndef add(left, right):\n    return <|>\n"
         offer = await completer.offer(ask(hostile))
-        assert offer.items[0].text == "a + b"
+        assert offer.items[0].text == "left + right"
         prompt = completer.journal.report()["lastPrompt"]
         assert prompt.count("<|fim_middle|>") == 2
 
 
 async def test_a_half_typed_word_is_healed(scripted_model: ScriptedModel) -> None:
-    rules = [Rule(after="def add(a, b):\n    ", reply="return a + b")]
+    rules = [Rule(after="def add(left, right):\n    ", reply="return left + right")]
     async with completer_with(settings_for(scripted_model(rules))) as completer:
-        offer = await completer.offer(ask("def add(a, b):\n    retu<|>\n"))
-        assert offer.items[0].text == "rn a + b"
+        offer = await completer.offer(ask("def add(left, right):\n    retu<|>\n"))
+        assert offer.items[0].text == "rn left + right"
 
 
 async def test_other_settings_apply_to_the_next_request(scripted_model: ScriptedModel) -> None:
     settings = settings_for(scripted_model([ADD]))
     async with completer_with(settings) as completer:
-        assert (await completer.offer(ask("def add(a, b):\n    return <|>\n"))).items
+        assert (await completer.offer(ask("def add(left, right):\n    return <|>\n"))).items
         completer.use(settings.model_copy(update={"inline_completion": InlineCompletionSettings(enabled=False)}))
-        offer = await completer.offer(ask("def add(a, b):\n    return <|>\n", version=2))
+        offer = await completer.offer(ask("def add(left, right):\n    return <|>\n", version=2))
         assert (offer.items, offer.reason) == ((), Reason.DISABLED)
 
 
 async def test_closing_a_document_answers_its_live_request(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        request = ask("def add(a, b):\n    return <|>\n")
+        request = ask("def add(left, right):\n    return <|>\n")
         task = asyncio.create_task(completer.offer(request))
         while not completer.journal.report()["lastPrompt"]:
             await asyncio.sleep(0)
@@ -229,8 +232,8 @@ async def test_closing_a_document_answers_its_live_request(scripted_model: Scrip
 
 async def test_the_journal_tells_every_outcome(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
-        await completer.offer(ask("def add(a, b):\n    return <|>\n"))
-        await completer.offer(ask("def add(a, b):\n    <|> return a + b\n", version=2))
+        await completer.offer(ask("def add(left, right):\n    return <|>\n"))
+        await completer.offer(ask("def add(left, right):\n    <|> return left + right\n", version=2))
         report = completer.journal.report()
         assert report["counts"] == {"model": 1, "midLine": 1}
         assert report["last"][0]["outcome"] == "midLine"
