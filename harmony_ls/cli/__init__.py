@@ -1,4 +1,4 @@
-"""The ``harmony-ls`` command: one module per subcommand. It parses arguments, and leaves the work to the layers below."""
+"""The ``harmony-ls`` command: one module per subcommand. It parses arguments; the layers below do the work."""
 
 import typer
 

@@ -43,21 +43,25 @@ def lsp(
 
 
 def _serve_stdio(settings: dict[str, Any], log_level: str | None, log_file: Path | None) -> int:
-    from harmony_ls.lsp.transport import claim_stdio
+    from harmony_ls.lsp.handshake import Greeter
+    from harmony_ls.lsp.stdio import StdioStreams, claim_stdio
 
-    descriptors = claim_stdio()  # before anything that is imported below can print
+    # Before anything that is imported below can print; and the editor is answered while it is imported.
+    greeter = Greeter()
+    streams = StdioStreams(claim_stdio(), greeter.greet)
     gc.disable()  # nothing becomes garbage while modules are loaded, and looking for it costs a tenth of the start
     from harmony_ls.lsp.run import ServeOptions, serve_stdio
 
     gc.enable()
     gc.freeze()
-    return serve_stdio(ServeOptions(settings, log_level or "info", log_file), descriptors)
+    return serve_stdio(ServeOptions(settings, log_level or "info", log_file), streams, greeter)
 
 
 def _serve_tcp(address: str, settings: dict[str, Any], log_level: str | None, log_file: Path | None) -> int:
     from harmony_ls.lsp.run import ServeOptions, serve_tcp
 
     host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise typer.BadParameter(f"{address!r} does not name a port", param_hint="--tcp")
     try:

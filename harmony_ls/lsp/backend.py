@@ -48,7 +48,8 @@ class Backend:
         """Return a completer of its own for one connection. The engine must have been started."""
         from harmony_ls.features.inline.completer import InlineCompleter
 
-        assert self.engine is not None and self.resident_model is not None
+        assert self.engine is not None, "start() comes first"
+        assert self.resident_model is not None
         return InlineCompleter(self.engine, self.resident_model, settings)
 
     async def use(self, settings: Settings) -> None:

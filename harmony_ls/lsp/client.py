@@ -85,7 +85,7 @@ class LspClient:
         stderr: int | None = None,
         folder: Path | None = None,
     ) -> Self:
-        """Start the server: ``command`` and ``arguments``. ``stderr`` is as in ``subprocess``; by default it is ours."""
+        """Start the server: ``command`` and ``arguments``. ``stderr`` is as in ``subprocess``, by default ours."""
         process = await asyncio.create_subprocess_exec(
             *command,
             *arguments,
@@ -116,9 +116,9 @@ class LspClient:
         configuration: dict[str, Any] | None = None,
         name: str = "harmony-ls client",
     ) -> dict[str, Any]:
-        """Do the handshake. ``configuration`` is what the server is answered when it asks for its settings."""
+        """Do the handshake. ``folder`` is absolute; ``configuration`` is what the server is answered when it asks for its settings."""
         self.configuration = configuration
-        uri = folder.absolute().as_uri() if folder else None
+        uri = folder.as_uri() if folder else None
         result: dict[str, Any] = await self.request(
             "initialize",
             {

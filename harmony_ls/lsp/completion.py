@@ -1,4 +1,4 @@
-"""``textDocument/completion``: the inline completion as an item of the ordinary list, for clients without ghost text."""
+"""``textDocument/completion``: the inline completion as an item of the ordinary list, for want of ghost text."""
 
 import re
 from typing import TYPE_CHECKING
@@ -12,9 +12,7 @@ from harmony_ls.settings.models import Settings
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
 
-__all__ = ["COMPLETION_OPTIONS", "completion", "wanted"]
-
-COMPLETION_OPTIONS = types.CompletionOptions(trigger_characters=[".", "("])
+__all__ = ["completion", "wanted"]
 
 _WORD_BEFORE = re.compile(r"\w*\Z")
 _LABEL_LENGTH = 60

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
-from pygls.capabilities import get_capability
 
 from harmony_ls.lsp.documents import path_of
 from harmony_ls.settings.models import Settings
 from harmony_ls.settings.sources import (
     SECTION_NAMES,
-    Resolved,
     Source,
     client_source,
     read_user_file,

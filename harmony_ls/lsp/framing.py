@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MAX_MESSAGE_BYTES", "Body", "FrameDecoder", "Oversized", "encode"]
+__all__ = ["MAX_MESSAGE_BYTES", "Body", "FrameDecoder", "Oversized", "decode", "encode"]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A longer message is passed over: no document that anybody types into comes near it."""
@@ -39,6 +39,13 @@ class Oversized:
     n_bytes: int
 
 
+class _Again:
+    """A step that completed no message, after which there may be more to do."""
+
+
+_AGAIN = _Again()
+
+
 class FrameDecoder:
     """Cuts a stream into messages, fed as it arrives, in pieces of any size."""
 
@@ -56,16 +63,16 @@ class FrameDecoder:
         self._buffer += data
         frames: list[Body | Oversized] = []
         while (step := self._step()) is not None:
-            if step is not _AGAIN:
+            if not isinstance(step, _Again):
                 frames.append(step)
         return frames
 
-    def _step(self) -> "Body | Oversized | None":
+    def _step(self) -> Body | Oversized | _Again | None:
         if self._skipped is not None:
             return self._skip(self._skipped)
         return self._read_body() if self._in_body else self._read_header_line()
 
-    def _read_header_line(self) -> "Body | Oversized | None":
+    def _read_header_line(self) -> Body | Oversized | _Again | None:
         end = self._buffer.find(b"\n") + 1
         if not end:
             if len(self._buffer) > _MAX_LINE_BYTES:
@@ -82,7 +89,7 @@ class FrameDecoder:
                 self._skipped, self._n_left = Oversized(b"", self._length), self._length
         return _AGAIN
 
-    def _read_body(self) -> "Body | Oversized | None":
+    def _read_body(self) -> Body | Oversized | _Again | None:
         length = self._length or 0
         header = self._find_header(min(length, len(self._buffer)), length)
         if header is None and len(self._buffer) < length:
@@ -94,7 +101,7 @@ class FrameDecoder:
         self._in_body, self._length = False, None
         return Body(body)
 
-    def _skip(self, skipped: Oversized) -> "Body | Oversized | None":
+    def _skip(self, skipped: Oversized) -> Body | Oversized | _Again | None:
         header = self._find_header(min(self._n_left, len(self._buffer)), self._n_left)
         if header is not None:
             n_done = header
@@ -125,9 +132,6 @@ class FrameDecoder:
         return None
 
 
-_AGAIN: Any = object()
-
-
 def _n_of_next_header(body: bytes) -> int:
     """Count the bytes at the end of a body that are the beginning of the next header: the length was too long."""
     tail = body[-_LONGEST_HEADER:]
@@ -140,3 +144,15 @@ def encode(message: object) -> bytes:
     """Make a message into bytes with its header. Raises ValueError for NaN and infinities, which JSON lacks."""
     body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii")
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def decode(octets: bytes) -> Any:
+    """Read the JSON of a message. Raises ValueError, or RecursionError, for what is none.
+
+    Bytes that are no UTF-8 are kept as surrogates: Neovim sends the bytes of a buffer as they are.
+    """
+    return json.loads(octets.decode("utf-8-sig", "surrogateescape"), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

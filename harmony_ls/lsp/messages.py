@@ -100,7 +100,7 @@ MESSAGE_TYPES: Final[dict[str, type[Any]]] = {HARMONY_STATUS: StatusNotification
 
 def harmony_converter() -> Converter:
     """Return pygls's converter, extended by our own messages."""
-    converter: Converter = default_converter()
+    converter: Converter = default_converter()  # type: ignore[no-untyped-call]
     # cattrs would make the text "None" of null and the line 1 of "1.5": a wrong buffer instead of an error.
     # (By predicate, since a hook for int would serve bool too, and one for str the enumerations.)
     converter.register_structure_hook_func(lambda kind: kind is str, _structure_text)
@@ -113,7 +113,7 @@ def harmony_converter() -> Converter:
         StatusNotification,
         DoctorRequest,
     ):
-        names = {field.name: override(rename=_camel(field.name)) for field in attrs.fields(message)}
+        names: dict[str, Any] = {field.name: override(rename=_camel(field.name)) for field in attrs.fields(message)}
         converter.register_unstructure_hook(message, make_dict_unstructure_fn(message, converter, **names))
         converter.register_structure_hook(message, make_dict_structure_fn(message, converter, **names))
     return converter

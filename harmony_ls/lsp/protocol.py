@@ -76,6 +76,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         self.life_cycle: LifeCycle | None = None
         self._running: dict[MessageId, asyncio.Task[Any]] = {}
         self._initializing: asyncio.Task[Any] | None = None
+        self.answered: MessageId | None = None  # the id of an "initialize" that was answered before we saw it
         self._background: set[asyncio.Task[Any]] = set()
         self._output: Writer | None = None
 
@@ -94,9 +95,13 @@ class HarmonyProtocol(LanguageServerProtocol):
         for future in self._request_futures.values():
             future.cancel()
 
-    def get_message_type(self, method: str) -> type[Any] | None:
+    def get_message_type(self, method: str) -> type[Any] | None:  # type: ignore[override]
         """Return the type of a message, our own methods included."""
         return MESSAGE_TYPES.get(method) or super().get_message_type(method)
+
+    def unstructure(self, value: object) -> Any:
+        """Return plain JSON for an LSP value."""
+        return self._converter.unstructure(value)
 
     def spawn(self, awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
         """Run something beside the requests. What it raises is logged."""
@@ -131,7 +136,7 @@ class HarmonyProtocol(LanguageServerProtocol):
 
     def _receive_body(self, octets: bytes) -> None:
         try:
-            message = _parse(octets)
+            message = framing.decode(octets)
         except (ValueError, RecursionError, MemoryError) as error:
             _logger.warning("a message of %d bytes is not JSON: %s", len(octets), type(error).__name__)
             self._send_error(None, _Error.ParseError, "the message is not valid JSON")
@@ -226,7 +231,8 @@ class HarmonyProtocol(LanguageServerProtocol):
 
     def _cancel(self, params: object) -> None:
         message_id = params.get("id") if isinstance(params, dict) else None
-        if isinstance(message_id, int | str) and (task := self._running.get(message_id)):
+        task = self._running.get(message_id) if isinstance(message_id, int | str) else None
+        if task is not None and task is not self._initializing:
             task.cancel()
 
     def _receive_response(self, message_id: MessageId, message: dict[str, Any]) -> None:
@@ -257,41 +263,63 @@ class HarmonyProtocol(LanguageServerProtocol):
         if params is not None:
             message["params"] = params
         if method == types.INITIALIZE and isinstance(params, dict):
-            message["params"] = params | {"capabilities": self._readable(params.get("capabilities"))}
+            message["params"] = self._readable(params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(params, dict):
             message["params"] = _without_null_ranges(params)
         return self._converter.structure(message, message_type).params
 
-    def _readable(self, capabilities: object) -> dict[str, object]:
-        """Return the groups of client capabilities that can be read: one odd value must not refuse a whole client."""
-        readable: dict[str, object] = {}
-        for group, value in capabilities.items() if isinstance(capabilities, dict) else ():
-            try:
-                self._converter.structure({group: value}, types.ClientCapabilities)
-            except Exception as error:
-                _logger.warning("the client's capabilities in %.50s could not be read: %s", group, _describe(error))
-            else:
-                readable[group] = value
-        return readable
+    def _readable(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be read of ``initialize``: one odd value must not refuse a whole client."""
+        client = params.get("capabilities")
+        if not isinstance(client, dict):
+            return params
+        capabilities = {
+            group: value
+            for group, value in client.items()
+            if self._is_readable({group: value}, types.ClientCapabilities)
+        }
+        required = {"processId": params.get("processId"), "rootUri": None, "capabilities": capabilities}
+        readable = {
+            name: value
+            for name, value in params.items()
+            if name not in ("processId", "capabilities")
+            and self._is_readable(required | {name: value}, types.InitializeParams)
+        }
+        return required | readable
+
+    def _is_readable(self, value: dict[str, Any], kind: type[Any]) -> bool:
+        try:
+            self._converter.structure(value, kind)
+        except Exception as error:
+            _logger.warning("%.200s could not be read: %s", ", ".join(value), _describe(error))
+            return False
+        return True
 
     # Answering
 
     def _answer(self, message_id: MessageId, method: str, task: asyncio.Task[Any]) -> None:
         del self._running[message_id]
         failed = task.cancelled() or task.exception() is not None
+        greeted = method == types.INITIALIZE and message_id == self.answered
         if method == types.INITIALIZE and self.stage is Stage.INITIALIZING:
-            self.stage = Stage.NEW if failed else Stage.RUNNING
-        if task.cancelled():
+            self.stage = Stage.NEW if failed and not greeted else Stage.RUNNING
+        if greeted:
+            if failed and not task.cancelled():
+                _logger.error("initialize failed after it was answered", exc_info=task.exception())
+        elif task.cancelled():
             self._send_error(message_id, _LspError.RequestCancelled, "the request was cancelled")
-            return
-        match task.exception():
-            case None:
-                self._send_result(message_id, method, task.result())
-            case JsonRpcException() as error:
+        elif (error := task.exception()) is not None:
+            self._send_exception(message_id, method, error)
+        else:
+            self._send_result(message_id, method, task.result())
+
+    def _send_exception(self, message_id: MessageId, method: str, error: BaseException) -> None:
+        match error:
+            case JsonRpcException():
                 self._send_error(message_id, error.code, error.message)
-            case UserError() as error:
+            case UserError():
                 self._send_error(message_id, _LspError.RequestFailed, str(error))
-            case BaseException() as error:
+            case _:
                 # The text of an unforeseen exception may hold paths and code: it goes to the log alone.
                 _logger.error("%s failed", method, exc_info=error)
                 self._send_error(message_id, _Error.InternalError, f"{method} failed; the server's log says why")
@@ -337,16 +365,6 @@ async def _contained(awaitable: Awaitable[Any]) -> Any:
         raise
     except BaseException as error:
         raise _InternalError(f"{type(error).__name__} was raised in a handler") from error
-
-
-def _parse(octets: bytes) -> object:
-    """Read JSON. Bytes that are no UTF-8 are kept as surrogates: Neovim sends a buffer's bytes as they are."""
-    text = octets.decode("utf-8-sig", "surrogateescape")
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:

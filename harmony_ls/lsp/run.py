@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.ending import GRACE_SECONDS, Ending, watch_parent
 from harmony_ls.lsp.framing import FrameDecoder
+from harmony_ls.lsp.handshake import Greeter
 from harmony_ls.lsp.logs import ClientLog, set_level, start_logging
 from harmony_ls.lsp.protocol import Stage
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.transport import GRACE_SECONDS, Descriptors, Ending, Streams, watch_parent
+from harmony_ls.lsp.stdio import StdioStreams
 
 __all__ = ["ServeOptions", "serve_stdio", "serve_tcp"]
 
@@ -36,11 +38,11 @@ class ServeOptions:
     log_file: Path | None = None
 
 
-def serve_stdio(options: ServeOptions, descriptors: Descriptors) -> int:
-    """Serve the client at the other end of ``descriptors``; return the exit code of the process."""
+def serve_stdio(options: ServeOptions, streams: StdioStreams, greeter: Greeter) -> int:
+    """Serve the client at the other end of ``streams``; return the exit code of the process."""
     listener = start_logging(options.log_level, options.log_file)
     try:
-        return asyncio.run(_serve_stdio(options, descriptors))
+        return asyncio.run(_serve_stdio(options, streams, greeter))
     finally:
         listener.stop()
 
@@ -54,12 +56,11 @@ def serve_tcp(options: ServeOptions, host: str, port: int) -> int:
         listener.stop()
 
 
-async def _serve_stdio(options: ServeOptions, descriptors: Descriptors) -> int:
+async def _serve_stdio(options: ServeOptions, streams: StdioStreams, greeter: Greeter) -> int:
     loop = asyncio.get_running_loop()
     ending = Ending(loop)
     ending.on_signals()
     backend = Backend()
-    streams = Streams(descriptors, ending)
     server = HarmonyServer(
         backend,
         options.settings,
@@ -70,25 +71,31 @@ async def _serve_stdio(options: ServeOptions, descriptors: Descriptors) -> int:
     log = ClientLog(server, loop)
     log.attach()
     server.protocol.connect(streams)
-    reading = asyncio.create_task(_read_stdio(server, streams, ending), name="read stdio")
+    chunks: asyncio.Queue[bytes] = asyncio.Queue()
+    streams.attach(loop, chunks.put_nowait, partial(ending.decide, 1, "the client does not read what it is sent"))
+    server.protocol.answered = greeter.answered  # whatever comes from now on is answered by the server itself
+    reading = asyncio.create_task(_read_stdio(server, streams, chunks, ending), name="read stdio")
     exit_code = await ending.wait()
     reading.cancel()
     log.detach()
     server.close()
-    await streams.flush(_CLOSE_SECONDS / 2)
+    await asyncio.to_thread(streams.flush, _CLOSE_SECONDS / 2)
     if not await backend.close(_CLOSE_SECONDS / 2):
         _logger.warning("the engine is still busy; leaving without it")
         await asyncio.sleep(GRACE_SECONDS)  # the end is forced meanwhile
     return exit_code
 
 
-async def _read_stdio(server: HarmonyServer, streams: Streams, ending: Ending) -> None:
+async def _read_stdio(
+    server: HarmonyServer, streams: StdioStreams, chunks: asyncio.Queue[bytes], ending: Ending
+) -> None:
     decoder = FrameDecoder()
-    async for chunk in streams.chunks():
+    loop = asyncio.get_running_loop()
+    while chunk := await chunks.get():
         await server.protocol.receive_all(decoder.feed(chunk))
+        streams.taken()
         if streams.broken:
             # The client reads no more. If it is leaving in order, its last words are on their way.
-            loop = asyncio.get_running_loop()
             loop.call_later(_BROKEN_PIPE_SECONDS, ending.decide, _code_without_exit(server), "the output is closed")
     ending.decide(_code_without_exit(server), "the input has ended")
 

@@ -5,22 +5,22 @@ and status belong to the connection; the engine and the model belong to the proc
 """
 
 import asyncio
-import importlib.metadata
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
-from pygls.capabilities import ServerCapabilitiesBuilder, get_capability
+from pygls.capabilities import get_capability
 from pygls.lsp.server import LanguageServer
 
+from harmony_ls import __version__
 from harmony_ls.errors import HarmonyLsError
 from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.configuration import Configuration
 from harmony_ls.lsp.documents import Documents
+from harmony_ls.lsp.handshake import TRIGGER_CHARACTERS, choose_encoding, initialize_result
 from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
 from harmony_ls.lsp.protocol import HarmonyProtocol
 from harmony_ls.lsp.status import StatusReporter
@@ -30,18 +30,12 @@ from harmony_ls.settings.models import Settings
 if TYPE_CHECKING:
     from harmony_ls.features.inline.completer import InlineCompleter
 
-__all__ = ["METHODS", "HarmonyServer", "Method"]
+__all__ = ["METHODS", "Handler", "HarmonyServer"]
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One row of the table: a method, its handler, and the options that advertise it where LSP has any."""
-
-    name: str
-    handler: Callable[["HarmonyServer", Any], Awaitable[Any]]
-    options: Any = None
+Handler = Callable[["HarmonyServer", Any], Awaitable[Any]]
 
 
 class HarmonyServer(LanguageServer):
@@ -58,12 +52,9 @@ class HarmonyServer(LanguageServer):
     ) -> None:
         super().__init__(
             "harmony-ls",
-            importlib.metadata.version("harmony-ls"),
+            __version__,
             protocol_cls=HarmonyProtocol,
             converter_factory=harmony_converter,
-            notebook_document_sync=types.NotebookDocumentSyncOptions(
-                notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
-            ),
         )
         self.backend = backend
         self.documents = Documents()
@@ -78,9 +69,7 @@ class HarmonyServer(LanguageServer):
         self._completer: InlineCompleter | None = None
         self._stop_listening = backend.listen(self.status.model_changed)
         self._fallback_registered = False
-        for method in METHODS:
-            self.feature(method.name, method.options)(partial(method.handler, self))
-        self.protocol.handlers = self.protocol.fm.features
+        self.protocol.handlers = {method: partial(handler, self) for method, handler in METHODS.items()}
         self.protocol.life_cycle = self
 
     # What handlers ask for
@@ -160,30 +149,15 @@ class HarmonyServer(LanguageServer):
         if method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(uri, str):
             self.documents.distrust(uri)
 
-    async def _initialize(self, params: types.InitializeParams) -> types.InitializeResult:
+    async def _initialize(self, params: types.InitializeParams) -> dict[str, Any]:
         self._capabilities = params.capabilities
         self.client_info = params.client_info
-        encoding = ServerCapabilitiesBuilder.choose_position_encoding(params.capabilities)
-        self.documents.encoding = PositionEncoding(str(getattr(encoding, "value", encoding)))
-        await self.configuration.initialize(params)
-        features = set(self.protocol.fm.features)
-        if not self.fallback_wanted or self._registers("text_document.completion"):
-            features.discard(types.TEXT_DOCUMENT_COMPLETION)
-        capabilities = ServerCapabilitiesBuilder(
-            params.capabilities,
-            features,
-            self.protocol.fm.feature_options,
-            [],
-            types.TextDocumentSyncKind.Incremental,
-            self._notebook_document_sync,
-            encoding,
-        ).build()
-        capabilities.execute_command_provider = None  # pygls advertises it even without commands
+        unstructured = self.protocol.unstructure(params)
+        self.documents.encoding = PositionEncoding(choose_encoding(unstructured["capabilities"]))
         if params.process_id is not None and self._on_process_id is not None:
             self._on_process_id(params.process_id)
-        return types.InitializeResult(
-            capabilities=capabilities, server_info=types.ServerInfo(name=self.name, version=self.version)
-        )
+        await self.configuration.initialize(params)
+        return initialize_result(unstructured)
 
     async def _initialized(self, _params: None) -> None:
         self.is_initialized = True
@@ -228,9 +202,7 @@ class HarmonyServer(LanguageServer):
         self._fallback_registered = wanted
         name, method = "harmony-ls/completion", types.TEXT_DOCUMENT_COMPLETION
         if wanted:
-            options = types.CompletionRegistrationOptions(
-                trigger_characters=completion.COMPLETION_OPTIONS.trigger_characters
-            )
+            options = types.CompletionRegistrationOptions(trigger_characters=TRIGGER_CHARACTERS)
             registration = types.Registration(id=name, method=method, register_options=options)
             await self._request(self.client_register_capability_async, types.RegistrationParams([registration]))
         else:
@@ -251,27 +223,23 @@ async def _ignore(_server: HarmonyServer, _params: object) -> None:
     """Take a notification that changes nothing here."""
 
 
-METHODS: tuple[Method, ...] = (
-    Method(types.INITIALIZE, HarmonyServer._initialize),
-    Method(types.INITIALIZED, HarmonyServer._initialized),
-    Method(types.SHUTDOWN, HarmonyServer._shutdown),
-    Method(types.SET_TRACE, _ignore),
-    Method(types.TEXT_DOCUMENT_DID_OPEN, synchronization.did_open),
-    Method(types.TEXT_DOCUMENT_DID_CHANGE, synchronization.did_change),
-    Method(types.TEXT_DOCUMENT_DID_CLOSE, synchronization.did_close),
-    Method(types.NOTEBOOK_DOCUMENT_DID_OPEN, synchronization.did_open_notebook),
-    Method(types.NOTEBOOK_DOCUMENT_DID_CHANGE, synchronization.did_change_notebook),
-    Method(types.NOTEBOOK_DOCUMENT_DID_CLOSE, synchronization.did_close_notebook),
-    Method(types.WORKSPACE_DID_CHANGE_CONFIGURATION, configuration.did_change_configuration),
-    Method(types.WORKSPACE_DID_CHANGE_WATCHED_FILES, configuration.did_change_watched_files),
-    Method(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS, configuration.did_change_workspace_folders),
-    # Without options pygls does not advertise it.
-    Method(
-        types.TEXT_DOCUMENT_INLINE_COMPLETION,
-        inline_completion.inline_completion,
-        types.InlineCompletionOptions(),
-    ),
-    Method(types.TEXT_DOCUMENT_COMPLETION, completion.completion, completion.COMPLETION_OPTIONS),
-    Method(HARMONY_DOCTOR, doctor.doctor),
-)
-"""Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own."""
+METHODS: Mapping[str, Handler] = {
+    types.INITIALIZE: HarmonyServer._initialize,
+    types.INITIALIZED: HarmonyServer._initialized,
+    types.SHUTDOWN: HarmonyServer._shutdown,
+    types.SET_TRACE: _ignore,
+    types.TEXT_DOCUMENT_DID_OPEN: synchronization.did_open,
+    types.TEXT_DOCUMENT_DID_CHANGE: synchronization.did_change,
+    types.TEXT_DOCUMENT_DID_CLOSE: synchronization.did_close,
+    types.NOTEBOOK_DOCUMENT_DID_OPEN: synchronization.did_open_notebook,
+    types.NOTEBOOK_DOCUMENT_DID_CHANGE: synchronization.did_change_notebook,
+    types.NOTEBOOK_DOCUMENT_DID_CLOSE: synchronization.did_close_notebook,
+    types.WORKSPACE_DID_CHANGE_CONFIGURATION: configuration.did_change_configuration,
+    types.WORKSPACE_DID_CHANGE_WATCHED_FILES: configuration.did_change_watched_files,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: configuration.did_change_workspace_folders,
+    types.TEXT_DOCUMENT_INLINE_COMPLETION: inline_completion.inline_completion,
+    types.TEXT_DOCUMENT_COMPLETION: completion.completion,
+    HARMONY_DOCTOR: doctor.doctor,
+}
+"""Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own; what is advertised is in
+`harmony_ls.lsp.handshake`."""

@@ -1,8 +1,8 @@
 """The text of one open document as LSP sees it: lines, positions in the client's encoding, and edits.
 
-Only ``\\n``, ``\\r\\n`` and ``\\r`` end a line, as LSP demands; ``str.splitlines`` (which pygls uses) also splits at form
-feeds, U+2028 and others, and then every later edit lands in the wrong place. Offsets count Unicode code points. It
-knows nothing of documents' names, versions or messages.
+Only ``\\n``, ``\\r\\n`` and ``\\r`` end a line, as LSP demands; ``str.splitlines`` (which pygls uses) also splits at
+form feeds, U+2028 and others, and then every later edit lands in the wrong place. Offsets count Unicode code points.
+It knows nothing of documents' names, versions or messages.
 """
 
 import re
