@@ -1,17 +1,32 @@
 """The ``harmony-ls`` command: one module per subcommand. It parses arguments; the layers below do the work."""
 
+from typing import Annotated
+
 import typer
 
-from harmony_ls.cli import lsp
+from harmony_ls.cli import doctor, lsp
 
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("lsp")(lsp.lsp)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from harmony_ls import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.callback()
-def _harmony_ls() -> None:
+def _harmony_ls(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """A coding assistant that lives in the editor and runs on your own machine."""
 
 

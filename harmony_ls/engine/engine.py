@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.blas import BlasReport
 from harmony_ls.engine.healing import SpelledVocabulary
-from harmony_ls.engine.model import LoadProgress, Model, ModelSpec, load_model, resolve_folder
+from harmony_ls.engine.model import LoadProgress, Model, ModelSpec, describe_device, load_model, resolve_folder
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError, PromptTooLongError
@@ -36,6 +36,7 @@ class Engine:
         # What holds arrays: filled and emptied on the MLX thread only.
         self._contexts: dict[int, Any] = {}
         self._worker = Worker(on_exit=self._contexts.clear)
+        self._device = ""
         self._started = False
         self._closed = False
         self._loads: dict[ModelSpec, asyncio.Task[Model]] = {}
@@ -53,6 +54,11 @@ class Engine:
     def blas(self) -> BlasReport:
         """Whether OpenBLAS serves the CPU's matrix products; known once a model was loaded."""
         return self._worker.blas
+
+    @property
+    def device(self) -> str:
+        """What MLX computes on; empty until a model was loaded."""
+        return self._device
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -124,6 +130,7 @@ class Engine:
         from harmony_ls.engine.decode import DecodeContext
         from harmony_ls.engine.prompt_cache import PromptCache
 
+        self._device = describe_device()
         model, network = load_model(spec, folder, report)
         self._contexts[id(model)] = DecodeContext(
             network=network,

@@ -19,7 +19,7 @@ from harmony_ls import embedded
 from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError, ModelTooLargeError
 
-__all__ = ["LoadProgress", "Model", "ModelSpec", "load_model", "resolve_folder"]
+__all__ = ["LoadProgress", "Model", "ModelSpec", "describe_device", "load_model", "resolve_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,15 @@ class Model:
     def is_embedded(self) -> bool:
         """Whether this is the model that ships with the package."""
         return self.spec.reference is None
+
+
+def describe_device() -> str:
+    """What MLX computes on, in words. Runs on the MLX thread."""
+    import mlx.core as mx
+
+    device = mx.default_device()
+    name = mx.device_info(device).get("device_name", "")
+    return f"{device.type.name} {name}".strip()
 
 
 def resolve_folder(spec: ModelSpec, on_progress: Callable[[LoadProgress], None]) -> Path:

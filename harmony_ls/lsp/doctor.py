@@ -1,5 +1,6 @@
 """``harmony/doctor``: one report that explains what the server does, and why it is silent when it is."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import os
@@ -41,7 +42,8 @@ def _environment(server: "HarmonyServer") -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in _PACKAGES},
-        "blas": str(engine.blas) if engine is not None else None,
+        "device": engine.device or None if engine is not None else None,
+        "blas": dataclasses.asdict(engine.blas) if engine is not None else None,
     }
 
 
