@@ -116,7 +116,7 @@ class LspClient:
         configuration: dict[str, Any] | None = None,
         name: str = "harmony-ls client",
     ) -> dict[str, Any]:
-        """Do the handshake. ``folder`` is absolute; ``configuration`` is what the server is answered when it asks for its settings."""
+        """Do the handshake. ``folder`` is absolute; ``configuration`` answers the server's question for settings."""
         self.configuration = configuration
         uri = folder.as_uri() if folder else None
         result: dict[str, Any] = await self.request(

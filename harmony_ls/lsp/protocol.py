@@ -6,7 +6,6 @@ module reads and writes no stream (`harmony_ls.lsp.transport`) and knows no feat
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum, auto
@@ -20,6 +19,7 @@ from pygls.protocol import LanguageServerProtocol
 from harmony_ls.errors import UserError
 from harmony_ls.lsp import framing
 from harmony_ls.lsp.messages import MESSAGE_TYPES
+from harmony_ls.lsp.reading import describe, id_and_method, readable_initialize, uri_in, without_null_ranges
 
 __all__ = ["Handler", "HarmonyProtocol", "LifeCycle", "Stage", "Writer"]
 
@@ -164,13 +164,13 @@ class HarmonyProtocol(LanguageServerProtocol):
             )
 
     def _refuse_oversized(self, frame: framing.Oversized) -> None:
-        message_id, method = _id_and_method(frame.head)
+        message_id, method = id_and_method(frame.head)
         text = f"a message of {frame.n_bytes} bytes is longer than {framing.MAX_MESSAGE_BYTES} and was passed over"
         _logger.warning("%s: %s", method or "unknown method", text)
         if message_id is not None:
             self._send_error(message_id, _Error.InvalidRequest, text)
         elif method and self.life_cycle:
-            self.life_cycle.lost(method, {"textDocument": {"uri": _uri(frame.head)}})
+            self.life_cycle.lost(method, {"textDocument": {"uri": uri_in(frame.head)}})
 
     def _receive_request(self, message_id: MessageId, method: str, params: object) -> None:
         if fault := self._fault_of_request(message_id, method):
@@ -179,7 +179,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         try:
             structured = self._structure(method, params)
         except Exception as error:
-            _logger.warning("%s: the parameters could not be read: %s", method, _describe(error))
+            _logger.warning("%s: the parameters could not be read: %s", method, describe(error))
             self._send_error(message_id, _Error.InvalidParams, f"{method}: invalid parameters")
             return
         if method == types.INITIALIZE:
@@ -223,7 +223,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         try:
             structured = self._structure(method, params)
         except Exception as error:
-            _logger.warning("%s: the parameters could not be read: %s", method, _describe(error))
+            _logger.warning("%s: the parameters could not be read: %s", method, describe(error))
             if self.life_cycle:
                 self.life_cycle.lost(method, params)
             return
@@ -248,7 +248,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         try:
             result = self._converter.structure(message, result_type).result if result_type else message.get("result")
         except Exception as fault:
-            _logger.warning("an answer of the client could not be read: %s", _describe(fault))
+            _logger.warning("an answer of the client could not be read: %s", describe(fault))
             future.set_exception(JsonRpcException("the answer could not be read"))
         else:
             future.set_result(result)
@@ -263,37 +263,10 @@ class HarmonyProtocol(LanguageServerProtocol):
         if params is not None:
             message["params"] = params
         if method == types.INITIALIZE and isinstance(params, dict):
-            message["params"] = self._readable(params)
+            message["params"] = readable_initialize(self._converter, params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(params, dict):
-            message["params"] = _without_null_ranges(params)
+            message["params"] = without_null_ranges(params)
         return self._converter.structure(message, message_type).params
-
-    def _readable(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return what can be read of ``initialize``: one odd value must not refuse a whole client."""
-        client = params.get("capabilities")
-        if not isinstance(client, dict):
-            return params
-        capabilities = {
-            group: value
-            for group, value in client.items()
-            if self._is_readable({group: value}, types.ClientCapabilities)
-        }
-        required = {"processId": params.get("processId"), "rootUri": None, "capabilities": capabilities}
-        readable = {
-            name: value
-            for name, value in params.items()
-            if name not in ("processId", "capabilities")
-            and self._is_readable(required | {name: value}, types.InitializeParams)
-        }
-        return required | readable
-
-    def _is_readable(self, value: dict[str, Any], kind: type[Any]) -> bool:
-        try:
-            self._converter.structure(value, kind)
-        except Exception as error:
-            _logger.warning("%.200s could not be read: %s", ", ".join(value), _describe(error))
-            return False
-        return True
 
     # Answering
 
@@ -365,65 +338,3 @@ async def _contained(awaitable: Awaitable[Any]) -> Any:
         raise
     except BaseException as error:
         raise _InternalError(f"{type(error).__name__} was raised in a handler") from error
-
-
-def _without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:
-    """Read ``range: null`` as no range, as some clients mean it."""
-    changes = params.get("contentChanges")
-    if not isinstance(changes, list) or not any(
-        isinstance(change, dict) and change.get("range", change) is None for change in changes
-    ):
-        return params
-    kept = [
-        {name: value for name, value in change.items() if name != "range" or value is not None}
-        if isinstance(change, dict)
-        else change
-        for change in changes
-    ]
-    return params | {"contentChanges": kept}
-
-
-def _id_and_method(head: bytes) -> tuple[MessageId | None, str | None]:
-    """Read the id and the method from the first bytes of a message, where they stand before its parameters."""
-    text = head.decode("utf-8", "replace")
-    fields: dict[str, object] = {}
-    decoder = json.JSONDecoder()
-    end = text.find("{") + 1
-    while 0 < end < len(text):
-        try:
-            name, end = decoder.raw_decode(text, _past(text, end, ", \t\r\n"))
-            value, end = decoder.raw_decode(text, _past(text, end, ": \t\r\n"))
-        except (ValueError, RecursionError):
-            break
-        fields[str(name)] = value
-    message_id, method = fields.get("id"), fields.get("method")
-    return (
-        message_id if isinstance(message_id, int | str) and not isinstance(message_id, bool) else None,
-        method if isinstance(method, str) else None,
-    )
-
-
-def _past(text: str, start: int, characters: str) -> int:
-    while start < len(text) and text[start] in characters:
-        start += 1
-    return start
-
-
-def _uri(head: bytes) -> str | None:
-    text = head.decode("utf-8", "replace")
-    start = text.find('"uri"')
-    if start < 0:
-        return None
-    try:
-        uri, _ = json.JSONDecoder().raw_decode(text, _past(text, start + len('"uri"'), ": \t\r\n"))
-    except ValueError:
-        return None
-    return uri if isinstance(uri, str) else None
-
-
-def _describe(error: BaseException) -> str:
-    """Say what is wrong with parameters, without the values, which may be code."""
-    reasons: list[str] = []
-    for inner in getattr(error, "exceptions", ()):
-        reasons.append(_describe(inner))
-    return f"{type(error).__name__}({', '.join(reasons)})" if reasons else type(error).__name__

@@ -1,0 +1,104 @@
+"""Reading messages that are not quite as they should be: what can be understood without guessing is understood."""
+
+import json
+import logging
+from typing import Any
+
+from cattrs import Converter
+from lsprotocol import types
+
+__all__ = ["describe", "id_and_method", "readable_initialize", "uri_in", "without_null_ranges"]
+
+_logger = logging.getLogger(__name__)
+
+
+def readable_initialize(converter: Converter, params: dict[str, Any]) -> dict[str, Any]:
+    """Return what can be read of the parameters of ``initialize``: one odd value must not refuse a whole client."""
+    client = params.get("capabilities")
+    if not isinstance(client, dict):
+        return params
+    capabilities = {
+        group: value
+        for group, value in client.items()
+        if _is_readable(converter, {group: value}, types.ClientCapabilities)
+    }
+    required = {"processId": params.get("processId"), "rootUri": None, "capabilities": capabilities}
+    others = {name: value for name, value in params.items() if name not in ("processId", "capabilities")}
+    if _is_readable(converter, required | others, types.InitializeParams):
+        return required | others
+    readable = {
+        name: value
+        for name, value in others.items()
+        if _is_readable(converter, required | {name: value}, types.InitializeParams)
+    }
+    return required | readable
+
+
+def without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:
+    """Read ``range: null`` in the parameters of ``didChange`` as no range, as some clients mean it."""
+    changes = params.get("contentChanges")
+    if not isinstance(changes, list) or not any(
+        isinstance(change, dict) and change.get("range", change) is None for change in changes
+    ):
+        return params
+    kept = [
+        {name: value for name, value in change.items() if name != "range" or value is not None}
+        if isinstance(change, dict)
+        else change
+        for change in changes
+    ]
+    return params | {"contentChanges": kept}
+
+
+def id_and_method(head: bytes) -> tuple[int | str | None, str | None]:
+    """Read the id and the method from the first bytes of a message, where they stand before its parameters."""
+    text = head.decode("utf-8", "replace")
+    fields: dict[str, object] = {}
+    decoder = json.JSONDecoder()
+    end = text.find("{") + 1
+    while 0 < end < len(text):
+        try:
+            name, end = decoder.raw_decode(text, _past(text, end, ", \t\r\n"))
+            value, end = decoder.raw_decode(text, _past(text, end, ": \t\r\n"))
+        except (ValueError, RecursionError):
+            break
+        fields[str(name)] = value
+    message_id, method = fields.get("id"), fields.get("method")
+    return (
+        message_id if isinstance(message_id, int | str) and not isinstance(message_id, bool) else None,
+        method if isinstance(method, str) else None,
+    )
+
+
+def uri_in(head: bytes) -> str | None:
+    """Read the first URI from the first bytes of a message."""
+    text = head.decode("utf-8", "replace")
+    start = text.find('"uri"')
+    if start < 0:
+        return None
+    try:
+        uri, _ = json.JSONDecoder().raw_decode(text, _past(text, start + len('"uri"'), ": \t\r\n"))
+    except ValueError:
+        return None
+    return uri if isinstance(uri, str) else None
+
+
+def describe(error: BaseException) -> str:
+    """Say what is wrong with parameters, without their values, which may be code."""
+    reasons = [describe(inner) for inner in getattr(error, "exceptions", ())]
+    return f"{type(error).__name__}({', '.join(reasons)})" if reasons else type(error).__name__
+
+
+def _is_readable(converter: Converter, value: dict[str, Any], kind: type[Any]) -> bool:
+    try:
+        converter.structure(value, kind)
+    except Exception as error:
+        _logger.warning("%.200s could not be read: %s", ", ".join(value), describe(error))
+        return False
+    return True
+
+
+def _past(text: str, start: int, characters: str) -> int:
+    while start < len(text) and text[start] in characters:
+        start += 1
+    return start
