@@ -48,6 +48,9 @@ __all__ = [
 ModelKind = Literal["llama", "qwen2", "gpt_oss"]
 WeightType = Literal["float32", "float16", "bfloat16"]
 
+GROUP_SIZE = 64
+"""How many values share a scale in a quantised matrix."""
+
 SCRIPTED_ARCHITECTURE = Path(__file__).parent.parent / "fixtures" / "models" / "scripted" / "scripted.py"
 
 CHATML_TEMPLATE = (
@@ -79,21 +82,27 @@ def build_model(
     seed: int = 0,
     recipe: TokenizerRecipe | None = None,
     weight_type: WeightType = "float32",
+    bits: Literal[4, 8] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a random model of an architecture; ``config`` overrides keys of ``config.json``, sizes included."""
+    """Write a random model of an architecture, quantised to ``bits`` where they are given.
+
+    ``config`` overrides keys of ``config.json``, sizes included.
+    """
     recipe = recipe or RECIPES[kind]
     tokenizer = write_tokenizer(folder, recipe)
     eos_ids = _end_ids(tokenizer, recipe)
     full_config = _architecture(kind) | {
         "vocab_size": tokenizer.get_vocab_size(),
         "eos_token_id": eos_ids[0],
+        **({"quantization": {"group_size": GROUP_SIZE, "bits": bits, "mode": "affine"}} if bits else {}),
         **(config or {}),
     }
     _write_json(folder / "config.json", full_config)
     _write_json(folder / "generation_config.json", {"eos_token_id": eos_ids})
     shapes = _tensor_shapes(full_config)
-    _write_weights(folder / "model.safetensors", _random_tensors(shapes, seed, eos_ids), weight_type)
+    tensors = _random_tensors(shapes, seed, eos_ids)
+    _write_weights(folder / "model.safetensors", _quantised(tensors, bits) if bits else tensors, weight_type)
     return folder
 
 
@@ -244,13 +253,33 @@ def _random_tensors(
     return tensors
 
 
+def _quantised(tensors: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarray]:
+    """The matrices as mlx packs them: a scale and a bias per group, the values in 32-bit words, low bits first."""
+    packed: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 1 or not name.endswith(".weight"):
+            packed[name] = tensor
+            continue
+        groups = tensor.reshape(*tensor.shape[:-1], -1, GROUP_SIZE)
+        lowest, highest = groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
+        scales = np.maximum(highest - lowest, 1e-6) / (2**bits - 1)
+        values = np.rint((groups - lowest) / scales).astype(np.uint32).reshape(*tensor.shape[:-1], -1, 32 // bits)
+        shifts = np.arange(0, 32, bits, dtype=np.uint32)
+        packed[name] = np.bitwise_or.reduce(values << shifts, axis=-1)
+        packed[name.replace(".weight", ".scales")] = scales[..., 0].astype(np.float32)
+        packed[name.replace(".weight", ".biases")] = lowest[..., 0].astype(np.float32)
+    return packed
+
+
 def _write_weights(path: Path, tensors: Mapping[str, np.ndarray], weight_type: WeightType) -> None:
     """Write a safetensors file: header length, header, data. By hand, since numpy knows no bfloat16."""
     header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
     chunks: list[bytes] = []
     end = 0
     for name, tensor in tensors.items():
-        match weight_type:
+        match "words" if tensor.dtype == np.uint32 else weight_type:
+            case "words":
+                type_name, chunk = "U32", tensor.tobytes()
             case "float32":
                 type_name, chunk = "F32", tensor.tobytes()
             case "float16":

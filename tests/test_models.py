@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tokenizers import Tokenizer
@@ -49,6 +50,24 @@ def test_random_models_wander_and_do_not_end(kind: ModelKind, tmp_path: Path) ->
 def test_weights_can_be_stored_in_half_precision(weight_type: WeightType, tmp_path: Path) -> None:
     tokens, _ = generate(build_model(tmp_path, "llama", weight_type=weight_type), CODE, 8)
     assert len(tokens) == 8
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantised_weights_are_the_plain_ones_rounded(bits: Literal[4, 8], tmp_path: Path) -> None:
+    plain = build_model(tmp_path / "plain", "llama")
+    quantised = build_model(tmp_path / "quantised", "llama", bits=bits, weight_type="float16")
+    assert len(generate(quantised, CODE, 8)[0]) == 8
+
+    def largest_error() -> float:
+        import mlx.core as mx
+
+        name = "model.layers.0.mlp.up_proj"
+        expected = mx.load(str(plain / "model.safetensors"))[f"{name}.weight"]
+        packed = mx.load(str(quantised / "model.safetensors"))
+        parts = [packed[f"{name}.{part}"] for part in ("weight", "scales", "biases")]
+        return float(mx.abs(mx.dequantize(*parts, group_size=64, bits=bits) - expected).max().item())
+
+    assert run_with_mlx(largest_error) < {4: 0.06, 8: 0.005}[bits]
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
