@@ -1,5 +1,6 @@
 """``textDocument/inlineCompletion``: positions become offsets, the offer becomes items. The offer is made elsewhere."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -12,6 +13,7 @@ from harmony_ls.features.inline.request import (
     SelectedCompletion,
 )
 from harmony_ls.lsp.documents import Document
+from harmony_ls.lsp.messages import HARMONY_OUTCOME, OutcomeParams
 from harmony_ls.lsp.synchronization import position_of
 
 if TYPE_CHECKING:
@@ -27,15 +29,23 @@ async def inline_completion(
     document = server.documents.get(params.text_document.uri)
     if document is None:
         return None
+    version = document.version
     selected = params.context.selected_completion_info
     invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
     offer = await offer_at(server, document, params.position, invoked=invoked, selected=selected)
+    if server.client_wants_outcomes:
+        server.protocol.notify(HARMONY_OUTCOME, _outcome(document.uri, version, offer))
     items = [
         types.InlineCompletionItem(insert_text=item.text, range=place)
         for item in offer.items
         if (place := range_of(document, item)) is not None
     ]
     return types.InlineCompletionList(items=items)
+
+
+def _outcome(uri: str, version: int | None, offer: Offer) -> OutcomeParams:
+    outcome = offer.items[0].source.value if offer.items else (offer.reason or "")
+    return OutcomeParams(uri, version, str(outcome), offer.detail, asdict(offer.stats))
 
 
 async def offer_at(

@@ -9,11 +9,13 @@ from pygls.protocol import default_converter
 
 __all__ = [
     "HARMONY_DOCTOR",
+    "HARMONY_OUTCOME",
     "HARMONY_STATUS",
     "MESSAGE_TYPES",
     "DoctorParams",
     "DoctorReport",
     "DocumentReport",
+    "OutcomeParams",
     "StatusParams",
     "harmony_converter",
 ]
@@ -23,6 +25,10 @@ HARMONY_STATUS: Final = "harmony/status"
 
 HARMONY_DOCTOR: Final = "harmony/doctor"
 """Request, client to server: everything that explains what the server does, and above all why it is silent."""
+
+HARMONY_OUTCOME: Final = "harmony/inlineCompletion/outcome"
+"""Notification, server to client, before the answer to each ``textDocument/inlineCompletion``: where the offer comes
+from or why there is none, and what it cost. Only for clients with the capability ``experimental.harmonyOutcomes``."""
 
 
 @attrs.frozen
@@ -39,6 +45,17 @@ class StatusParams:
     capability: str | None = None
     memory_bytes: int | None = None
     progress: float | None = None
+
+
+@attrs.frozen
+class OutcomeParams:
+    """How one inline completion ended: ``outcome`` is a source of the offer or the reason for its absence."""
+
+    uri: str
+    version: int | None
+    outcome: str
+    detail: str
+    stats: dict[str, Any]
 
 
 @attrs.frozen
@@ -86,6 +103,15 @@ class StatusNotification:
 
 
 @attrs.frozen
+class OutcomeNotification:
+    """``harmony/inlineCompletion/outcome``."""
+
+    params: OutcomeParams
+    method: str = HARMONY_OUTCOME
+    jsonrpc: str = "2.0"
+
+
+@attrs.frozen
 class DoctorRequest:
     """``harmony/doctor``."""
 
@@ -95,7 +121,11 @@ class DoctorRequest:
     jsonrpc: str = "2.0"
 
 
-MESSAGE_TYPES: Final[dict[str, type[Any]]] = {HARMONY_STATUS: StatusNotification, HARMONY_DOCTOR: DoctorRequest}
+MESSAGE_TYPES: Final[dict[str, type[Any]]] = {
+    HARMONY_STATUS: StatusNotification,
+    HARMONY_OUTCOME: OutcomeNotification,
+    HARMONY_DOCTOR: DoctorRequest,
+}
 
 
 def harmony_converter() -> Converter:
@@ -110,7 +140,9 @@ def harmony_converter() -> Converter:
         DoctorParams,
         DocumentReport,
         DoctorReport,
+        OutcomeParams,
         StatusNotification,
+        OutcomeNotification,
         DoctorRequest,
     ):
         names: dict[str, Any] = {field.name: override(rename=_camel(field.name)) for field in attrs.fields(message)}

@@ -84,6 +84,12 @@ class HarmonyServer(LanguageServer):
         return self.client_can("text_document.inline_completion") is not None
 
     @property
+    def client_wants_outcomes(self) -> bool:
+        """Whether the client asks to be told how each inline completion ended (``experimental.harmonyOutcomes``)."""
+        experimental = self._capabilities.experimental
+        return isinstance(experimental, dict) and experimental.get("harmonyOutcomes") is True
+
+    @property
     def fallback_wanted(self) -> bool:
         """Whether the ordinary completion list shall hold what inline completion offers."""
         return completion.wanted(
