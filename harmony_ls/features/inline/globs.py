@@ -24,9 +24,16 @@ _Name = re.Pattern[str] | None
 
 def first_match(document: DocumentSnapshot, globs: tuple[str, ...]) -> str | None:
     """The first glob that names the document, or one of the folders that it lies in."""
-    path = document.path if document.path is not None else unquote(urlsplit(document.uri).path)
+    path = document.path if document.path is not None else _path_of(document.uri)
     names = [name for name in re.split(r"[/\\]", path.casefold()) if name]
     return next((glob for glob in globs if any(_names(names, pattern) for pattern in _patterns(glob))), None)
+
+
+def _path_of(uri: str) -> str:
+    try:
+        return unquote(urlsplit(uri).path)
+    except ValueError:  # a bracket that does not close, for example
+        return unquote(uri)
 
 
 @lru_cache(maxsize=512)

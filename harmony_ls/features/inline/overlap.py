@@ -49,6 +49,8 @@ def fit_rest_of_line(text: str, line_prefix: str, line_suffix: str, quotes: str)
     rest = line_suffix.rstrip()
     if not rest.strip():
         return Fitted(text)
+    if not is_inert(rest):
+        text = text.partition("\n")[0]
     quote = open_quote(line_prefix, quotes)
     n_shared = _n_shared_with_rest(text, rest, scan_brackets(text, quote, quotes=quotes))
     fitted = (

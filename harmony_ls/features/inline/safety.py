@@ -48,6 +48,7 @@ _MARKUP_LANGUAGES = frozenset(
 _VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 # Letters and marks that show nothing although their category says otherwise.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+_BLANKS = " \t\n"
 _JOINERS = frozenset("\u200c\u200d")
 
 
@@ -61,11 +62,12 @@ def clean(text: str, document: DocumentSnapshot) -> str | Refusal:
         kept = kept[: marker.start()]
     if hidden := _first_hidden(kept):
         return Refusal(Reason.UNSAFE_TEXT, f"The model's text holds the hidden character {_named(hidden)}.")
-    if kept.strip() or not text.strip():
+    if kept.strip() or not text.strip(_BLANKS):
         return kept
     if first_marker is not None:
         return Refusal(Reason.UNSAFE_TEXT, f"The model's text begins with a model's marker, {first_marker!r}.")
-    return Refusal(Reason.UNSAFE_TEXT, f"The model's text begins with {_named(text.lstrip()[0])}, which is no text.")
+    first = text.lstrip(_BLANKS)[0]
+    return Refusal(Reason.UNSAFE_TEXT, f"The model's text begins with {_named(first)}, which is no text.")
 
 
 def is_safe(text: str, document: DocumentSnapshot) -> bool:

@@ -261,7 +261,8 @@ class StopRules:
         for period in range(1, min(LONGEST_PERIOD, offset) + 1):
             if text[offset - period] == character:
                 runs[period] += 1
-                found = found or runs[period] >= _NEEDED[period]
+                # One character over and over repeats with every period; only the first counts.
+                found = found or (runs[period] >= _NEEDED[period] and (period == 1 or runs[1] < period))
             else:
                 runs[period] = 0
         return found and bool(text[max(0, offset - LONGEST_PERIOD) : offset + 1].strip())
