@@ -7,7 +7,7 @@ a key-value cache, computes what the cache lacks, and gives the cache back when 
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -18,11 +18,14 @@ from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
 from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.prompt_cache import PromptCache
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.worker import Priority
 
 __all__ = ["DecodeContext", "Progress", "generate"]
 
 # Up to this many new prompt tokens are computed together with the first decode step.
 _MERGED_TOKENS = 16
+# Into so many parts a step is cut while somebody types. More of them cost more waiting for the device.
+_SLICES = 8
 
 
 class Phase(StrEnum):
@@ -42,12 +45,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DecodeContext:
-    """What a generation needs of its model: the network, its caches, its vocabulary as bytes, the prefill chunk."""
+    """What a generation needs of its model and of the worker.
+
+    ``is_typing`` tells whether completions were asked for in the last seconds; then everything else takes small steps.
+    """
 
     network: Any
     prompt_cache: PromptCache
     vocabulary: SpelledVocabulary
     prefill_step_tokens: int
+    is_typing: Callable[[], bool]
+    on_gpu: bool
 
 
 def generate(context: DecodeContext, request: GenerationRequest, progress: Progress) -> Iterator[Token | None]:
@@ -67,8 +75,11 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         for end in _chunk_ends(lease.n_tokens, prefill_end, request.checkpoints, context.prefill_step_tokens):
             n_chunk = end - len(held)
             context.network(mx.array(prompt[len(held) : end])[None], cache=lease.layers)
-            mx.eval([layer.state for layer in lease.layers])
             held = prompt[:end]
+            if context.is_typing() and request.priority is not Priority.INLINE:
+                for _ in _evaluate_in_slices(lease.layers):
+                    yield None
+            mx.eval([layer.state for layer in lease.layers])
             if end in request.checkpoints or end == prefill_end:
                 context.prompt_cache.checkpoint(held, lease.layers, request.cache_owner)
             if n_chunk == context.prefill_step_tokens:
@@ -76,6 +87,9 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
             yield None
         progress.phase = Phase.DECODE
         for token in _decode(context, request, lease.layers, held):
+            if token is None:
+                yield None
+                continue
             if progress.stats.generated_tokens == 0:
                 progress.stats = replace(progress.stats, first_token_ms=(time.perf_counter() - started) * 1000)
             progress.stats = replace(progress.stats, generated_tokens=progress.stats.generated_tokens + 1)
@@ -97,8 +111,10 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         context.prompt_cache.keep(held, lease.layers, request.cache_owner)
 
 
-def _decode(context: DecodeContext, request: GenerationRequest, layers: list[Any], held: list[int]) -> Iterator[Token]:
-    """Yield tokens; ``held`` is kept equal to what the cache holds."""
+def _decode(
+    context: DecodeContext, request: GenerationRequest, layers: list[Any], held: list[int]
+) -> Iterator[Token | None]:
+    """Yield tokens, and None for a part of a step; ``held`` is kept equal to what the cache holds."""
     step = _Stepper(context, request, layers)
     step_input = list(request.prompt[len(held) :])
     owed = request.owed
@@ -115,26 +131,52 @@ def _decode(context: DecodeContext, request: GenerationRequest, layers: list[Any
         step_input = [token.id]
         n_tokens += 1
         yield token
-    if n_tokens == request.max_tokens:
-        return
-    chosen, logprob = step.free(mx.array(step_input))
-    mx.async_eval(chosen, logprob)  # type: ignore[no-untyped-call]
-    held.extend(step_input)
-    while True:
+    ahead: tuple[mx.array, mx.array] | None = None
+    while n_tokens < request.max_tokens:
+        if ahead is None:
+            ahead = step.free(mx.array(step_input))
+            held.extend(step_input)
+            if context.is_typing() and request.priority is not Priority.INLINE:
+                for _ in _evaluate_in_slices(layers):
+                    yield None
+        chosen, logprob = ahead
+        ahead = None
         n_tokens += 1
-        last = n_tokens == request.max_tokens
-        if not last:
-            next_chosen, next_logprob = step.free(chosen)
-            mx.async_eval(next_chosen, next_logprob)  # type: ignore[no-untyped-call]
+        if n_tokens < request.max_tokens and _may_run_ahead(context, request):
+            ahead = step.free(chosen)
+            mx.async_eval(*ahead)  # type: ignore[no-untyped-call]
         token = _read(chosen, logprob)
-        if not last:
+        step_input = [token.id]
+        if ahead is not None:
             held.append(token.id)
         yield token
-        if last or token.id in request.stop_tokens:
+        if token.id in request.stop_tokens:
             return
         if n_tokens % 256 == 0:
             mx.clear_cache()
-        chosen, logprob = next_chosen, next_logprob
+
+
+def _may_run_ahead(context: DecodeContext, request: GenerationRequest) -> bool:
+    """Whether to start the next step before this one's token is known, as is fastest for one generation alone.
+
+    What has been started cannot be taken back, and a completion that comes in meanwhile has to wait for it. So nothing
+    runs ahead while somebody types; nor do completions on a CPU, where they gain little and are superseded often.
+    """
+    if request.priority is Priority.INLINE:
+        return context.on_gpu
+    return not context.is_typing()
+
+
+def _evaluate_in_slices(layers: list[Any]) -> Iterator[None]:
+    """Evaluate a step that was only described so far in a few slices, from the first layers to the last.
+
+    The keys and values of each layer lie on the way to the logits: evaluating them evaluates the network up to there.
+    Between two slices a completion can overtake, which it otherwise could only do once a token.
+    """
+    size = max(1, len(layers) // _SLICES)
+    for start in range(0, len(layers), size):
+        mx.eval([layer.state for layer in layers[start : start + size]])
+        yield
 
 
 def _read(chosen: mx.array, logprob: mx.array) -> Token:

@@ -137,6 +137,8 @@ class Engine:
             prompt_cache=PromptCache(network, self._prompt_cache_bytes),
             vocabulary=SpelledVocabulary(model.tokenizer.byte_table),
             prefill_step_tokens=self._prefill_step_tokens,
+            is_typing=self._worker.is_typing,
+            on_gpu=self._device.startswith("gpu"),
         )
         return model
 

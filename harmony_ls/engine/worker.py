@@ -8,7 +8,9 @@ The worker knows nothing of models or tokens.
 """
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -21,6 +23,9 @@ __all__ = ["Job", "Priority", "Worker"]
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+
+# Who paused for longer than this is reading or thinking, and other work may take long steps again.
+_TYPING_SECONDS = 5.0
 
 
 class Priority(IntEnum):
@@ -60,6 +65,7 @@ class Worker:
         self._changed = threading.Condition()
         self._closing = False
         self._turn = 0
+        self._last_inline = -math.inf
         self._thread = threading.Thread(target=self._run, name="mlx", daemon=True)
         self.blas = BlasReport(active=False, library="")
 
@@ -75,8 +81,14 @@ class Worker:
         with self._changed:
             if self._closing:
                 raise EngineClosedError("The engine is closing.")
+            if job.priority is Priority.INLINE:
+                self._last_inline = time.monotonic()
             self._enqueue(job)
             self._changed.notify()
+
+    def is_typing(self) -> bool:
+        """Whether an inline completion was asked for in the last seconds, so that the next one is near."""
+        return time.monotonic() - self._last_inline < _TYPING_SECONDS
 
     def cancel(self, job: Job[Any]) -> None:
         """End a job before its next step. Cancelling a job that has ended does nothing."""
