@@ -132,9 +132,8 @@ def harmony_converter() -> Converter:
     """Return pygls's converter, extended by our own messages."""
     converter: Converter = default_converter()  # type: ignore[no-untyped-call]
     # cattrs would make the text "None" of null and the line 1 of "1.5": a wrong buffer instead of an error.
-    # (By predicate, since a hook for int would serve bool too, and one for str the enumerations.)
-    converter.register_structure_hook_func(lambda kind: kind is str, _structure_text)
-    converter.register_structure_hook_func(lambda kind: kind is int, _structure_integer)
+    converter.register_structure_hook(str, _structure_text)
+    converter.register_structure_hook(int, _structure_integer)
     for message in (
         StatusParams,
         DoctorParams,
@@ -151,18 +150,20 @@ def harmony_converter() -> Converter:
     return converter
 
 
-def _structure_text(value: object, _type: type[str]) -> str:
+def _structure_text(value: object, kind: type[str]) -> str:
+    """Take a string, or a member of an enumeration of strings."""
     if not isinstance(value, str):
         raise TypeError("not a string")
-    return value
+    return kind(value)
 
 
-def _structure_integer(value: object, _type: type[int]) -> int:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
+def _structure_integer(value: object, kind: type[int]) -> int:
+    """Take an integer, a member of an enumeration of integers, or a truth value; cattrs counts that as one too."""
+    if kind is bool:
+        return bool(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise TypeError("not an integer")
-    return value
+    return kind(int(value))
 
 
 def _camel(name: str) -> str:

@@ -259,12 +259,14 @@ class HarmonyProtocol(LanguageServerProtocol):
             return None
         if message_type is None:
             return params
+        if params is not None and not isinstance(params, dict):
+            raise TypeError("the parameters must be an object")
         message: dict[str, object] = {"jsonrpc": "2.0", "id": 0, "method": method}
         if params is not None:
             message["params"] = params
-        if method == types.INITIALIZE and isinstance(params, dict):
+        if method == types.INITIALIZE and params is not None:
             message["params"] = readable_initialize(self._converter, params)
-        elif method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(params, dict):
+        elif method == types.TEXT_DOCUMENT_DID_CHANGE and params is not None:
             message["params"] = without_null_ranges(params)
         return self._converter.structure(message, message_type).params
 
