@@ -24,10 +24,10 @@ CAPACITY = 250
 N_BEFORE = 256
 N_AFTER = 64
 N_AFTER_CLOSERS = 64
+N_INDENTATION = 40
 LONGEST_WALK = 1_000
 
 _CLOSERS = re.compile(r"""[)\]}>"'`\s]{0,64}""")
-_INDENTED_LINE = re.compile(r"(\r\n|\r|\n)([ \t]*)\Z")
 
 _Key = tuple[str, str, str]
 
@@ -57,6 +57,7 @@ class Answers:
         self._capacity = capacity
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._shown: dict[str, _Entry] = {}
+        self._longest = 0
 
     def store(self, document: DocumentSnapshot, offset: int, text: str, n_replaced: int = 0) -> None:
         """Remember a text that fits at ``offset`` (as `trim` returns it), for when the cursor comes there again."""
@@ -71,7 +72,7 @@ class Answers:
         text, uri = document.text, document.uri
         _, after = _after(text, offset)
         shown, longest, found = self._shown.get(uri), None, None
-        for n_typed in range(min(offset, LONGEST_WALK) + 1):
+        for n_typed in range(min(offset, self._longest, LONGEST_WALK) + 1):
             anchor = offset - n_typed
             key = (uri, text[max(0, anchor - N_BEFORE) : anchor], after)
             if shown is not None and shown.key == key and (answer := self._left(shown, document, offset, n_typed)):
@@ -93,6 +94,7 @@ class Answers:
 
     def clear(self) -> None:
         """Drop everything: another model or other settings would answer differently."""
+        self._longest = 0
         self._shown.clear()
         self._entries.clear()
 
@@ -101,6 +103,8 @@ class Answers:
         key = (document.uri, document.text[max(0, offset - N_BEFORE) : offset], after)
         entry = _Entry(key, text, n_replaced, closers)
         self._entries[key] = entry
+        # Deeper automatic indentation makes what is typed longer than the answer.
+        self._longest = max(self._longest, len(text) + N_INDENTATION)
         self._entries.move_to_end(key)
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
@@ -153,10 +157,11 @@ def _after_typing(text: str, typed: str) -> str | None:
     """
     if text.startswith(typed):
         return text[len(typed) :]
-    if not (new_line := _INDENTED_LINE.search(typed)) or not text.startswith(typed[: new_line.start(2)]):
+    lines = typed.rstrip(" \t")
+    if not lines.endswith(("\n", "\r")) or not text.startswith(lines):
         return None
-    line_ending, indentation = new_line.groups()
-    left = text[new_line.start(2) :]
+    indentation, left = typed[len(lines) :], text[len(lines) :]
+    line_ending = "\r\n" if lines.endswith("\r\n") else lines[-1]
     content = left.lstrip(" \t")
     expected = left[: len(left) - len(content)]
     if not content.strip() or not indentation.startswith(expected):

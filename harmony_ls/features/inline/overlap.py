@@ -17,7 +17,7 @@ __all__ = ["Fitted", "fit_rest_of_line", "without_repeated_prefix"]
 SHORTEST_REPEATED_PREFIX = 4
 SHORTEST_CONTAINED_REST = 3
 
-_OPENERS = "([{"
+_REFUSED = Refusal(Reason.MID_LINE, "The model writes several lines, but the cursor's line goes on.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,28 @@ def fit_rest_of_line(text: str, line_prefix: str, line_suffix: str, quotes: str)
     rest = line_suffix.rstrip()
     if not rest.strip():
         return Fitted(text)
-    if not is_inert(rest):
-        text = text.partition("\n")[0]
     quote = open_quote(line_prefix, quotes)
-    n_shared = _n_shared_with_rest(text, rest, scan_brackets(text, quote, quotes=quotes))
-    fitted = (
-        Fitted(text[: len(text) - n_shared])
-        if n_shared
-        else Fitted(text, _n_replaced(text, rest, scan_brackets(text, quote, quotes=quotes)))
-    )
+    if "\n" in text and not is_inert(rest):
+        text = text.partition("\n")[0]
+        if scan_brackets(text, quote, quotes=quotes).openers:
+            return _REFUSED
+    brackets = scan_brackets(text, quote, quotes=quotes)
+    n_shared = _n_shared_with_rest(text, rest, brackets)
+    n_replaced = _n_replaced(text, rest, brackets)
+    if n_shared and not _closes_in_the_middle(rest, brackets, len(text) - n_shared):
+        fitted = Fitted(text[: len(text) - n_shared])
+    else:
+        fitted = Fitted(text, n_replaced)
     return _one_line_unless_whole(fitted, rest, quote, quotes) if "\n" in fitted.text else fitted
+
+
+def _closes_in_the_middle(rest: str, brackets: Brackets, start: int) -> bool:
+    """Whether the rest begins with all that the text closes, in order, and some of that stands before ``start``.
+
+    Then the end of the text and the beginning of the rest are alike by chance: ``).])`` before ``)])``.
+    """
+    closers = "".join(closer for _, closer in brackets.closers)
+    return bool(closers) and rest.lstrip().startswith(closers) and brackets.closers[0][0] < start
 
 
 def _n_shared_with_rest(text: str, rest: str, brackets: Brackets) -> int:
@@ -114,7 +126,7 @@ def _one_line_unless_whole(fitted: Fitted, rest: str, quote: str | None, quotes:
         return fitted
     first_line = fitted.text.partition("\n")[0].rstrip()
     if not first_line or scan_brackets(first_line, quote, quotes=quotes).openers:
-        return Refusal(Reason.MID_LINE, "The model writes several lines, but the cursor's line goes on.")
+        return _REFUSED
     return fit_rest_of_line(first_line, quote or "", rest, quotes)
 
 

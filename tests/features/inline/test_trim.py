@@ -57,6 +57,8 @@ def test_a_blank_before_the_cursor_is_not_doubled() -> None:
         ('f("<|>")', 'value")', 'f("value")'),
         ('f("<|>")', 'value", other)', 'f("value", other)'),
         ("f('<|>')", "it\\'s')", "f('it\\'s')"),
+        ("f([(<|>)])", ").a])", "f([().a])"),
+        ("f(g(<|>)", "a).b)", "f(g(a).b)"),
         ("x = <|>;", "value;", "x = value;"),
         ("x = [<|>,", "value,", "x = [value,"),
         ("f(<|>  )", "value)", "f(value  )"),
