@@ -84,3 +84,9 @@ def test_texts_are_free_of(what: str) -> None:
 def test_files_end_in_one_newline() -> None:
     wrong = [name(path) for path in text_files() if not re.search(r"(^|[^\n])\n$", path.read_text(encoding="utf-8"))]
     assert wrong == []
+
+
+@pytest.mark.parametrize("command", ["uv run harmony-ls demo", "uv run --extra dev pytest"])
+def test_ci_runs_the_commands_of_the_readme(command: str) -> None:
+    assert f"pip install uv && {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
