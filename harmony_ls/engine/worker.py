@@ -7,10 +7,12 @@ thread that made them: models are loaded, run and freed here and nowhere else.
 The worker knows nothing of models or tokens.
 """
 
+import atexit
 import logging
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -26,6 +28,8 @@ Item = TypeVar("Item")
 
 # Who paused for longer than this is reading or thinking, and other work may take long steps again.
 _TYPING_SECONDS = 5.0
+# A step that takes longer than this does not keep a process from ending.
+_EXIT_PATIENCE_SECONDS = 5.0
 
 
 class Priority(IntEnum):
@@ -42,7 +46,7 @@ class Job(Generic[Item]):
 
     ``steps`` runs on the worker; it yields an item, or None for a step without one. ``on_item`` and ``on_end`` are
     called on the worker too and must not block; ``on_end`` comes exactly once, with the exception that ended the job or
-    None. A cancelled job ends with None once its generator is closed.
+    None. A cancelled job ends with None once its generator is closed. An ``on_item`` that raises ends its job.
     """
 
     priority: Priority
@@ -70,8 +74,9 @@ class Worker:
         self.blas = BlasReport(active=False, library="")
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread. It is closed when the interpreter exits at the latest, since MLX aborts the process else."""
         self._thread.start()
+        atexit.register(self.close, _EXIT_PATIENCE_SECONDS)
 
     def submit(self, job: Job[Any]) -> None:
         """Hand a job to the thread.
@@ -104,6 +109,7 @@ class Worker:
                 job.cancelled = True
             self._changed.notify()
         if self._thread.ident is not None:
+            atexit.unregister(self.close)
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -140,25 +146,42 @@ class Worker:
         try:
             if job.cancelled:
                 _close(job.steps)
-                job.on_end(None)
-                return
+                raise StopIteration
             item = next(job.steps)
-        except StopIteration:
-            job.on_end(None)
-        except BaseException as error:
-            # Rust panics are BaseExceptions; whatever it is, it ends this job and not the thread.
-            job.on_end(error)
-        else:
             if item is not None:
                 job.on_item(item)
+        except StopIteration:
+            _tell(job, None)
+        except BaseException as error:
+            # Rust panics are BaseExceptions; whatever it is, it ends this job and not the thread.
+            _close(job.steps)
+            _tell(job, error)
+        else:
             with self._changed:
                 self._enqueue(job)
+
+
+def _tell(job: Job[Any], error: BaseException | None) -> None:
+    try:
+        job.on_end(error)
+    except RuntimeError as gone:
+        log.info("Nobody is left to hear that a job has ended: %s", gone)
 
 
 def _close(steps: Iterator[Any]) -> None:
     close = getattr(steps, "close", None)
     if close is not None:
         close()
+
+
+def _let_go_of_frames(error: BaseException) -> None:
+    """Empty the frames that an exception keeps: their arrays would outlive the failure, and be freed elsewhere."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _release_mlx() -> None:
