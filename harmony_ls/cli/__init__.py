@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
-from harmony_ls.cli import doctor, lsp
+from harmony_ls.cli import bench, demo, doctor, lsp
 
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("lsp")(lsp.lsp)
+app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,57 @@
+"""``harmony-ls bench``: measures what the program promises, on this machine. The parts are modules of this package."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Measure what harmony-ls promises, on this machine.")
+
+
+@app.callback()
+def _bench() -> None:
+    """Measure what harmony-ls promises, on this machine."""
+
+
+@app.command("inline")
+def inline(
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model folder or repository. Default: the embedded model.", show_default=False),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a self-contained HTML page here.", dir_okay=False, show_default=False),
+    ] = None,
+    lines: Annotated[int, typer.Option(min=1, help="Lines to type in the replay.")] = 200,
+    compare_lines: Annotated[int, typer.Option(min=1, help="Typed lines that mlx_lm.server gets too.")] = 8,
+    cases: Annotated[int, typer.Option(min=1, help="Code cases; half as many finished statements come on top.")] = 300,
+    seed: Annotated[int, typer.Option(help="Which files, lines and places are drawn.")] = 1,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A part to measure: quality, engine, replay or rival. Repeat for more. Default: all."),
+    ] = None,
+) -> None:
+    """Measure inline completion: latency key by key, beside mlx_lm.server, the engine, and the answers' worth.
+
+    The whole takes about ten minutes on two processor cores. Run it on a machine that does nothing else.
+    """
+    from harmony_ls.cli.bench import command
+
+    parts = only or [part.value for part in command.Part]
+    unknown = sorted(set(parts) - {part.value for part in command.Part})
+    if unknown:
+        raise typer.BadParameter(f"there is no part {unknown[0]!r}", param_hint="--only")
+    plan = command.Plan(
+        model=model,
+        parts=frozenset(command.Part(part) for part in parts),
+        n_lines=lines,
+        n_compared_lines=compare_lines,
+        n_cases=cases,
+        n_quiet_cases=(cases + 1) // 2,
+        seed=seed,
+    )
+    raise typer.Exit(command.bench_inline(plan, as_json=json_output, report=report))

@@ -1,0 +1,77 @@
+"""``harmony-ls bench inline`` as a program: progress on stderr, the result as a table or as JSON, the page, exit codes.
+
+0: all parts were measured. 1: one failed, or nothing could be measured. 130: interrupted; what there is, is shown.
+A missed target is a result, not an error.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from harmony_ls.cli.bench.document import as_document
+from harmony_ls.cli.bench.inline import BenchResult, Part, Plan, Watcher, run_bench
+from harmony_ls.cli.bench.table import print_tables
+from harmony_ls.errors import HarmonyLsError
+
+__all__ = ["Part", "Plan", "bench_inline"]
+
+_INTERRUPTED = 130
+
+
+def bench_inline(plan: Plan, *, as_json: bool, report: Path | None) -> int:
+    """Run the bench and show its result; return the exit code."""
+    errors = Console(stderr=True)
+    logging.disable(logging.WARNING)
+    result = BenchResult(plan)
+    if report is not None and not report.absolute().parent.is_dir():
+        errors.print(f"harmony-ls: there is no folder {report.absolute().parent}", markup=False, style="red")
+        return 1
+    exit_code = _run(plan, result, errors)
+    document = as_document(result)
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    else:
+        print_tables(document, Console())
+    if report is not None:
+        from harmony_ls.cli.bench.report import render
+
+        report.write_text(render(document, result), encoding="utf-8")
+        errors.print(f"The report is {report.absolute()}", markup=False)
+    for fault in result.faults:
+        errors.print(f"harmony-ls: not measured: {fault}", markup=False, style="red")
+    return exit_code or (1 if result.faults else 0)
+
+
+def _run(plan: Plan, result: BenchResult, errors: Console) -> int:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
+            asyncio.run(run_bench(plan, result, _watcher(progress)))
+    except KeyboardInterrupt:
+        result.is_partial = True
+        errors.print("Interrupted: the figures are of what was measured so far.")
+        return _INTERRUPTED
+    except HarmonyLsError as error:
+        result.faults.append(str(error))
+        return 1
+    return 0
+
+
+def _watcher(progress: Progress) -> Watcher:
+    tasks: list[TaskID] = []
+
+    def begin(name: str, n_steps: int | None) -> None:
+        for task in tasks:
+            progress.update(task, visible=False)
+        tasks.append(progress.add_task(name, total=n_steps))
+
+    def advance() -> None:
+        progress.advance(tasks[-1])
+
+    return Watcher(begin, advance)

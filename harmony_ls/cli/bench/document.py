@@ -1,0 +1,102 @@
+"""The result as one JSON-able object: the numbers under their keys, and everything that tells what they mean."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from harmony_ls import __version__
+from harmony_ls.cli.bench.inline import BenchResult
+from harmony_ls.cli.bench.targets import TARGETS, judge
+from harmony_ls.features.inline.completer import CONFIDENCE_THRESHOLDS
+from harmony_ls.settings.models import Settings
+
+__all__ = ["as_document"]
+
+_DIGITS = 6
+
+
+def as_document(result: BenchResult) -> dict[str, Any]:
+    """All keys at the top level, as the project's targets name them."""
+    numbers = result.numbers
+    facts = result.facts
+    is_embedded = facts is not None and facts.is_embedded
+    settings = Settings().inline_completion
+    document = {
+        "bench": "inline",
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "partial": result.is_partial,
+        "faults": list(result.faults),
+        "seed": result.plan.seed,
+        "model": None
+        if facts is None
+        else {
+            "name": facts.name,
+            "embedded": facts.is_embedded,
+            "type": facts.model_type,
+            "parameters": facts.n_parameters,
+            "precision": facts.precision,
+            "capability": facts.capability,
+        },
+        "machine": _machine(),
+        "versions": {"harmony-ls": __version__, "python": platform.python_version(), **_versions()},
+        "packages": result.packages,
+        "settings": {
+            "eagerness": settings.eagerness,
+            "threshold": CONFIDENCE_THRESHOLDS[settings.eagerness],
+            "maxTokens": settings.max_tokens,
+            "deadlineMs": settings.deadline_ms,
+            "blas": None if facts is None else bool(facts.blas_library),
+        },
+        **{target.key: numbers.get(target.key) for target in TARGETS},
+        **{key: value for key, value in numbers.items() if key != "intervals"},
+        "intervals": {key: {"low": low, "high": high} for key, (low, high) in numbers["intervals"].items()},
+        "verdicts": {target.key: judge(target, numbers, is_embedded=is_embedded) for target in TARGETS},
+        "targets": {
+            target.key: f"{target.comparison} {round(bound, 3):g}"
+            for target in TARGETS
+            if target.comparison is not None and (bound := target.bound_of(numbers)) is not None
+        },
+    }
+    return {key: _rounded(value) for key, value in document.items()}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_1_minute": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("mlx", "mlx-lm", "pygls")}
+
+
+def _rounded(value: Any) -> Any:
+    """The same with numbers that a person can read."""
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return value

@@ -1,0 +1,195 @@
+"""What the engine costs over mlx-lm alone, how fast it lets go, and how fast it turns to a person who types."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harmony_ls.cli.bench.corpus import SourceFile
+from harmony_ls.cli.bench.subject import Subject
+from harmony_ls.engine import measure
+from harmony_ls.engine.engine import Generation
+from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.worker import Priority
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.completer import InlineCompleter
+from harmony_ls.features.inline.request import InlineCompletionRequest
+
+__all__ = ["EngineRecord", "EngineSizes", "measure_engine"]
+
+_CHAT_TOKENS = 160
+_NEVER_ENDING = 1024
+
+Advance = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSizes:
+    """How often each measurement is made, and how large its jobs are."""
+
+    decode_pairs: int = 7
+    decode_tokens: int = 96
+    cancels: int = 40
+    step_jobs: int = 4
+    cancelled_prompt_tokens: int = 512
+    cancelled_tokens: int = 40
+    preempt_pairs: int = 30
+
+    @property
+    def n_measurements(self) -> int:
+        """How many times ``advance`` is called in all."""
+        return self.decode_pairs + self.cancels + self.step_jobs + self.preempt_pairs
+
+
+@dataclass(slots=True)
+class EngineRecord:
+    """The raw figures; lists that grow, so that an interrupted run leaves what it has."""
+
+    engine_rates: list[float] = field(default_factory=list)
+    mlx_lm_rates: list[float] = field(default_factory=list)
+    steps: list[measure.Step] = field(default_factory=list)
+    cancel_ms: list[float] = field(default_factory=list)
+    device_idle_ms: list[float] = field(default_factory=list)
+    idle_first_token_ms: list[float] = field(default_factory=list)
+    busy_first_token_ms: list[float] = field(default_factory=list)
+
+
+async def measure_engine(
+    subject: Subject, file: SourceFile, sizes: EngineSizes, seed: int, record: EngineRecord, advance: Advance
+) -> None:
+    """Fill ``record``; ``file`` gives the text of the prompts."""
+    tokens = tuple(subject.completion.model.tokenizer.encode(file.text[:40_000]))
+    room = subject.completion.model.context_length - sizes.decode_tokens - 1
+    tokens = tokens or (0,)
+    await _decode(subject, tokens[: min(256, room)], sizes, record, advance)
+    randomness = random.Random(f"{seed} engine")
+    n_prompt = min(sizes.cancelled_prompt_tokens, room)
+    await _steps(subject, tokens, n_prompt, sizes, record, advance)
+    await _cancel(subject, tokens, n_prompt, sizes, randomness, record, advance)
+    await _preempt(subject, file, tokens[: min(_CHAT_TOKENS, room)], sizes, record, advance)
+
+
+async def _decode(
+    subject: Subject, prompt: tuple[int, ...], sizes: EngineSizes, record: EngineRecord, advance: Advance
+) -> None:
+    """Decode the same through the engine and through mlx-lm, alternating, in turns which is first."""
+    engine, model = subject.engine, subject.completion.model
+    await measure.decode_rate(engine, model, prompt, 8)
+    await measure.mlx_lm_decode_rate(engine, model, prompt, 8)
+    for pair in range(sizes.decode_pairs):
+        if pair % 2:
+            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, sizes.decode_tokens))
+            record.engine_rates.append(await measure.decode_rate(engine, model, prompt, sizes.decode_tokens))
+        else:
+            record.engine_rates.append(await measure.decode_rate(engine, model, prompt, sizes.decode_tokens))
+            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, sizes.decode_tokens))
+        advance()
+
+
+def _cold_request(tokens: tuple[int, ...], n_prompt: int, turn: int, n_tokens: int) -> GenerationRequest:
+    """A request whose prompt shares no beginning with those before, so that its prefill is really done."""
+    start = 1 + 13 * turn
+    rotated = (tokens * (2 + (start + n_prompt) // len(tokens)))[start : start + n_prompt]
+    return GenerationRequest(prompt=rotated, max_tokens=n_tokens, cache_owner="bench")
+
+
+async def _steps(
+    subject: Subject,
+    tokens: tuple[int, ...],
+    n_prompt: int,
+    sizes: EngineSizes,
+    record: EngineRecord,
+    advance: Advance,
+) -> None:
+    for turn in range(sizes.step_jobs):
+        request = _cold_request(tokens, n_prompt, turn, sizes.cancelled_tokens)
+        record.steps += await measure.run_in_steps(subject.engine, subject.completion.model, request)
+        advance()
+
+
+async def _cancel(
+    subject: Subject,
+    tokens: tuple[int, ...],
+    n_prompt: int,
+    sizes: EngineSizes,
+    randomness: random.Random,
+    record: EngineRecord,
+    advance: Advance,
+) -> None:
+    """Cancel the same kind of job at a random moment of its life."""
+    life = sum(step.milliseconds for step in record.steps) / sizes.step_jobs / 1000
+    for turn in range(sizes.cancels):
+        request = _cold_request(tokens, n_prompt, sizes.step_jobs + turn, sizes.cancelled_tokens)
+        generation = subject.engine.generate(subject.completion.model, request)
+        await asyncio.sleep(randomness.uniform(0.02, 0.95) * life)
+        started = time.perf_counter()
+        generation.cancel()
+        await generation.ended()
+        record.cancel_ms.append((time.perf_counter() - started) * 1000)
+        await measure.synchronize(subject.engine)
+        record.device_idle_ms.append((time.perf_counter() - started) * 1000)
+        advance()
+
+
+async def _preempt(
+    subject: Subject,
+    file: SourceFile,
+    chat_prompt: tuple[int, ...],
+    sizes: EngineSizes,
+    record: EngineRecord,
+    advance: Advance,
+) -> None:
+    """Type the same keys into two documents, one while the engine is idle, one while a chat is being written."""
+    completer = InlineCompleter(subject.engine, subject.resident, subject.settings)
+    text = file.text
+    begin = text.rfind("\n", 0, int(len(text) * 0.4)) + 1
+    try:
+        for busy in (False, True):
+            await _first_token(completer, file, text, begin, busy=busy)
+        for pair in range(sizes.preempt_pairs):
+            offset = begin + 1 + pair
+            for busy in (pair % 2 == 0, pair % 2 == 1):
+                chat = _start_chat(subject, chat_prompt) if busy else None
+                if chat is not None:
+                    await _writing(chat)
+                taken = await _first_token(completer, file, text, offset, busy=busy)
+                if chat is not None:
+                    chat.cancel()
+                    await chat.ended()
+                await measure.synchronize(subject.engine)
+                if taken is not None:
+                    (record.busy_first_token_ms if busy else record.idle_first_token_ms).append(taken)
+            advance()
+    finally:
+        completer.close()
+
+
+def _start_chat(subject: Subject, prompt: tuple[int, ...]) -> Generation:
+    room = subject.completion.model.context_length - len(prompt) - 1
+    request = GenerationRequest(
+        prompt=prompt,
+        max_tokens=min(_NEVER_ENDING, room),
+        priority=Priority.INTERACTIVE,
+        cache_owner="chat",
+    )
+    return subject.engine.generate(subject.completion.model, request)
+
+
+async def _writing(chat: Generation) -> None:
+    """Wait until a chat is past its prompt."""
+    for _ in range(3):
+        await anext(chat)
+
+
+async def _first_token(
+    completer: InlineCompleter, file: SourceFile, text: str, offset: int, *, busy: bool
+) -> float | None:
+    """Milliseconds to the first token of a completion that a person asks for at ``offset``, what follows left out."""
+    line_end = text.find("\n", offset)
+    shown = text[:offset] + text[line_end if line_end >= 0 else len(text) :]
+    uri = f"file:///bench/{'busy' if busy else 'idle'}/{file.path}"
+    document = DocumentSnapshot(uri, None, "python", offset, shown)
+    completer.forget(uri)  # an answer that is remembered would need no token
+    offer = await completer.offer(InlineCompletionRequest(document, offset, invoked=True))
+    return offer.stats.first_token_ms if offer.stats.prompt_tokens else None
