@@ -51,6 +51,7 @@ class DecodeContext:
     """
 
     network: Any
+    n_bytes: int
     prompt_cache: PromptCache
     vocabulary: SpelledVocabulary
     prefill_step_tokens: int
@@ -71,6 +72,9 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         computed_tokens=len(prompt) - lease.n_tokens,
     )
     try:
+        if lease.n_tokens in request.checkpoints:
+            # The cache was taken from there, not copied, if it was short enough to be trimmed.
+            context.prompt_cache.checkpoint(held, lease.layers, request.cache_owner)
         prefill_end = _prefill_end(lease.n_tokens, len(prompt), request.checkpoints)
         for end in _chunk_ends(lease.n_tokens, prefill_end, request.checkpoints, context.prefill_step_tokens):
             n_chunk = end - len(held)
@@ -104,8 +108,10 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         progress.stats = replace(progress.stats, finish_reason=FinishReason.CANCELLED)
         raise
     except BaseException:
-        # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally).
+        # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally). The
+        # usual failure is a lack of memory, so the caches at rest go too.
         held = []
+        context.prompt_cache.clear()
         raise
     finally:
         context.prompt_cache.keep(held, lease.layers, request.cache_owner)

@@ -4,8 +4,12 @@ Every model has its own prompt caches; all of them share the one MLX thread. Not
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -39,8 +43,9 @@ class Engine:
         self._device = ""
         self._started = False
         self._closed = False
-        self._loads: dict[ModelSpec, asyncio.Task[Model]] = {}
+        self._loads: dict[ModelSpec, _Load] = {}
         self._models: dict[int, Model] = {}
+        self._generations: weakref.WeakSet[Generation] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,34 +73,58 @@ class Engine:
     async def load(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None] | None = None) -> Model:
         """The model of ``spec``, loaded at the first call. Concurrent calls share one load.
 
-        ``on_progress`` is called on the event loop; only the call that starts the load gets reports.
-        Raises ModelError when it cannot be loaded; a later call tries again.
+        ``on_progress`` is called on the event loop; only the call that starts the load gets reports. A load that all
+        its callers have given up is given up itself. Raises ModelError when it cannot be loaded; a later call tries
+        again.
         """
-        task = self._loads.get(spec)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.create_task(self._load(spec, on_progress), name=f"load {spec.reference or 'embedded'}")
-            self._loads[spec] = task
-        # A caller that gives up must not cancel the load for the others.
-        return await asyncio.shield(task)
+        if self._closed:
+            raise EngineClosedError("The engine is closed.")
+        load = self._loads.get(spec)
+        if load is None or (load.task.done() and (load.task.cancelled() or load.task.exception() is not None)):
+            name = f"load {spec.reference or 'embedded'}"
+            load = self._loads[spec] = _Load(asyncio.create_task(self._load(spec, on_progress), name=name))
+        load.n_callers += 1
+        try:
+            # A caller that gives up must not cancel the load for the others.
+            return await asyncio.shield(load.task)
+        except asyncio.CancelledError:
+            if self._closed and not _is_being_cancelled():
+                raise EngineClosedError("The engine is closed.") from None
+            raise
+        finally:
+            load.n_callers -= 1
+            if not load.n_callers and not load.task.done():
+                if self._loads.get(spec) is load:
+                    del self._loads[spec]
+                load.task.cancel()
 
     async def unload(self, model: Model) -> None:
         """Free a model, its weights and its prompt caches. Running generations of it end first."""
         self._loads.pop(model.spec, None)
-        if self._models.pop(id(model), None) is not None:
-            await self._call(lambda: self._drop_context(id(model)))
+        if self._models.pop(id(model), None) is None:
+            return
+        for generation in list(self._generations):
+            if generation.model is model:
+                generation.cancel()
+        await self._call(lambda: self._drop_contexts([model]))
 
     def generate(self, model: Model, request: GenerationRequest) -> "Generation":
         """Start a generation. Iterate over it, and leave it with ``cancel`` or by closing it.
 
-        Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident.
+        Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident,
+        EngineClosedError after ``close``.
         """
+        if self._closed:
+            raise EngineClosedError("The engine is closed.")
         if id(model) not in self._models:
             raise ValueError(f"{model.name} is not resident in this engine.")
         if len(request.prompt) >= model.context_length:
             raise PromptTooLongError(
                 f"The prompt has {len(request.prompt)} tokens; {model.name} takes {model.context_length} in all."
             )
-        return Generation(self._worker, self._contexts[id(model)], request)
+        generation = Generation(self._worker, model, self._contexts[id(model)], request)
+        self._generations.add(generation)
+        return generation
 
     async def prompt_cache_bytes(self, model: Model) -> int:
         """Bytes that the prompt caches of a model hold at rest."""
@@ -106,8 +135,8 @@ class Engine:
     async def close(self, patience: float | None = None) -> bool:
         """End all generations, free MLX and join its thread. False if a step takes longer than ``patience`` seconds."""
         self._closed = True
-        for task in self._loads.values():
-            task.cancel()
+        for load in self._loads.values():
+            load.task.cancel()
         self._loads.clear()
         self._models.clear()
         if not self._started:
@@ -117,12 +146,26 @@ class Engine:
     async def _load(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None] | None) -> Model:
         loop = asyncio.get_running_loop()
 
+        abandoned = threading.Event()
+
         def report(progress: LoadProgress) -> None:
+            # Raising is how a download is stopped: its library calls this for every piece.
+            if abandoned.is_set():
+                raise asyncio.CancelledError
             if on_progress is not None:
                 loop.call_soon_threadsafe(on_progress, progress)
 
-        folder = await asyncio.to_thread(resolve_folder, spec, report)
-        model = await self._call(lambda: self._load_on_worker(spec, folder, report))
+        loaded: list[Model] = []
+        try:
+            folder = await _on_own_thread(lambda: resolve_folder(spec, report))
+            await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, report)))
+        except asyncio.CancelledError:
+            abandoned.set()
+            # A load that has begun on the worker ends there; what it leaves is dropped right after it.
+            with contextlib.suppress(EngineClosedError):
+                self._submit(lambda: self._drop_contexts(loaded))
+            raise
+        model = loaded[0]
         self._models[id(model)] = model
         return model
 
@@ -131,9 +174,11 @@ class Engine:
         from harmony_ls.engine.prompt_cache import PromptCache
 
         self._device = describe_device()
-        model, network = load_model(spec, folder, report)
+        n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
+        model, network = load_model(spec, folder, report, n_resident_bytes)
         self._contexts[id(model)] = DecodeContext(
             network=network,
+            n_bytes=model.n_bytes,
             prompt_cache=PromptCache(network, self._prompt_cache_bytes),
             vocabulary=SpelledVocabulary(model.tokenizer.byte_table),
             prefill_step_tokens=self._prefill_step_tokens,
@@ -142,18 +187,27 @@ class Engine:
         )
         return model
 
-    def _drop_context(self, key: int) -> None:
-        """Free a model's weights and caches, on the MLX thread."""
+    def _drop_contexts(self, models: Sequence[Model]) -> None:
+        """Free the weights and caches of models, on the MLX thread."""
         import gc
 
         import mlx.core as mx
 
-        del self._contexts[key]
+        for model in models:
+            self._contexts.pop(id(model), None)
         gc.collect()
         mx.clear_cache()
 
     async def _call(self, function: Callable[[], Result]) -> Result:
         """Run ``function`` on the MLX thread as one step."""
+        job, future = self._submit(function)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._worker.cancel(job)
+            raise
+
+    def _submit(self, function: Callable[[], Result]) -> "tuple[Job[tuple[Result]], asyncio.Future[Result]]":
         if self._closed:
             raise EngineClosedError("The engine is closed.")
         if not self._started:
@@ -172,17 +226,19 @@ class Engine:
             ended = error if error is not None else EngineClosedError("The engine is closed.")
             loop.call_soon_threadsafe(_resolve, future, None, ended)
 
-        self._worker.submit(Job(Priority.INTERACTIVE, steps(), on_item, on_end))
-        return await future
+        job: Job[tuple[Result]] = Job(Priority.INTERACTIVE, steps(), on_item, on_end)
+        self._worker.submit(job)
+        return job, future
 
 
 class Generation(AsyncIterator[Token]):
     """The tokens of one generation, as they come. Made by ``Engine.generate``; used on one event loop."""
 
-    def __init__(self, worker: Worker, context: Any, request: GenerationRequest) -> None:
+    def __init__(self, worker: Worker, model: Model, context: Any, request: GenerationRequest) -> None:
         from harmony_ls.engine.decode import Progress, generate
 
         loop = asyncio.get_running_loop()
+        self.model = model
         self._worker = worker
         self._progress = Progress(GenerationStats(prompt_tokens=len(request.prompt)))
         self._tokens: asyncio.Queue[Token | None] = asyncio.Queue()
@@ -222,15 +278,58 @@ class Generation(AsyncIterator[Token]):
         return token
 
     def _end(self, error: BaseException | None) -> None:
-        self._error = error
+        self._error = _as_exception(error)
         self._ended.set()
         self._tokens.put_nowait(None)
+
+
+@dataclass(slots=True, eq=False)
+class _Load:
+    task: asyncio.Task[Model]
+    n_callers: int = 0
+
+
+async def _on_own_thread(function: Callable[[], Result]) -> Result:
+    """Run ``function`` on a thread of its own that nobody waits for at exit: a download may take an hour."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(_resolve, future, result, error)
+
+    def run() -> None:
+        try:
+            result = function()
+        except BaseException as error:
+            settle(None, error)
+        else:
+            settle(result, None)
+
+    threading.Thread(target=run, name="find model", daemon=True).start()
+    return await future
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody cancelled the present task, rather than what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _as_exception(error: BaseException | None) -> Exception | None:
+    """The error as one that ``except Exception`` catches: a Rust panic or a library's sys.exit must end no process."""
+    if error is None or isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _resolve(future: "asyncio.Future[Result]", result: Any, error: BaseException | None) -> None:
     if future.done():
         return
-    if error is not None:
-        future.set_exception(error)
+    failure = _as_exception(error)
+    if failure is not None:
+        future.set_exception(failure)
     else:
         future.set_result(result)

@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 # Share of the machine's memory that the weights of all resident models may take unless the settings say otherwise.
 _DEFAULT_MEMORY_SHARE = 0.75
+# The limit of the safetensors library; a longer header is no header.
+_LARGEST_HEADER_BYTES = 100_000_000
+_LONGEST_CAUSE = 300
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,14 @@ def resolve_folder(spec: ModelSpec, on_progress: Callable[[LoadProgress], None])
     """
     if spec.reference is None:
         return embedded.folder()
-    path = Path(spec.reference).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(spec.reference).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{spec.reference[:200]!r} cannot be a model folder: {_brief(error)}") from error
+    if is_folder:
         return path
-    if path.is_file():
+    if is_file:
         raise ModelError(f"{path} is a file. Name the folder that holds config.json and the safetensors files.")
     if path.is_absolute() or spec.reference.startswith((".", "~")) or spec.reference.count("/") != 1:
         raise ModelError(
@@ -98,26 +106,32 @@ def resolve_folder(spec: ModelSpec, on_progress: Callable[[LoadProgress], None])
     return _download(spec.reference, on_progress)
 
 
-def load_model(spec: ModelSpec, folder: Path, on_progress: Callable[[LoadProgress], None]) -> tuple[Model, Any]:
+def load_model(
+    spec: ModelSpec, folder: Path, on_progress: Callable[[LoadProgress], None], n_resident_bytes: int = 0
+) -> tuple[Model, Any]:
     """Load the model of ``folder``: what is known of it, and its network. Runs on the MLX thread.
 
-    Raises ModelError for everything that is wrong with the folder, ModelTooLargeError when it does not fit.
+    ``n_resident_bytes`` is what other models already take of the memory budget. Raises ModelError for everything that
+    is wrong with the folder, ModelTooLargeError when it does not fit.
     """
     config = _read_config(folder)
-    name = "embedded" if spec.reference is None else folder.name if Path(spec.reference).is_dir() else spec.reference
+    name = _name(spec, folder)
     on_progress(LoadProgress(f"Checking {name}"))
     _check_architecture(folder, config, spec)
     n_file_bytes = _check_weights(folder)
-    budget = spec.memory_budget_bytes or int(psutil.virtual_memory().total * _DEFAULT_MEMORY_SHARE)
+    whole_budget = spec.memory_budget_bytes or int(psutil.virtual_memory().total * _DEFAULT_MEMORY_SHARE)
+    budget = whole_budget - n_resident_bytes
     if n_file_bytes > budget:
+        taken = f", of which other models take {_gigabytes(n_resident_bytes)}" if n_resident_bytes else ""
         raise ModelTooLargeError(
-            f"{name} needs {_gigabytes(n_file_bytes)} for its weights; the memory budget is {_gigabytes(budget)}. "
-            "Choose a smaller or more strongly quantised model, or raise memoryBudgetGb."
+            f"{name} needs {_gigabytes(n_file_bytes)} for its weights; the memory budget is "
+            f"{_gigabytes(whole_budget)}{taken}. Choose a smaller or more strongly quantised model, or "
+            "raise memoryBudgetGb."
         )
     on_progress(LoadProgress(f"Loading {name}"))
     network, precision = _load_network(spec, folder, name, budget)
     on_progress(LoadProgress(f"Reading the vocabulary of {name}"))
-    tokenizer = _load_tokenizer(folder, config, name)
+    tokenizer = _load_tokenizer(spec, folder, config, name)
 
     from mlx.utils import tree_flatten
 
@@ -137,42 +151,70 @@ def load_model(spec: ModelSpec, folder: Path, on_progress: Callable[[LoadProgres
     return model, network
 
 
+def _name(spec: ModelSpec, folder: Path) -> str:
+    if spec.reference is None:
+        return "embedded"
+    return folder.name if Path(spec.reference).expanduser().is_dir() else spec.reference
+
+
 def _download(repository: str, on_progress: Callable[[LoadProgress], None]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     from harmony_ls.engine.download import progress_bar
 
     patterns = ["*.json", "model*.safetensors", "*.py", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        if (fault := _incompleteness(folder)) is None:
+            return folder
+        log.info("The download of %s goes on where it stopped: %s", repository, fault)
     except LocalEntryNotFoundError:
         log.info("%s is not in the local cache", repository)
     except HFValidationError as error:
-        raise ModelError(f"{repository} is neither a folder nor the name of a repository: {error}") from error
+        raise ModelError(
+            f"{repository} is neither a folder nor the name of a repository such as "
+            "mlx-community/Qwen2.5-Coder-1.5B-4bit."
+        ) from error
     on_progress(LoadProgress(f"Downloading {repository}", 0.0))
     try:
         return Path(
             snapshot_download(repository, allow_patterns=patterns, tqdm_class=progress_bar(repository, on_progress))
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:
+        # The errors of the hub's client and of the HTTP client beneath it share no class.
         raise ModelError(
-            f"{repository} could not be downloaded: {first_line} "
+            f"{repository} could not be downloaded: {_brief(error)} "
             "Check the name and the network, or name a local folder."
         ) from error
+
+
+def _incompleteness(folder: Path) -> str | None:
+    """What a half-downloaded folder lacks: the local cache of the hub tells such a folder as a whole one."""
+    try:
+        _read_config(folder)
+        _check_weights(folder)
+    except ModelError as error:
+        return str(error)
+    return None if any((folder / file).exists() for file in _TOKENIZER_FILES) else "it has no tokenizer"
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.exists():
-        raise ModelError(f"{folder} is not a model: it has no config.json.")
+        raise ModelError(
+            f"{folder} is not a model: it has no config.json. Name the folder that holds config.json and the "
+            "safetensors files."
+        )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read: {error}. Download the model again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file} cannot be read: {_brief(error)} Download the model again.") from error
     if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"{file} names no model_type, so this is not a model that mlx-lm can load.")
+        raise ModelError(
+            f"{file} names no model_type, so this is not a model that mlx-lm can load. "
+            "Name another folder, or download the model again."
+        )
     return config
 
 
@@ -201,9 +243,10 @@ def _check_weights(folder: Path) -> int:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            expected = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"{index} cannot be read: {error!r}. Download the model again.") from error
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            expected = {str(file) for file in weight_map.values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{index} cannot be read: {_brief(error)} Download the model again.") from error
         missing = sorted(name for name in expected if not (folder / name).exists())
         if missing:
             raise ModelError(
@@ -213,7 +256,7 @@ def _check_weights(folder: Path) -> int:
     if not files:
         kinds = {file.suffix for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".gguf", ".pth"}}
         hint = f" It holds {', '.join(sorted(kinds))} files; convert it with mlx_lm.convert." if kinds else ""
-        raise ModelError(f"{folder} has no weights (model*.safetensors).{hint}")
+        raise ModelError(f"{folder} has no weights (model*.safetensors).{hint or ' Download the model again.'}")
     return sum(_check_safetensors(file) for file in files)
 
 
@@ -223,12 +266,12 @@ def _check_safetensors(file: Path) -> int:
     with file.open("rb") as stream:
         head = stream.read(8)
         n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if n_header + 8 > size:
+        if n_header + 8 > size or n_header > _LARGEST_HEADER_BYTES:
             raise ModelError(f"{file} is cut short or not a safetensors file. Download the model again.")
         try:
             header = json.loads(stream.read(n_header))
             end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{file} is damaged: its header cannot be read. Download the model again.") from error
     if 8 + n_header + end > size:
         raise ModelError(f"{file} is cut short by {8 + n_header + end - size} bytes. Download the model again.")
@@ -241,8 +284,11 @@ def _load_network(spec: ModelSpec, folder: Path, name: str, budget: int) -> tupl
 
     try:
         network, _ = mlx_lm_load_model(folder, trust_remote_code=spec.trust_remote_code)
-    except (ValueError, KeyError, TypeError, FileNotFoundError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"mlx-lm cannot load {name}: {error}") from error
+    except Exception as error:
+        # A configuration or a weight that does not fit fails anywhere in the code of the architecture.
+        raise ModelError(
+            f"mlx-lm cannot load {name}: {_brief(error)} Download the model again, or choose another."
+        ) from error
     network.eval()
     if mx.default_device() == mx.Device(mx.gpu):
         return network, "as stored"
@@ -271,14 +317,21 @@ def _count_parameters(network: Any) -> int:
     return int(get_total_parameters(network))
 
 
-def _load_tokenizer(folder: Path, config: dict[str, Any], name: str) -> Tokenizer:
+def _load_tokenizer(spec: ModelSpec, folder: Path, config: dict[str, Any], name: str) -> Tokenizer:
     from mlx_lm.utils import load_tokenizer
 
+    if not any((folder / file).exists() for file in _TOKENIZER_FILES):
+        raise ModelError(f"{folder} has no tokenizer (tokenizer.json). Download the model again.")
+    # Unset, transformers would ask on stdin, where the editor speaks.
+    trust = {"trust_remote_code": spec.trust_remote_code}
     try:
-        return Tokenizer(load_tokenizer(folder, eos_token_ids=_end_tokens(folder, config)))
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(f"The tokenizer of {name} cannot be loaded: {first_line}") from error
+        wrapper = load_tokenizer(folder, tokenizer_config_extra=trust, eos_token_ids=_end_tokens(folder, config))
+        return Tokenizer(wrapper)
+    except Exception as error:
+        # Tokenizers are built by code of many hands, so any exception may come.
+        raise ModelError(
+            f"The tokenizer of {name} cannot be loaded: {_brief(error)} Download the model again, or choose another."
+        ) from error
 
 
 def _end_tokens(folder: Path, config: dict[str, Any]) -> Any:
@@ -294,10 +347,17 @@ def _context_length(config: dict[str, Any]) -> int:
     """The longest prompt plus answer in tokens, as the configuration promises it."""
     for holder in (config, config.get("text_config") or {}):
         for key in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
-            value = holder.get(key)
+            value = holder.get(key) if isinstance(holder, dict) else None
             if isinstance(value, int) and value > 0:
                 return value
     return sys.maxsize
+
+
+def _brief(error: BaseException) -> str:
+    """The cause in a sentence: libraries put whole lists of tensors into their messages."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text if len(text) <= _LONGEST_CAUSE else text[:_LONGEST_CAUSE].rsplit(" ", 1)[0] + " …"
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
 def _gigabytes(n_bytes: int) -> str:

@@ -18,7 +18,8 @@ from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_p
 
 __all__ = ["Lease", "PromptCache"]
 
-# An entry of another owner is taken over, not copied, when the new prompt leaves no more of its tokens than this.
+# A cache is taken over, not copied, when the new prompt leaves no more of its tokens than this. Its own owner takes it
+# over where more is shared than left, too; who jumps to another place finds the old one's cache when coming back.
 _WORTHLESS_REST_TOKENS = 64
 
 
@@ -77,9 +78,12 @@ class PromptCache:
         """Put a cache that holds exactly ``tokens`` at rest. It must not be used by the caller afterwards."""
         if not tokens:
             return
+        n_bytes = sum(layer.nbytes for layer in layers)
+        if n_bytes > self._budget_bytes:
+            return
         held = np.asarray(tokens, dtype=np.int64)
         self._entries = [entry for entry in self._entries if not self._is_superseded(entry, held, layers)]
-        self._entries.append(_Entry(held, layers, owner, sum(layer.nbytes for layer in layers)))
+        self._entries.append(_Entry(held, layers, owner, n_bytes))
         self._evict()
 
     def checkpoint(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
@@ -98,7 +102,7 @@ class PromptCache:
             # An exact prefix: the checkpoint stays for the next prompt. MLX copies buffers only when one side writes.
             self._touch(entry)
             return copy.deepcopy(entry.layers)
-        if entry.owner == owner or rest <= _WORTHLESS_REST_TOKENS:
+        if rest <= (max(shared, _WORTHLESS_REST_TOKENS) if entry.owner == owner else _WORTHLESS_REST_TOKENS):
             self._entries.remove(entry)
             layers = entry.layers
         else:

@@ -74,7 +74,7 @@ class Worker:
         self.blas = BlasReport(active=False, library="")
 
     def start(self) -> None:
-        """Start the thread. It is closed when the interpreter exits at the latest, since MLX aborts the process else."""
+        """Start the thread. It is closed at the interpreter's exit at the latest: MLX would abort the process else."""
         self._thread.start()
         atexit.register(self.close, _EXIT_PATIENCE_SECONDS)
 
@@ -143,29 +143,30 @@ class Worker:
             _release_mlx()
 
     def _advance(self, job: Job[Any]) -> None:
+        """One step of one job. Whatever is raised, Rust panics included, ends this job and not the thread."""
+        error: BaseException | None = None
         try:
-            if job.cancelled:
-                _close(job.steps)
-                raise StopIteration
-            item = next(job.steps)
-            if item is not None:
-                job.on_item(item)
+            if not job.cancelled:
+                item = next(job.steps)
+                if item is not None:
+                    job.on_item(item)
+                with self._changed:
+                    self._enqueue(job)
+                return
         except StopIteration:
-            _tell(job, None)
-        except BaseException as error:
-            # Rust panics are BaseExceptions; whatever it is, it ends this job and not the thread.
+            pass
+        except BaseException as failure:
+            error = failure
+        try:
             _close(job.steps)
-            _tell(job, error)
-        else:
-            with self._changed:
-                self._enqueue(job)
-
-
-def _tell(job: Job[Any], error: BaseException | None) -> None:
-    try:
-        job.on_end(error)
-    except RuntimeError as gone:
-        log.info("Nobody is left to hear that a job has ended: %s", gone)
+        except BaseException as failure:
+            error = error or failure
+        if error is not None:
+            _let_go_of_frames(error)
+        try:
+            job.on_end(error)
+        except Exception as gone:
+            log.info("Nobody is left to hear that a job has ended: %s", gone)
 
 
 def _close(steps: Iterator[Any]) -> None:
