@@ -8,12 +8,12 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["doctor"]
 
@@ -69,6 +69,8 @@ def doctor(
 
     The exit status is 0 if everything works, else 1.
     """
+    from rich.console import Console
+
     console = Console(stderr=as_json)
     with console.status("Starting the server…") as status:
         found = asyncio.run(_examine(model, folder or Path.cwd(), status.update))
@@ -169,7 +171,10 @@ def _environment_checks(report: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def _print(console: Console, found: Examination) -> None:
+def _print(console: "Console", found: Examination) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
