@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 __all__ = [
+    "OPENER_OF",
     "Brackets",
     "closes_tag_of",
     "is_closing_line",
@@ -16,15 +17,23 @@ __all__ = [
     "n_visible",
     "open_quote",
     "scan_brackets",
+    "start_of_open_string",
 ]
 
 TAB_COLUMNS = 4
+SLIP_LENGTH = 6
+"""One wrong character in so many is a slip; in a shorter word it makes another word."""
+
+FEWEST_SAME_WORDS = 5
+"""Beside so many equal words another one is a slip; beside fewer it is what the line is about."""
 
 _CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
-_OPENER_OF = {closer: opener for opener, closer in _CLOSER_OF.items()}
+OPENER_OF = {closer: opener for opener, closer in _CLOSER_OF.items()}
 _STRING = re.compile(r""""(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\\n])*+`""")
 _CLOSING_LINE = re.compile(r"""\s*(?:[)\]}>;,"'`\s]+|</[\w.:-]*>;?|(?:end|fi|done|esac|endif)\b[);,]*)\s*""")
 _END_TAG = re.compile(r"\s*</([\w.:-]+)")
+_PIECE = re.compile(r"\w+|[^\w\s]")
+_ANY_QUOTE = re.compile('["`]')
 _DIGITS = re.compile(r"\d+")
 _ALL_QUOTES = "\"'`"
 _STRING_PREFIXES = frozenset("rRbBfFuULtT")
@@ -60,18 +69,29 @@ def closes_tag_of(text: str, line: str) -> bool:
 
 
 def is_similar(line: str, other: str, share: float) -> bool:
-    """Whether two lines differ in less than ``share`` of their characters, blanks at the ends aside.
+    """Whether two lines are the same but for blanks, the kind of quotes, and a slip of the pen in one long word.
 
-    Lines that differ in a number are not similar: they are the next entry of a list, which is what a person wants.
+    A slip is less than ``share`` of the line. Lines that differ in a number, an operator or several words are the next
+    entry of a list or the other half of a pair, which is what a person wants.
     """
-    line, other = line.strip(), other.strip()
-    if line == other:
-        return bool(line)
-    length = max(len(line), len(other))
-    n_edits = int(length * share - 1e-9)
-    if n_edits < 1 or length > 300 or abs(len(line) - len(other)) > n_edits:
+    pieces, others = _pieces(line), _pieces(other)
+    if len(pieces) != len(others) or not pieces:
         return False
-    return _DIGITS.findall(line) == _DIGITS.findall(other) and _is_within(line, other, n_edits)
+    differing = [(piece, other) for piece, other in zip(pieces, others, strict=True) if piece != other]
+    if not differing:
+        return True
+    if len(differing) > 1 or sum(piece.isidentifier() for piece in pieces) <= FEWEST_SAME_WORDS:
+        return False
+    word, other_word = differing[0]
+    n_edits = min(int(max(len(line.strip()), len(other.strip())) * share - 1e-9), len(word) // SLIP_LENGTH)
+    if n_edits < 1 or abs(len(word) - len(other_word)) > n_edits:
+        return False
+    return _DIGITS.findall(word) == _DIGITS.findall(other_word) and _is_within(word, other_word, n_edits)
+
+
+def _pieces(line: str) -> list[str]:
+    """The words and signs of a line, with one kind of quote and without a comma or semicolon at the end."""
+    return _PIECE.findall(_ANY_QUOTE.sub("'", line).rstrip(" \t,;"))
 
 
 def _is_within(line: str, other: str, n_edits: int) -> bool:
@@ -104,6 +124,11 @@ class Brackets:
 
 def open_quote(line_prefix: str, quotes: str = _ALL_QUOTES) -> str | None:
     """The quote of the string that a line is inside of at its end, if any. ``quotes`` are those of the language."""
+    return line_prefix[start_of_open_string(line_prefix, quotes) :][:1] or None
+
+
+def start_of_open_string(line_prefix: str, quotes: str = _ALL_QUOTES) -> int:
+    """Where the string begins that a line is inside of at its end; the length of the line if it is in none."""
     position = 0
     while position < len(line_prefix):
         character = line_prefix[position]
@@ -114,11 +139,11 @@ def open_quote(line_prefix: str, quotes: str = _ALL_QUOTES) -> str | None:
             before = line_prefix[position - 1 : position]
             is_apostrophe = character == "'" and before.isalnum() and before not in _STRING_PREFIXES
             if not is_apostrophe:
-                return character
+                return position
         elif character == "\\":
             position += 1
         position += 1
-    return None
+    return len(line_prefix)
 
 
 def scan_brackets(
@@ -140,8 +165,8 @@ def scan_brackets(
         character = text[position]
         if character in _CLOSER_OF:
             stack.append(character)
-        elif character in _OPENER_OF:
-            if stack and stack[-1] == _OPENER_OF[character]:
+        elif character in OPENER_OF:
+            if stack and stack[-1] == OPENER_OF[character]:
                 stack.pop()
             else:
                 closers.append((position, character))

@@ -38,6 +38,8 @@ def without_repeated_prefix(text: str, line_prefix: str) -> str:
         shared = text[:n_shared]
         if not typed.endswith(shared) or not any(character.isalnum() for character in shared):
             continue
+        if shared.rstrip().endswith(","):
+            continue  # ``void 0, void 0, ``: the next entry of a list
         before = typed[: len(typed) - n_shared]
         if _is_word_boundary(before, shared) and _is_word_boundary(shared, text[n_shared:]):
             return text[n_shared:]

@@ -9,12 +9,14 @@ from enum import StrEnum
 
 from harmony_ls.features.inline.context import CursorContext
 from harmony_ls.features.inline.measures import (
+    OPENER_OF,
     closes_tag_of,
     is_closing_line,
     is_similar,
     n_indentation_columns,
     open_quote,
     scan_brackets,
+    start_of_open_string,
 )
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
@@ -103,7 +105,8 @@ class StopRules:
         self._reference_columns = n_indentation_columns(context.line_prefix)
         self._is_prose = context.language_id in _PROSE_LANGUAGES
         self._brackets_count = context.language_id not in _LOOSE_BRACKET_LANGUAGES and context.starts_document
-        above = "\n".join((*context.lines_above, context.line_prefix)) if self._brackets_count else ""
+        string = start_of_open_string(context.line_prefix, context.quotes)
+        above = "\n".join((*context.lines_above, context.line_prefix[:string])) if self._brackets_count else ""
         self._openers = scan_brackets(above, quotes=context.quotes).openers
         self._own_openers: tuple[str, ...] = ()
         self._quote = open_quote(context.line_prefix, context.quotes)
@@ -194,7 +197,7 @@ class StopRules:
             return StopDecision(offset, StopRule.SINGLE_LINE)
         if self._line_index + 1 >= self._max_lines:
             return StopDecision(offset, StopRule.MAX_LINES)
-        return self._same_line(line, offset)
+        return self._same_line(whole_line, offset)
 
     def _fence(self, line: str, kept: int) -> StopDecision | None:
         """A fence that opens the answer is a chat model's habit and is unwrapped later; any other ends it."""
@@ -211,11 +214,11 @@ class StopRules:
         below = self._line_below
         if below is None or (self._line_index == 0 and not self._context.rest_is_blank):
             return None
-        if is_closing_line(line):
-            is_same = line.strip() == below.strip() and n_indentation_columns(line) == n_indentation_columns(below)
-            return StopRule.LINE_BELOW if is_same and self._line_index > 0 else None
+        if n_indentation_columns(line) != n_indentation_columns(below) or line.lstrip().startswith("@"):
+            return None  # what is decorated alike is not the same
         if line.strip() == below.strip():
-            return StopRule.LINE_BELOW
+            is_first_closer = self._line_index == 0 and is_closing_line(line)
+            return None if is_first_closer else StopRule.LINE_BELOW
         if len(line.strip()) >= SHORTEST_SIMILAR and is_similar(line, below, SIMILAR_SHARE):
             return StopRule.SIMILAR_LINE_BELOW
         return None
@@ -242,15 +245,19 @@ class StopRules:
         if not self._brackets_count:
             return False
         brackets = scan_brackets(line, self._quote, self._openers, self._context.quotes)
+        if self._quote is not None and not any(character == self._quote for _, character in brackets.closers):
+            self._brackets_count = False  # the cursor is in a string of several lines: brackets are text
+            return False
         self._quote = None
-        if any(character in ")]}" for _, character in brackets.closers):
+        # A stray bracket in a comment above must not make the right one look wrong: any open one of its kind will do.
+        if any(OPENER_OF.get(character, "") not in (*self._openers, "") for _, character in brackets.closers):
             return True
         self._openers = brackets.openers
         return False
 
     def _same_line(self, line: str, offset: int) -> StopDecision | None:
-        if line.strip() != self._last_line:
-            self._last_line, self._n_same_lines, self._same_lines_end = line.strip(), 1, offset
+        if line.rstrip() != self._last_line:
+            self._last_line, self._n_same_lines, self._same_lines_end = line.rstrip(), 1, offset
             return None
         self._n_same_lines += 1
         if self._n_same_lines < SAME_LINE_TIMES:
@@ -273,12 +280,21 @@ class StopRules:
         found = end - len(self._needle)
         if not self._needle or found < 0 or not text.startswith(self._needle, found):
             return None
-        # A blank in front of a suffix that begins at the cursor belongs to the answer.
-        keep = found if self._context.suffix.startswith(self._needle) else len(text[:found].rstrip())
-        return StopDecision(keep, StopRule.SUFFIX_AGAIN)
+        if self._context.suffix.startswith(self._needle):
+            return StopDecision(found, StopRule.SUFFIX_AGAIN)
+        # What begins a line below is repeated only where it begins a line.
+        line_start = text.rfind("\n", 0, found) + 1
+        if text[line_start:found].strip() or (line_start == 0 and self._context.line_prefix.strip()):
+            return None
+        return StopDecision(len(text[:found].rstrip()), StopRule.SUFFIX_AGAIN)
 
 
 def _start_of_suffix(context: CursorContext) -> str:
-    """The first visible characters after the cursor, or nothing where they say too little to be recognised."""
-    needle = context.suffix.lstrip()[:SUFFIX_START]
-    return needle if len(needle) == SUFFIX_START and len(set(needle)) >= SUFFIX_START // 3 else ""
+    """The first visible characters after the cursor, or nothing where they say too little to be recognised.
+
+    Neighbouring lines often begin alike, so of a line below the whole is taken.
+    """
+    suffix = context.suffix.lstrip()
+    n_characters = SUFFIX_START if context.line_suffix.strip() else max(SUFFIX_START, len(suffix.partition("\n")[0]))
+    needle = suffix[:n_characters]
+    return needle if len(needle) >= SUFFIX_START and len(set(needle)) >= SUFFIX_START // 3 else ""

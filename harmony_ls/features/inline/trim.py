@@ -32,10 +32,10 @@ FEWEST_VISIBLE = 4
 FEWEST_VISIBLE_CLOSING = 2
 N_COMPARED_LINES = 3
 SIMILAR_TO_NEXT_LINES = 0.05
-SIMILAR_TO_LINE_ABOVE = 0.1
 
 _FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)(?:\n[ \t]*```.*|\Z)", re.DOTALL)
 _OPENS_BLOCK = re.compile(r"""(?:[(\[{:,=\\>|&+]|\b(?:then|do|else|begin|try|finally|and|or|in|return))\s*\Z""")
+_COLUMNS = re.compile(r"\S(?: {2,}|\t+)\S")
 _LOOP_AT_END = re.compile(r"(\S[^\n]{2,}?)\1{5,}\s*\Z|(\S[^\n]{9,}?)\2{3,}\s*\Z")
 _WORD_AT_END = re.compile(r"\w+\Z")
 _CLOSES = re.compile(r"""[)\]}"'`:;,{>\s]+""")
@@ -79,7 +79,8 @@ def trim(
     if isinstance(begun, Refusal):
         return begun
     begun = "\n".join(begun.split("\n")[:max_lines])
-    if _LOOP_AT_END.search(begun[-400:]):
+    loop = _LOOP_AT_END.search(begun[-400:])
+    if loop is not None and len(set(loop.group().strip())) > 1:
         return Refusal(Reason.REPEATS_ITSELF, "The model repeats the same words over and over.")
     if refusal := _repeats_lines_around(begun, context):
         return refusal
@@ -128,7 +129,7 @@ def _without_cut_end(text: str) -> str:
 def _begin(text: str, context: CursorContext) -> str | Refusal:
     """The text with a beginning that continues the cursor's line."""
     prefix = context.line_prefix
-    if prefix[-1:] in (" ", "\t") and prefix.strip():
+    if prefix[-1:] in (" ", "\t") and prefix.strip() and not _is_aligned(context):
         text = text.lstrip(" \t")
     first_line, line_end, others = text.partition("\n")
     if first_line.strip() or not line_end:
@@ -140,6 +141,11 @@ def _begin(text: str, context: CursorContext) -> str | Refusal:
     if _OPENS_BLOCK.search(prefix) or not context.suffix.strip():
         return "\n" + others.lstrip("\n") if others.strip() else ""
     return Refusal(Reason.EMPTY_ANSWER, "The model ends the line here.")
+
+
+def _is_aligned(context: CursorContext) -> bool:
+    """Whether the neighbouring lines are laid out in columns, so that several blanks in a row are meant."""
+    return any(line is not None and _COLUMNS.search(line.strip()) for line in (context.line_above, context.line_below))
 
 
 def _without_leading_blank_lines(text: str, indentation: str) -> str | Refusal:
@@ -171,7 +177,7 @@ def _repeats_lines_around(text: str, context: CursorContext) -> Refusal | None:
         and above is not None
         and len(above.strip()) > FEWEST_VISIBLE
         and not is_closing_line(above)
-        and is_similar(lines[0], above, SIMILAR_TO_LINE_ABOVE)
+        and is_similar(lines[0], above, 0)
     ):
         return Refusal(Reason.REPEATS_DOCUMENT, "The line above the cursor says this already.")
     return None

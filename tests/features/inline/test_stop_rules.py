@@ -35,23 +35,37 @@ def test_the_last_line_needs_no_line_end() -> None:
     assert stopped("a = <|>\nreturn a\n", "1\nreturn a") == ("1", StopRule.LINE_BELOW)
 
 
+def test_an_equal_line_of_another_block() -> None:
+    marked = "try:\n    a = <|>\nreturn None\n"
+    assert stopped(marked, "1\n    return None")[1] is None
+    assert stopped("@property\ndef a(): ...\n@prop<|>\n\n@property\n", "erty\ndef b(): ...")[1] is None
+
+
 def test_a_line_like_the_one_below() -> None:
     below = "    parser.add_argument('--name', help='the name')\n"
     again = "    parsers.add_argument('--name', help='the name')\n"
     assert stopped(f"    a = <|>\n{below}", f"1\n{again}") == ("1", StopRule.SIMILAR_LINE_BELOW)
+    assert stopped("f(<|>\nx = 'ab' \n", '1)\nx = "ab"\n')[1] is StopRule.SIMILAR_LINE_BELOW
+    assert stopped("f(<|>\nbc = (maxc-b) / rangec\n", "1)\ngc = (maxc-g) / rangec\n")[1] is None
+    assert stopped("f(<|>\n    'variance',\n", "1)\n    'pvariance',\n")[1] is None
     assert stopped("f(<|>\nab = c\n", "1)\nab = d\n")[1] is None, "short lines differ in one character"
     assert stopped("f(<|>\nvalue_of_table[10] = 1\n", "1)\nvalue_of_table[11] = 1\n")[1] is None
 
 
-def test_the_text_after_the_cursor_in_the_middle_of_a_line() -> None:
+def test_the_text_after_the_cursor() -> None:
     marked = "x = <|>\nthe_quick_brown_fox = jumps\n"
-    assert stopped(marked, "1; the_quick_brown_fox = jumps") == ("1;", StopRule.SUFFIX_AGAIN)
+    assert stopped(marked, "1\n  the_quick_brown_fox = jumps") == ("1", StopRule.SUFFIX_AGAIN)
+    assert stopped(marked, "1 + the_quick_brown_fox = jumps")[1] is None
+    assert stopped(marked, "1\nthe_quick_brown_fox = leaps\n")[1] is None
+    marked = "x = f(<|>the_quick_brown_fox, jumps)\n"
+    assert stopped(marked, "1, the_quick_brown_fox, ju") == ("1, ", StopRule.SUFFIX_AGAIN)
     assert stopped("x = <|>\n" + "-" * 40, "1 " + "-" * 30)[1] is None, "a ruler says too little"
 
 
 def test_the_same_line_three_times() -> None:
     assert stopped("<|>", "a()\na()\na()\n") == ("a()", StopRule.SAME_LINE)
     assert stopped("<|>", "a()\na()\nb()\n")[1] is None
+    assert stopped("{{{\n<|>", "f({[\n    ]\n  }\n)\n    }\n  }\n}\n", language_id="markdown")[1] is None
 
 
 @pytest.mark.parametrize("piece", ["ab ", "the same again, ", "foo(bar, ", "x = y + z; "])
@@ -117,6 +131,8 @@ def test_a_bracket_that_nothing_opened() -> None:
     assert stopped("f(<|>\n", "a)\nb)\n") == ("a)", StopRule.CLOSING_BRACKET)
     assert stopped("f(<|>\n", "a,\n  b\n)\nc = 1\n")[1] is None
     assert stopped("f('(<|>\n", ")', a)\nc = 1\n")[1] is None
+    assert stopped('def f():\n    """See (a<|>\n', "nd b)\n    c)\n")[1] is None, "a string of several lines"
+    assert stopped("# :(\nf({<|>\n", "a})\nb = 1\n")[1] is None, "a bracket in a comment"
     far_above = "f(\n" + "# filler\n" * 1_000
     assert stopped(f"{far_above}<|>\n", "a\n)\nb = 1\n")[1] is None, "what was opened far above is not known"
 

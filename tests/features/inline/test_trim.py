@@ -97,6 +97,7 @@ def test_a_restarted_line_is_not_typed_again() -> None:
     assert trimmed("    return self.na<|>\n", "return self.name()") == "    return self.name()\n"
     assert trimmed("value = self.<|>\n", "self.name.upper()") == "value = self.name.upper()\n"
     assert trimmed("x = 1 # ---<|>\n", "------") == "x = 1 # ---------\n"
+    assert trimmed("f(this, void 0, <|>\n", "void 0, g)") == "f(this, void 0, void 0, g)\n"
     assert trimmed("x = data<|>\n", "database.url") == "x = datadatabase.url\n", "a half word is no restart"
 
 
@@ -126,6 +127,7 @@ def test_the_line_above() -> None:
 def test_repetition() -> None:
     assert trimmed("# <|>\n", "and the and the and the and the and the and the ") is Reason.REPEATS_ITSELF
     assert trimmed("# <|>\n", "and the next") == "# and the next\n"
+    assert trimmed("# <|>\n", "-" * 70) == f"# {'-' * 70}\n", "a ruler"
 
 
 def test_a_new_line_needs_an_open_one() -> None:
