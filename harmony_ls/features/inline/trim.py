@@ -31,6 +31,7 @@ __all__ = ["Trimmed", "fit", "trim"]
 FEWEST_VISIBLE = 4
 FEWEST_VISIBLE_CLOSING = 2
 N_COMPARED_LINES = 3
+N_LOOP_CHARACTERS = 160
 SIMILAR_TO_NEXT_LINES = 0.05
 
 _FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)(?:\n[ \t]*```.*|\Z)", re.DOTALL)
@@ -79,7 +80,7 @@ def trim(
     if isinstance(begun, Refusal):
         return begun
     begun = "\n".join(begun.split("\n")[:max_lines])
-    loop = _LOOP_AT_END.search(begun[-400:])
+    loop = _LOOP_AT_END.search(begun[-N_LOOP_CHARACTERS:])
     if loop is not None and len(set(loop.group().strip())) > 1:
         return Refusal(Reason.REPEATS_ITSELF, "The model repeats the same words over and over.")
     if refusal := _repeats_lines_around(begun, context):
@@ -144,8 +145,9 @@ def _begin(text: str, context: CursorContext) -> str | Refusal:
 
 
 def _is_aligned(context: CursorContext) -> bool:
-    """Whether the neighbouring lines are laid out in columns, so that several blanks in a row are meant."""
-    return any(line is not None and _COLUMNS.search(line.strip()) for line in (context.line_above, context.line_below))
+    """Whether this line or a neighbour is laid out in columns, so that several blanks in a row are meant."""
+    lines = (context.line_above or "", context.line_prefix + "|", context.line_below or "")
+    return any(_COLUMNS.search(line.strip()) for line in lines)
 
 
 def _without_leading_blank_lines(text: str, indentation: str) -> str | Refusal:

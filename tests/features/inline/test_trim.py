@@ -38,6 +38,8 @@ def test_blanks_at_the_end_go() -> None:
 def test_a_blank_before_the_cursor_is_not_doubled() -> None:
     assert trimmed("x = <|>\n", "  value") == "x = value\n"
     assert trimmed("x =<|>\n", " value") == "x = value\n"
+    assert trimmed("a   = 1\nbb = <|>\n", "  value") == "a   = 1\nbb =   value\n", "columns"
+    assert trimmed("define(NAME,    <|>\n", "  value)") == "define(NAME,      value)\n", "columns"
     assert trimmed("    <|>\n", "    value = 1") == "        value = 1\n", "a deeper indentation is meant"
 
 
