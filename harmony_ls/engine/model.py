@@ -319,7 +319,11 @@ def _count_parameters(network: Any) -> int:
 
 def _load_tokenizer(spec: ModelSpec, folder: Path, config: dict[str, Any], name: str) -> Tokenizer:
     from mlx_lm.utils import load_tokenizer
+    from transformers.utils import logging as transformers_logging
 
+    # Its warnings go where ours go, and not to stderr by a handler of its own.
+    transformers_logging.disable_default_handler()
+    transformers_logging.enable_propagation()
     if not any((folder / file).exists() for file in _TOKENIZER_FILES):
         raise ModelError(f"{folder} has no tokenizer (tokenizer.json). Download the model again.")
     # Unset, transformers would ask on stdin, where the editor speaks.
