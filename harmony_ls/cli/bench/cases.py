@@ -28,11 +28,15 @@ _STRING_TOKENS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CodeLine:
-    """A line that holds code: its index from 0, its code without a trailing comment, and whether a statement ends."""
+    """A line that holds code: its index from 0, and its code without a trailing comment.
+
+    ``ends_statement``: a statement ends on it; ``is_whole``: there is nothing but code on it.
+    """
 
     index: int
     code: str
     ends_statement: bool
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def code_lines(file: SourceFile) -> Iterator[CodeLine]:
         code = lines[index][: ends[index]]
         n_letters = sum(character.isalpha() for character in code)
         if len(code) <= _LONGEST_LINE and n_letters >= _LEAST_LETTERS * len(code.strip()):
-            yield CodeLine(index, code, index in closed)
+            yield CodeLine(index, code, index in closed, is_whole=lines[index].rstrip() == code)
 
 
 def draw_code_cases(files: Sequence[SourceFile], n_cases: int, seed: int) -> list[Case]:
@@ -94,8 +98,7 @@ def draw_finished_cases(files: Sequence[SourceFile], n_cases: int, seed: int) ->
     """Cursors at the end of a whole statement, with the lines that really follow: nothing should be inserted."""
 
     def cut(file: SourceFile, line: CodeLine, _randomness: random.Random) -> Case | None:
-        is_whole_line = file.lines[line.index].rstrip() == line.code
-        if not line.ends_statement or not is_whole_line or line.code.endswith(":"):
+        if not line.ends_statement or not line.is_whole or line.code.endswith(":"):
             return None
         return _case(file, line, len(line.code))
 

@@ -9,6 +9,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from harmony_ls.errors import UserError
@@ -23,7 +24,7 @@ _HEAD = 1500
 _LONGEST_FILE = 400_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceFile:
     """One Python file: its package, its path below it, and its text with plain line ends."""
 
@@ -31,7 +32,7 @@ class SourceFile:
     path: str
     text: str
 
-    @property
+    @cached_property
     def lines(self) -> list[str]:
         """The lines, without their ends."""
         return self.text.split("\n")

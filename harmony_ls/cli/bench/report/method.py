@@ -1,0 +1,86 @@
+"""How the figures came about, in words, and under which conditions: without it they mean nothing."""
+
+from html import escape
+from typing import Any
+
+__all__ = ["conditions", "method"]
+
+
+def method(document: dict[str, Any]) -> str:
+    """What was done for each part that was measured."""
+    points = []
+    if "n_keys" in document:
+        points.append(
+            "Replay: at about 55 % of each file a block of 25 lines was taken out and typed again key by key into the "
+            "real server (harmony-ls lsp over stdio). Every key is an incremental change and a request; the next key "
+            "comes when the answer is there. Enter brings the indentation with it. Latency is what the client sees, "
+            "from before the change is sent; tokens are what the server says of each answer."
+        )
+        points.append(
+            "Recomputed prompt tokens count the keys that started a generation. The 95th percentile is within a line: "
+            "the first key of a line has the line before it in its prompt for the first time."
+        )
+    if "n_compared_keys" in document:
+        weights = (
+            "with the same weights in float32 (what harmony-ls runs on a CPU; quantised kernels would be slower), "
+            if document["model"] and document["model"]["precision"] == "float32"
+            else "with the same model folder, "
+        )
+        blas = "OpenBLAS loaded in both processes, " if document["settings"]["blas"] else ""
+        points.append(
+            f"mlx_lm.server: {document['n_compared_keys']} of these keys were asked of it too, in turns which comes "
+            f"first, each waiting until the other's process was idle; {weights}{blas}greedy, streamed, at most "
+            f"{document['settings']['maxTokens']} tokens, the usual prompt (prefix, suffix, middle) of the very window "
+            "that harmony-ls shows its model. A suggestion of one line is whole at its line end. Every stream was read "
+            "to its end, and the key before each line was asked without being timed, so that its prompt cache was "
+            "warm. Its median answer wrote "
+            f"{document['mlx_lm_server_generated_p50']:g} tokens, ours {document['compared_ours_generated_p50'] or 0:g}"
+            " (harmony-ls stops early where it is not sure)."
+        )
+    if "decode_ratio_vs_mlx_lm" in document and document["decode_ratio_vs_mlx_lm"] is not None:
+        points.append(
+            "Decode speed: the same prompt and network through the engine and through mlx_lm's generate_step alone, "
+            "on the same thread, in turns; the median of the ratios."
+        )
+    if document.get("cancel_to_idle_ms_p95") is not None:
+        points.append(
+            "Cancel to idle: jobs with a cold prompt, cancelled at a random moment, until the engine could begin "
+            "something else. The step beside it is the 95th percentile of the step that runs at a random moment of "
+            "the same jobs."
+        )
+    if document.get("preempt_ratio") is not None:
+        points.append(
+            "Time to the first token while a chat is written: the same keys in two documents through the completer, "
+            "one while the engine is idle, one while a generation of chat priority is past its prompt; the ratio of "
+            "the medians."
+        )
+    if document["n_cases"]:
+        points.append(
+            "Answers: code lines cut at a random character, at least four characters before their end; docstrings, "
+            "comments, tables and generated files are passed over. The rest of the line is the truth, the lines below "
+            "are shown to the model. Nothing held back means asked for by a command. Intervals are Wilson's at 95 %. "
+            "For quiet, the cursor stands at the end of a finished statement."
+        )
+    items = "".join(f"<li>{escape(point)}</li>" for point in points)
+    return f"<h2>How it was measured</h2>\n<ul>{items}</ul>"
+
+
+def conditions(document: dict[str, Any]) -> str:
+    """Machine, versions, model, packages."""
+    machine, model = document["machine"], document["model"]
+    rows = [
+        ("machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:g} GB"),
+        ("system", f"{machine['system']}, load {machine['load_1_minute']} at the end"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in document["versions"].items())),
+        ("packages", ", ".join(f"{name} {version}" for name, version in document["packages"].items())),
+        ("settings", ", ".join(f"{name} {value}" for name, value in document["settings"].items())),
+        ("seed", str(document["seed"])),
+        ("date", document["date"]),
+    ]
+    if model is not None:
+        told = (
+            f"{model['name']} ({model['type']}, {model['parameters'] / 1e6:.1f} M parameters, {model['precision']}); "
+        )
+        rows.insert(0, ("model", told + model["capability"]))
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    return f"<h2>Conditions</h2>\n<dl>{listed}</dl>"

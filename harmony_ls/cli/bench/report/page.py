@@ -1,0 +1,175 @@
+"""The page of a result: headline figures, the charts, the table of numbers, and how it all was measured."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from harmony_ls.cli.bench.inline import BenchResult
+from harmony_ls.cli.bench.replay import KeyRecord
+from harmony_ls.cli.bench.report.calibration_chart import SERIES, calibration_chart
+from harmony_ls.cli.bench.report.key_charts import answer_bar, answer_curve, line_strip
+from harmony_ls.cli.bench.report.method import conditions, method
+from harmony_ls.cli.bench.table import format_value
+from harmony_ls.cli.bench.targets import TARGETS
+from harmony_ls.cli.bench.typing_blocks import Block
+
+__all__ = ["render"]
+
+_STYLE = Path(__file__).with_name("style.css")
+
+
+def render(document: dict[str, Any], result: BenchResult) -> str:
+    """The whole page as text."""
+    model = document["model"]["name"] if document["model"] else "no model"
+    sections = [
+        f"<h1>Inline completion with {escape(str(model))}</h1>",
+        f'<p class="lead">{escape(_lead(document))}</p>',
+        '<p class="partial">The run was interrupted. These are the figures up to that moment.</p>'
+        if document["partial"]
+        else "",
+        "".join(f'<p class="partial">Not measured: {escape(fault)}</p>' for fault in document["faults"]),
+        _cards(document),
+        _lines(result.keys, result.blocks),
+        _answers(document, result.keys),
+        _calibration(document),
+        _numbers(document),
+        method(document),
+        conditions(document),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>harmony-ls bench inline: {escape(str(model))}</title>\n"
+        f"<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _lead(document: dict[str, Any]) -> str:
+    machine = document["machine"]
+    measured = f"Measured on {document['date'][:10]}, {machine['processor']}, {machine['cores']} cores"
+    if "n_keys" in document:
+        return f"{document['n_keys']:,} keys typed into {document['n_lines']} lines of real Python files. {measured}."
+    return f"{measured}."
+
+
+def _cards(document: dict[str, Any]) -> str:
+    cards = []
+    if (ratio := document.get("ttft_ratio_vs_mlx_lm_server")) is not None:
+        ours, theirs = document["compared_ours_first_token_ms_p50"], document["mlx_lm_server_first_token_ms_p50"]
+        told = f"to the first token: {ours:.0f} ms here, {theirs:.0f} ms with mlx_lm.server (medians)"
+        cards.append((f"{1 / ratio:.1f}x sooner" if ratio else "at once", told))
+    if (recomputed := document.get("recomputed_p50")) is not None:
+        told = f"prompt tokens computed again per key that asks the model, of {document['prompt_tokens_p50']:g}"
+        cards.append((f"{recomputed:g}", told))
+    if (rate := document.get("answered_without_model_rate")) is not None:
+        cards.append((f"{rate:.0%}", "of the keys are answered without the model"))
+    if (latency := document.get("key_ms_p95")) is not None:
+        cards.append((f"{latency:.0f} ms", f"for 95 % of all keys; {document['key_ms_p50']:.0f} ms for half of them"))
+    if (rate := document.get("shown_first_identifier_rate")) is not None:
+        told = f"of what is shown begins with the right identifier; something is shown in {document['show_rate']:.0%}"
+        cards.append((f"{rate:.0%}", told))
+    if (rate := document.get("quiet_rate")) is not None:
+        cards.append((f"{rate:.0%}", "quiet where nothing belongs"))
+    told = "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in cards
+    )
+    return f'<div class="cards">{told}</div>' if cards else ""
+
+
+def _lines(keys: Sequence[KeyRecord], blocks: Sequence[Block]) -> str:
+    compared = [record for record in keys if record.rival is not None]
+    if not compared:
+        return ""
+    parts = [
+        "<h2>Key by key, beside mlx_lm.server</h2>",
+        '<p class="explain">Each panel is one typed line, a key above its character. Both scales are logarithmic. '
+        "A dot has its figures behind it.</p>",
+        _legend(
+            ("ours", "harmony-ls, asked the model"),
+            ("hollow", "harmony-ls, answered without a generation"),
+            ("theirs", "mlx_lm.server, same model, usual prompt"),
+        ),
+    ]
+    for (block, line), group in groupby(compared, key=lambda record: (record.block, record.line)):
+        typed = blocks[block]
+        place = f"{typed.file.package}/{typed.file.path}, line {typed.start + line + 1}"
+        strip = line_strip(list(group))
+        parts.append(f'<div class="panel"><p class="where">{escape(place)}</p><div class="scroll">{strip}</div></div>')
+    return "\n".join(parts)
+
+
+def _answers(document: dict[str, Any], keys: Sequence[KeyRecord]) -> str:
+    if not keys:
+        return ""
+    model = document["n_keys_with_model"] / document["n_keys"]
+    shares = [
+        ("typed", "typed through what is shown", document["answered_by_type_through"]),
+        ("memory", "from memory", document["answered_by_cache"]),
+        ("gate", "gated before the model", document["answered_by_gate"]),
+        ("model", "asked the model", model),
+    ]
+    shares.append(("other", "waited for the generation that was running", 1 - sum(share for _, _, share in shares)))
+    return "\n".join(
+        [
+            "<h2>How soon, and from where</h2>",
+            '<p class="explain">The share of keys whose whole answer was there after a time. '
+            "mlx_lm.server was asked on the compared lines only.</p>",
+            _legend(("ours", "harmony-ls, all keys"), ("theirs", "mlx_lm.server")),
+            f'<div class="panel"><div class="scroll fit">{answer_curve(keys)}</div></div>',
+            _legend(*((f"{kind}", f"{name}, {share:.0%}") for kind, name, share in shares if share > 0.0005)),
+            f'<div class="panel"><div class="scroll fit">{answer_bar(shares)}</div></div>',
+        ]
+    )
+
+
+def _calibration(document: dict[str, Any]) -> str:
+    if not document.get("calibration"):
+        return ""
+    chart = calibration_chart(document["calibration"], document["settings"]["threshold"])
+    return "\n".join(
+        [
+            "<h2>How sure before it is shown</h2>",
+            f'<p class="explain">{document["n_cases"]} places in code and {document["n_quiet_cases"]} finished '
+            "statements of packages that the embedded model never saw. A suggestion is shown when the probability of "
+            "its first tokens reaches the threshold.</p>",
+            _legend(*((kind, name) for _, kind, name in SERIES)),
+            f'<div class="panel"><div class="scroll fit">{chart}</div></div>',
+        ]
+    )
+
+
+def _numbers(document: dict[str, Any]) -> str:
+    rows = []
+    for target in TARGETS:
+        verdict = document["verdicts"][target.key]
+        interval = document["intervals"].get(target.key)
+        between = (
+            ""
+            if interval is None
+            else f"{format_value(interval['low'], target.unit)} to {format_value(interval['high'], target.unit)}"
+        )
+        rows.append(
+            f'<tr><td>{escape(target.meaning)}<span class="code">{target.key}</span></td>'
+            f'<td class="number">{escape(format_value(document[target.key], target.unit))}</td>'
+            f'<td class="number interval">{escape(between)}</td>'
+            f'<td class="number">{escape(document["targets"].get(target.key, ""))}</td>'
+            f'<td><span class="verdict {verdict.replace(" ", "-")}">{verdict}</span></td></tr>'
+        )
+    head = (
+        '<tr><th>number</th><th class="number">measured</th><th class="number interval">95 % interval</th>'
+        '<th class="number">target</th><th>verdict</th></tr>'
+    )
+    table = f'<table class="numbers"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<h2>The numbers</h2>\n<div class="panel"><div class="scroll">{table}</div></div>'
+
+
+def _legend(*entries: tuple[str, str]) -> str:
+    items = "".join(
+        f'<span><i class="{"hollow" if kind == "hollow" else "swatch-" + kind}"></i>{escape(name)}</span>'
+        for kind, name in entries
+    )
+    return f'<div class="legend">{items}</div>'
