@@ -49,7 +49,6 @@ def start_logging(level: str, file: Path | None) -> logging.handlers.QueueListen
     listener = logging.handlers.QueueListener(waiting, target, respect_handler_level=True)
     root = logging.getLogger()
     root.handlers[:] = [_DroppingHandler(waiting)]
-    root.setLevel(logging.WARNING)
     set_level(level)
     logging.captureWarnings(True)
     listener.start()
@@ -57,8 +56,9 @@ def start_logging(level: str, file: Path | None) -> logging.handlers.QueueListen
 
 
 def set_level(level: str) -> None:
-    """Set how much harmony-ls itself logs."""
+    """Set how much harmony-ls itself logs. Other libraries are heard from warnings on, or from errors on if so asked."""
     logging.getLogger(_OURS).setLevel(level.upper())
+    logging.getLogger().setLevel(max(logging.getLogger(_OURS).level, logging.WARNING))
 
 
 class ClientLog(logging.Handler):
