@@ -1,0 +1,163 @@
+"""Which prompts share a cache, what is kept under the budget, and that nothing of one prompt reaches another."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.model import Model
+from harmony_ls.engine.request import GenerationRequest
+from tests.engine.engines import collect, loaded, on_worker
+from tests.engine.test_interleaving import prompt_of
+
+
+async def reused(engine: Engine, model: Model, prompt: tuple[int, ...], owner: str = "", n: int = 4) -> int:
+    _, stats = await collect(engine, model, GenerationRequest(prompt, n, cache_owner=owner))
+    return stats.reused_tokens
+
+
+async def entries(engine: Engine, model: Model) -> list[tuple[str, int]]:
+    """The owners and lengths of the caches at rest, the least recently used first."""
+    cache = engine._contexts[id(model)].prompt_cache
+    found: list[tuple[str, int]] = await on_worker(engine, lambda: [(e.owner, len(e.tokens)) for e in cache._entries])
+    return found
+
+
+A, B = prompt_of(1, 300), prompt_of(2, 300)
+
+
+async def test_the_longest_common_prefix_is_reused(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        assert await reused(engine, model, A[:200], "one") == 0
+        assert await reused(engine, model, A[:50] + B[:200], "two") == 50
+        assert await reused(engine, model, A[:90] + B[:9], "three") == 90
+        assert await reused(engine, model, A[:50] + B[:180], "four") == 230
+        assert await reused(engine, model, A[:80], "five") == 79, "the last token is computed: its logits are needed"
+
+
+async def test_a_prompt_goes_on_after_what_was_generated(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        tokens, _ = await collect(engine, model, GenerationRequest(A[:40], 6))
+        written = tuple(token.id for token in tokens)
+        assert await reused(engine, model, A[:40] + written + B[:10]) == 45, "the last token was never fed back"
+
+
+async def test_its_owner_takes_a_cache_over_and_trims_it(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        await reused(engine, model, A, "file")
+        assert await reused(engine, model, A[:200] + B[:10], "file") == 200
+        assert await entries(engine, model) == [("file", 213)]
+
+
+async def test_another_owner_gets_a_copy_unless_little_is_left(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        await reused(engine, model, A, "file")
+        assert await reused(engine, model, A[:200] + B[:10], "other") == 200
+        assert await entries(engine, model) == [("file", 303), ("other", 213)]
+        assert await reused(engine, model, A, "file") == 299
+        assert await reused(engine, model, A[:290] + B[:5], "third") == 290
+        assert await entries(engine, model) == [("other", 213), ("third", 298)]
+
+
+async def test_a_jump_to_another_place_keeps_the_cache_of_the_first(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        await reused(engine, model, A, "file")
+        assert await reused(engine, model, A[:20] + B, "file") == 20
+        assert await reused(engine, model, A, "file") == 299
+        assert await reused(engine, model, A[:20] + B, "file") == 319
+
+
+async def test_equal_prefixes_prefer_the_own_cache(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        await reused(engine, model, A[:100] + B[:100], "mine")
+        await reused(engine, model, A[:100] + B[100:200], "other")
+        assert await reused(engine, model, A[:100] + A[:30], "mine") == 100
+        assert ("other", 203) in await entries(engine, model)
+
+
+async def test_a_sliding_window_goes_on_only_from_checkpoints(tiny_gpt_oss: Path) -> None:
+    async with loaded(tiny_gpt_oss) as (engine, model):
+        await collect(engine, model, GenerationRequest(A, 4, cache_owner="chat", checkpoints=(200, 250)))
+        assert await reused(engine, model, A[:240] + B[:30], "x") == 200
+        assert await reused(engine, model, A[:260] + B[:30], "y") == 250
+        assert await reused(engine, model, A[:190] + B[:30], "z") == 0
+        assert await reused(engine, model, A[:240] + B[:30], "x") == 269, "the end of a prompt is a checkpoint too"
+        assert await reused(engine, model, A[:200] + A[:9], "w") == 200, "checkpoints are copied, never used up"
+
+
+async def test_a_sliding_window_is_trimmed_while_it_is_not_full(tiny_gpt_oss: Path) -> None:
+    async with loaded(tiny_gpt_oss) as (engine, model):
+        request = GenerationRequest(A[:90], 4, cache_owner="chat", checkpoints=(60,))
+        await collect(engine, model, request)
+        longer = GenerationRequest(A[:60] + B[:200], 4, cache_owner="chat", checkpoints=(60,))
+        assert (await collect(engine, model, longer))[1].reused_tokens == 60
+        # The short cache grew beyond the window; its checkpoint was kept before.
+        assert await reused(engine, model, A[:60] + A[100:250], "chat") == 60
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gpt_oss"])
+async def test_without_a_budget_nothing_is_kept(kind: str, request: pytest.FixtureRequest) -> None:
+    async with loaded(request.getfixturevalue(kind), prompt_cache_bytes=0) as (engine, model):
+        assert await reused(engine, model, A) == 0
+        assert await reused(engine, model, A) == 0
+        assert await engine.prompt_cache_bytes(model) == 0
+
+
+async def test_the_budget_holds_and_the_least_recently_used_go(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        await reused(engine, model, A)
+        one = await engine.prompt_cache_bytes(model)
+    async with loaded(tiny_llama, prompt_cache_bytes=3 * one) as (engine, model):
+        for seed in range(10, 13):
+            await reused(engine, model, prompt_of(seed, 300), str(seed))
+        await reused(engine, model, prompt_of(10, 300), "10")
+        await reused(engine, model, prompt_of(13, 300), "13")
+        assert [owner for owner, _ in await entries(engine, model)] == ["12", "10", "13"]
+        assert await engine.prompt_cache_bytes(model) <= 3 * one
+        await reused(engine, model, prompt_of(14, 3000), "huge")
+        assert [owner for owner, _ in await entries(engine, model)] == ["12", "10", "13"], "too large to be kept"
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[GenerationRequest]:
+    """Prompts that share beginnings of all lengths, by a few owners, some with checkpoints."""
+    trunk = prompt_of(draw(st.integers(0, 2)), 400)
+    requests = []
+    for index in range(draw(st.integers(2, 5))):
+        shared = draw(st.integers(0, 300))
+        prompt = trunk[:shared] + prompt_of(100 + index, draw(st.integers(1, 150)))
+        checkpoints = tuple(draw(st.lists(st.integers(0, len(prompt) + 5), max_size=2)))
+        owner = draw(st.sampled_from("ab"))
+        requests.append(GenerationRequest(prompt, draw(st.integers(1, 8)), cache_owner=owner, checkpoints=checkpoints))
+        if draw(st.booleans()):
+            trunk = prompt + trunk[len(prompt) :]
+    return requests
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gpt_oss"])
+async def test_no_conversation_leaks_into_another(kind: str, request: pytest.FixtureRequest) -> None:
+    """Any sequence of prompts gives what each gives alone, with whatever caches, cancellations between them included."""
+    folder = request.getfixturevalue(kind)
+    async with loaded(folder) as (engine, model), loaded(folder, prompt_cache_bytes=0) as (cold_engine, cold_model):
+
+        @settings(max_examples=12)
+        @given(st.data())
+        def check(data: st.DataObject) -> None:
+            plan = [(wanted, data.draw(st.booleans())) for wanted in data.draw(conversations())]
+            batches.append(plan)
+
+        batches: list[list[tuple[GenerationRequest, bool]]] = []
+        check()
+        for plan in batches:
+            for wanted, is_cancelled in plan:
+                if is_cancelled:
+                    generation = engine.generate(model, wanted)
+                    await anext(generation)
+                    generation.cancel()
+                    await generation.ended()
+                    continue
+                expected, _ = await collect(cold_engine, cold_model, wanted)
+                tokens, _ = await collect(engine, model, wanted)
+                assert [token.id for token in tokens] == [token.id for token in expected], plan
