@@ -56,9 +56,14 @@ def start_logging(level: str, file: Path | None) -> logging.handlers.QueueListen
 
 
 def set_level(level: str) -> None:
-    """Set how much harmony-ls itself logs. Other libraries are heard from warnings on, or from errors on if so asked."""
+    """Set how much harmony-ls itself logs; other libraries are heard from warnings on, or errors if so asked."""
     logging.getLogger(_OURS).setLevel(level.upper())
-    logging.getLogger().setLevel(max(logging.getLogger(_OURS).level, logging.WARNING))
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in root.handlers:
+        if isinstance(handler, _DroppingHandler):
+            # The level of a logger does not bind the loggers below it; that of a handler binds all.
+            handler.setLevel(level.upper())
 
 
 class ClientLog(logging.Handler):

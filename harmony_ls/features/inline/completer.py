@@ -240,6 +240,7 @@ class InlineCompleter:
             is_whole=state.is_whole,
             max_lines=self._settings.inline_completion.max_lines,
             invoked=request.invoked,
+            stopped=state.stopped,
         )
         if isinstance(trimmed, Refusal):
             return replace(_refused(trimmed), stats=stats)

@@ -15,8 +15,9 @@ from harmony_ls.engine.request import GenerationRequest, GenerationStats
 from harmony_ls.engine.worker import Priority
 from harmony_ls.features.completion_model import CompletionModel, PromptPlan
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.request import InlineCompletionRequest
-from harmony_ls.features.inline.stop_rules import StopRules
+from harmony_ls.features.inline.stop_rules import StopDecision, StopRules
 
 __all__ = ["Running", "RunningState"]
 
@@ -40,6 +41,7 @@ class RunningState:
     confidence: float | None
     low_confidence: bool
     is_whole: bool
+    stopped: StopDecision | None
     first_token_at: float | None
     stats: GenerationStats
 
@@ -70,6 +72,7 @@ class Running:
         self._n_judged = 0
         self._low_confidence = False
         self._is_whole = False
+        self._stopped: StopDecision | None = None
         self._first_token_at: float | None = None
         self._waiters = 0
         self._is_kept = False
@@ -106,16 +109,25 @@ class Running:
         """What there is by now."""
         confidence = math.exp(self._log_probability) if self._n_judged else None
         return RunningState(
-            self._text, confidence, self._low_confidence, self._is_whole, self._first_token_at, self._generation.stats
+            self._text,
+            confidence,
+            self._low_confidence,
+            self._is_whole,
+            self._stopped,
+            self._first_token_at,
+            self._generation.stats,
         )
 
     def typed_since(self, request: InlineCompletionRequest) -> str | None:
-        """What was typed since this generation began, or None if the document changed in another way."""
+        """What was typed since this generation began, or None if the document changed in another way.
+
+        Its line ends are those of models.
+        """
         old, new = self.document.text, request.document.text
         if request.offset < self.offset or not new.startswith(old[: self.offset]):
             return None
         old_rest, new_rest = _following_lines(old, self.offset), _following_lines(new, request.offset)
-        return new[self.offset : request.offset] if old_rest == new_rest else None
+        return with_plain_line_ends(new[self.offset : request.offset]) if old_rest == new_rest else None
 
     def agrees_with(self, typed: str) -> bool:
         """Whether this generation can still become what a person has ``typed`` the beginning of."""
@@ -181,6 +193,7 @@ class Running:
                 decision = self._rules.finish(self._text) if ended else self._rules.check(self._text)
                 if decision is not None:
                     self._text = self._text[: decision.keep]
+                    self._stopped = decision
                 self._is_whole = ended or decision is not None
                 self._progressed.set()
                 if self._is_whole:
