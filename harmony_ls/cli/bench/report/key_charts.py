@@ -12,8 +12,8 @@ __all__ = ["answer_bar", "answer_curve", "line_strip"]
 _CELL = 14.0
 _LEFT, _RIGHT = 58.0, 14.0
 _LATENCY_TOP, _LATENCY_BOTTOM = 12.0, 118.0
-_TOKENS_TOP, _TOKENS_BOTTOM = 138.0, 214.0
-_TEXT_BASE = 236.0
+_TOKENS_TOP, _TOKENS_BOTTOM = 146.0, 222.0
+_TEXT_BASE = 244.0
 _LEAST_CELLS = 30
 _EDITOR_LIMIT_MS = 750
 
@@ -67,8 +67,8 @@ def answer_curve(records: Sequence[KeyRecord], width: float = 1060, height: floa
     for milliseconds, name in ((1, "1 ms"), (10, "10 ms"), (100, "100 ms"), (1000, "1 s")):
         parts.append(svg.text(scale_x(milliseconds), height - 20, name, "tick", "middle"))
     limit = scale_x(_EDITOR_LIMIT_MS)
-    parts.append(svg.element("line", x1=limit, x2=limit, y1=16, y2=height - 40, class_="limit"))
-    parts.append(svg.text(limit - 6, height - 50, "VS Code gives up: 750 ms", "note", "end"))
+    parts.append(svg.element("line", x1=limit, x2=limit, y1=4, y2=height - 40, class_="limit"))
+    parts.append(svg.text(limit - 6, 13, "VS Code gives up: 750 ms", "note", "end"))
     theirs = [record.rival.total_ms for record in records if record.rival is not None]
     for values, kind in ((theirs, "theirs"), ([record.client_ms for record in records], "ours")):
         if values:

@@ -11,6 +11,7 @@ from harmony_ls.cli.bench.replay import KeyRecord
 from harmony_ls.cli.bench.report.calibration_chart import SERIES, calibration_chart
 from harmony_ls.cli.bench.report.key_charts import answer_bar, answer_curve, line_strip
 from harmony_ls.cli.bench.report.method import conditions, method
+from harmony_ls.cli.bench.report.overview_chart import overview_chart
 from harmony_ls.cli.bench.table import format_value
 from harmony_ls.cli.bench.targets import TARGETS
 from harmony_ls.cli.bench.typing_blocks import Block
@@ -60,8 +61,8 @@ def _cards(document: dict[str, Any]) -> str:
     cards = []
     if (ratio := document.get("ttft_ratio_vs_mlx_lm_server")) is not None:
         ours, theirs = document["compared_ours_first_token_ms_p50"], document["mlx_lm_server_first_token_ms_p50"]
-        told = f"to the first token: {ours:.0f} ms here, {theirs:.0f} ms with mlx_lm.server (medians)"
-        cards.append((f"{1 / ratio:.1f}x sooner" if ratio else "at once", told))
+        told = f"sooner to the first token than mlx_lm.server: {ours:.0f} ms instead of {theirs:.0f} ms (medians)"
+        cards.append((f"{1 / ratio:.0f}x" if ratio else "at once", told))
     if (recomputed := document.get("recomputed_p50")) is not None:
         told = f"prompt tokens computed again per key that asks the model, of {document['prompt_tokens_p50']:g}"
         cards.append((f"{recomputed:g}", told))
@@ -87,19 +88,23 @@ def _lines(keys: Sequence[KeyRecord], blocks: Sequence[Block]) -> str:
     parts = [
         "<h2>Key by key, beside mlx_lm.server</h2>",
         '<p class="explain">Each panel is one typed line, a key above its character. Both scales are logarithmic. '
-        "A dot has its figures behind it.</p>",
+        "Point at a dot for its figures.</p>",
         _legend(
             ("ours", "harmony-ls, asked the model"),
             ("hollow", "harmony-ls, answered without a generation"),
             ("theirs", "mlx_lm.server, same model, usual prompt"),
         ),
     ]
-    for (block, line), group in groupby(compared, key=lambda record: (record.block, record.line)):
+    parts.append('<div class="strips">')
+    lines = [list(group) for _, group in groupby(compared, key=lambda record: (record.block, record.line))]
+    # Short ones find room beside each other.
+    for group in sorted(lines, key=len, reverse=True):
+        block, line = group[0].block, group[0].line
         typed = blocks[block]
         place = f"{typed.file.package}/{typed.file.path}, line {typed.start + line + 1}"
-        strip = line_strip(list(group))
+        strip = line_strip(group)
         parts.append(f'<div class="panel"><p class="where">{escape(place)}</p><div class="scroll">{strip}</div></div>')
-    return "\n".join(parts)
+    return "\n".join([*parts, "</div>"])
 
 
 def _answers(document: dict[str, Any], keys: Sequence[KeyRecord]) -> str:
@@ -120,8 +125,17 @@ def _answers(document: dict[str, Any], keys: Sequence[KeyRecord]) -> str:
             "mlx_lm.server was asked on the compared lines only.</p>",
             _legend(("ours", "harmony-ls, all keys"), ("theirs", "mlx_lm.server")),
             f'<div class="panel"><div class="scroll fit">{answer_curve(keys)}</div></div>',
-            _legend(*((f"{kind}", f"{name}, {share:.0%}") for kind, name, share in shares if share > 0.0005)),
+            _legend(*((kind, f"{name}, {share:.0%}") for kind, name, share in shares if share > 0.0005)),
             f'<div class="panel"><div class="scroll fit">{answer_bar(shares)}</div></div>',
+            "<h2>Every key</h2>",
+            '<p class="explain">The whole replay from the first key to the last, file by file; the first key in a '
+            "file reads its prompt for the first time.</p>",
+            _legend(
+                ("ours", "harmony-ls, asked the model"),
+                ("typed", "harmony-ls, answered without a generation"),
+                ("theirs", "mlx_lm.server"),
+            ),
+            f'<div class="panel"><div class="scroll fit">{overview_chart(keys)}</div></div>',
         ]
     )
 
