@@ -6,6 +6,7 @@ and kind of fault. Cells of notebooks are documents like others; the order of th
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
 
 __all__ = ["Change", "Document", "Documents", "path_of"]
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _logger = logging.getLogger(__name__)
 
@@ -45,14 +48,18 @@ class Document:
     _snapshot: DocumentSnapshot | None = None
 
     def snapshot(self) -> DocumentSnapshot:
-        """Return the document as it is now."""
+        """Return the document as it is now.
+
+        Half a surrogate pair, and a byte that was no UTF-8, become U+FFFD there: no tokenizer takes them. All offsets
+        stay what they are.
+        """
         if self._snapshot is None:
             self._snapshot = DocumentSnapshot(
                 uri=self.uri,
                 path=path_of(self.uri),
                 language_id=self.language_id,
                 version=self.version,
-                text=str(self.text),
+                text=_LONE_SURROGATE.sub("\ufffd", str(self.text)),
             )
         return self._snapshot
 

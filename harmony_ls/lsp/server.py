@@ -133,6 +133,8 @@ class HarmonyServer(LanguageServer):
         """Drop the connection: nothing is sent and nothing runs for it afterwards."""
         self._stop_listening()
         self.protocol.disconnect()
+        if self._completer is not None:
+            self._completer.close()
 
     async def _warm_up(self) -> None:
         await self.completer(within=60)

@@ -1,0 +1,262 @@
+"""Settings on their way to the server, and what a person is told of those that cannot be used."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmony_ls.lsp.client import AUTOMATIC, EDITOR_CAPABILITIES, INVOKED
+from harmony_ls.lsp.text import Position
+from tests.lsp.peer import PATIENCE, Peer, handshake, starting
+
+URI = "file:///settings.py"
+FUNCTION = "def add(first, second):\n    return "
+NEOVIM_0_11: dict[str, Any] = {
+    "general": {"positionEncodings": ["utf-8", "utf-16", "utf-32"]},
+    "textDocument": {"completion": {"dynamicRegistration": False}},
+    "window": {"workDoneProgress": True},
+    "workspace": {"configuration": True},
+}
+PUSHING = {"textDocument": {"inlineCompletion": {}}}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment whose user has no settings but those that a test writes."""
+    return {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "home" / "config")}
+
+
+async def settings_of(peer: Peer, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The report of a server once its settings are as expected: changes need a question and an answer."""
+    async with asyncio.timeout(PATIENCE):
+        while not until(report := await peer.doctor()):
+            pass
+    return report
+
+
+def messages(peer: Peer) -> list[str]:
+    return [params["message"] for method, params in peer.notifications if method == "window/showMessage"]
+
+
+async def test_sources_in_order(tmp_path: Path, home: dict[str, str]) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        "[tool.harmony-ls.inlineCompletion]\nmaxLines = 3\nmaxTokens = 33\neagerness = 'quiet'\ndeadlineMs = 333\n"
+    )
+    async with starting("--log-level", "warning", environment=home) as peer:
+        await handshake(
+            peer,
+            folder=project,
+            options={"inlineCompletion": {"maxTokens": 44, "eagerness": "eager", "deadlineMs": 444}},
+            configuration={"inlineCompletion": {"eagerness": "normal", "deadlineMs": 555}, "logLevel": "debug"},
+        )
+        report = await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["deadlineMs"] == 555)
+        inline = report["settings"]["inlineCompletion"]
+        assert (inline["maxLines"], inline["maxTokens"], inline["eagerness"]) == (3, 44, "normal")
+        assert report["settings"]["logLevel"] == "warning"
+        assert report["origins"]["inlineCompletion.maxLines"] == str(project / "pyproject.toml")
+        assert report["origins"]["logLevel"] == "command line"
+        assert await peer.shutdown() == 0
+
+
+async def test_d91_what_a_workspace_may_not_set(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls]\nmodel = 'evil/model'\ntrustRemoteCode = true\n")
+    async with starting(environment=home) as peer:
+        await handshake(peer, folder=tmp_path)
+        report = await settings_of(peer, lambda report: bool(report["problems"]))
+        assert report["settings"]["model"] is None
+        assert report["settings"]["trustRemoteCode"] is False
+        await peer.notified(lambda method, _params: method == "window/showMessage")
+        [message] = messages(peer)
+        assert "model: a workspace may not set this" in message
+        assert "trustRemoteCode: a workspace may not set this" in message
+        assert await peer.shutdown() == 0
+
+
+async def test_d90_settings_that_cannot_be_used(home: dict[str, str]) -> None:
+    """The last good ones stay, one message lists them all, and the same faults are told once."""
+    async with starting(environment=home) as peer:
+        good = {"inlineCompletion": {"maxTokens": 77}}
+        await handshake(peer, configuration=good)
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == 77)
+        peer.configuration = {"inlineCompletion": {"maxTokens": "many", "maxLine": 5}, "engine": None, "nonsense": 1}
+        for _ in range(3):
+            peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        report = await settings_of(peer, lambda report: bool(report["problems"]))
+        assert report["settings"]["inlineCompletion"]["maxTokens"] == 77
+        peer.configuration = {"inlineCompletion": {"maxTokens": 78}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == 78)
+        [message] = messages(peer)
+        assert all(key in message for key in ("maxTokens", "maxLine", "nonsense"))
+        assert await peer.shutdown() == 0
+
+
+@pytest.mark.parametrize("pushed", [{"harmony-ls": {"logLevel": "error"}}, {"logLevel": "error"}], ids=str)
+async def test_settings_that_are_pushed(home: dict[str, str], pushed: dict[str, Any]) -> None:
+    """Clients that cannot be asked send their settings, with the section's name around them or without."""
+    async with starting(environment=home) as peer:
+        await handshake(peer, capabilities=PUSHING)
+        for settings in (None, 5, [], {}, pushed):
+            peer.notify("workspace/didChangeConfiguration", {"settings": settings})
+        await settings_of(peer, lambda report: report["settings"]["logLevel"] == "error")
+        assert await peer.shutdown() == 0
+
+
+async def test_files_that_change(tmp_path: Path, home: dict[str, str]) -> None:
+    async with starting(environment=home) as peer:
+        await handshake(peer, folder=tmp_path)
+        registered = [
+            registration["method"]
+            for message in peer.received
+            if message.get("method") == "client/registerCapability"
+            for registration in message["params"]["registrations"]
+        ]
+        while "workspace/didChangeWatchedFiles" not in registered:
+            await peer.next_messages()
+            registered += [
+                registration["method"] for registration in peer.received[-1].get("params", {}).get("registrations", [])
+            ]
+        (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxTokens = 99\n")
+        changed = {"uri": (tmp_path / "pyproject.toml").as_uri(), "type": 1}
+        peer.notify("workspace/didChangeWatchedFiles", {"changes": [changed]})
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == 99)
+        assert await peer.shutdown() == 0
+
+
+async def test_workspace_folders_that_change(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxTokens = 99\n")
+    folder = {"uri": tmp_path.as_uri(), "name": "added"}
+    async with starting(environment=home) as peer:
+        await handshake(peer)
+        for added, removed, expected in (([folder], [], 99), ([], [folder], 64)):
+            event = {"added": added, "removed": removed}
+            peer.notify("workspace/didChangeWorkspaceFolders", {"event": event})
+            await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == expected)  # noqa: B023
+        assert await peer.shutdown() == 0
+
+
+async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, home: dict[str, str]) -> None:
+    """From a model that is missing to one that is there, without a restart."""
+    async with starting(environment=home) as peer:
+        missing = {"model": str(tmp_path / "missing"), "trustRemoteCode": True}
+        await handshake(peer, configuration=missing)
+        await settings_of(peer, lambda report: report["settings"]["model"] == missing["model"])
+        peer.open(URI, FUNCTION)
+        for _ in range(5):
+            assert await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED) == []
+        report = await peer.doctor()
+        assert report["status"]["state"] == "error"
+        assert report["journal"]["counts"]["modelFailed"] >= 1
+        assert len(messages(peer)) == 1, "d87: the fault is told once"
+        peer.configuration = {"model": str(adding_model), "trustRemoteCode": True}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["model"] == str(adding_model))
+        items = await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED)
+        assert [item["insertText"] for item in items] == ["first + second"]
+        assert (await peer.doctor())["status"]["state"] == "ready"
+        assert await peer.shutdown() == 0
+
+
+BROKEN_MODELS: dict[str, dict[str, bytes] | None] = {
+    "missing": None,
+    "empty": {},
+    "of a wrong shape": {"config.json": b"[]"},
+    "half-downloaded": {"config.json": b'{"model_type": "llama"}', "tokenizer.json": b"{"},
+    "without JSON": {"config.json": b"\xff\xfe"},
+    "without weights": {"config.json": b'{"model_type": "llama"}', "model.safetensors": b""},
+}
+
+
+async def test_d87_models_that_cannot_be_loaded(tmp_path: Path, home: dict[str, str]) -> None:
+    """One after the other in one process: each is told once, and the process lives."""
+    async with starting(environment=home) as peer:
+        await handshake(peer)
+        for number, (name, files) in enumerate(BROKEN_MODELS.items(), start=1):
+            folder = tmp_path / name
+            if files is not None:
+                folder.mkdir()
+                for file, content in files.items():
+                    (folder / file).write_bytes(content)
+            peer.configuration = {"model": str(folder)}
+            peer.notify("workspace/didChangeConfiguration", {"settings": None})
+            await settings_of(peer, lambda report: report["settings"]["model"] == str(folder))  # noqa: B023
+            if number == 1:
+                peer.open(URI, FUNCTION)
+            for kind in (INVOKED, AUTOMATIC) * 3:
+                assert await peer.inline_completion(URI, Position(1, 11), trigger_kind=kind) == []
+            assert (await peer.doctor())["status"]["state"] == "error", name
+            assert len(messages(peer)) == number, name
+            assert name in messages(peer)[-1]
+        assert await peer.shutdown() == 0
+
+
+async def test_a_model_too_large_for_the_memory(tiny_llama: Path, home: dict[str, str]) -> None:
+    async with starting(environment=home) as peer:
+        await handshake(peer, options={"model": str(tiny_llama), "memoryBudgetGb": 1e-6})
+        peer.open(URI, FUNCTION)
+        assert await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED) == []
+        assert (await peer.doctor())["status"]["state"] == "error"
+        assert len(messages(peer)) == 1
+        assert await peer.shutdown() == 0
+
+
+async def complete(peer: Peer, kind: int = 1) -> Any:
+    params = {"textDocument": {"uri": URI}, "position": {"line": 1, "character": 12}, "context": {"triggerKind": kind}}
+    return await peer.request("textDocument/completion", params)
+
+
+async def test_the_completion_list_of_a_client_without_ghost_text(adding_model: Path, home: dict[str, str]) -> None:
+    async with starting(environment=home) as peer:
+        result = await peer.initialize(
+            capabilities=NEOVIM_0_11, options={"model": str(adding_model), "trustRemoteCode": True}
+        )
+        assert result["capabilities"]["completionProvider"] == {"triggerCharacters": [".", "("]}
+        peer.open(URI, "def add(first, second):\n    return f")
+        answer = await complete(peer)
+        assert answer["isIncomplete"] is True
+        [item] = answer["items"]
+        assert item["label"] == "first + second"
+        assert item["filterText"] == "f"
+        assert item["kind"] == 1
+        places = {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 12}}
+        assert item["textEdit"] == {"range": places, "newText": "first + second"}
+        assert "```python\nfirst + second\n```" in item["documentation"]["value"]
+        peer.configuration = {"inlineCompletion": {"completionFallback": "never"}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["completionFallback"] == "never")
+        assert (await complete(peer))["items"] == []
+        assert await peer.shutdown() == 0
+
+
+async def test_the_completion_list_of_a_client_with_ghost_text(adding_model: Path, home: dict[str, str]) -> None:
+    """Nothing by default; registered, and taken back, as the setting changes."""
+    async with starting(environment=home) as peer:
+        options = {"model": str(adding_model), "trustRemoteCode": True}
+        result = await peer.initialize(capabilities=EDITOR_CAPABILITIES, options=options)
+        assert "completionProvider" not in result["capabilities"]
+        peer.open(URI, "def add(first, second):\n    return f")
+        assert (await complete(peer))["items"] == []
+        for value, method in (("always", "client/registerCapability"), ("auto", "client/unregisterCapability")):
+            peer.configuration = {"inlineCompletion": {"completionFallback": value}}
+            peer.notify("workspace/didChangeConfiguration", {"settings": None})
+            async with asyncio.timeout(PATIENCE):
+                while not any(
+                    message.get("method") == method and "textDocument/completion" in str(message["params"])
+                    for message in peer.received
+                ):
+                    await peer.next_messages()
+            assert len((await complete(peer))["items"]) == (value == "always")
+        assert await peer.shutdown() == 0
+
+
+async def test_a_static_client_that_wants_both(adding_model: Path, home: dict[str, str]) -> None:
+    capabilities = {"textDocument": {"inlineCompletion": {}, "completion": {}}}
+    async with starting(environment=home) as peer:
+        options = {"inlineCompletion": {"completionFallback": "always"}}
+        result = await peer.initialize(capabilities=capabilities, options=options)
+        assert "completionProvider" in result["capabilities"]
+        assert await peer.shutdown() == 0

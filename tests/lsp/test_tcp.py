@@ -1,0 +1,161 @@
+"""The server on TCP: many clients around one model, and nobody who is no client."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmony_ls.lsp.framing import Body, FrameDecoder, encode
+from tests.lsp.peer import PATIENCE, SERVER
+
+URI = "file:///tcp.py"
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+        self._decoder = FrameDecoder()
+        self.received: list[dict[str, Any]] = []
+
+    async def call(self, number: int, method: str, params: object = None) -> Any:
+        self.writer.write(encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        async with asyncio.timeout(PATIENCE):
+            while not (found := [each for each in self.received if each.get("id") == number and "method" not in each]):
+                chunk = await self._reader.read(65536)
+                if not chunk:
+                    raise EOFError
+                self.received += [
+                    json.loads(each.octets) for each in self._decoder.feed(chunk) if isinstance(each, Body)
+                ]
+        return found[0]["result"]
+
+    def notify(self, method: str, params: object = None) -> None:
+        self.writer.write(encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
+    async def closed(self) -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read()
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A server on a free port of this machine."""
+    command = [*SERVER, "--tcp", "127.0.0.1:0"]
+    server = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stderr is not None
+    line = (await server.stderr.readline()).decode()
+    assert line.startswith("harmony-ls listens on 127.0.0.1:"), line
+    try:
+        yield server, int(line.rpartition(":")[2])
+    finally:
+        server.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            output, _ = await server.communicate()
+        assert output == b""
+        assert server.returncode == 128 + signal.SIGTERM
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}
+
+
+async def initialize(client: Connection, model: Path) -> None:
+    options = {"model": str(model), "inlineCompletion": {"eagerness": "eager"}}
+    await client.call(1, "initialize", INITIALIZE | {"initializationOptions": options})
+    client.notify("initialized", {})
+
+
+async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
+    """Each has its own documents; the model is loaded once, and outlives the one that leaves."""
+    async with listening() as (server, port), connected(port) as first, connected(port) as second:
+        for client in (first, second):
+            await initialize(client, tiny_llama)
+        item = {"uri": URI, "languageId": "python", "version": 1, "text": "def f(x):\n    return "}
+        context = {"position": {"line": 1, "character": 11}, "context": {"triggerKind": 1}}
+        for client in (first, second):
+            client.notify("textDocument/didOpen", {"textDocument": item})
+            await client.call(2, "textDocument/inlineCompletion", {"textDocument": {"uri": URI}} | context)
+        loads = [
+            each
+            for each in first.received
+            if each.get("method") == "harmony/status" and each["params"]["state"] == "ready"
+        ]
+        assert loads
+        assert (await second.call(3, "harmony/doctor", {}))["status"]["state"] == "ready"
+        await first.call(4, "shutdown")
+        first.notify("exit")
+        await first.closed()
+        assert server.returncode is None
+        report = await second.call(5, "harmony/doctor", {})
+        assert [document["uri"] for document in report["documents"]] == [URI]
+        async with connected(port) as third:
+            await initialize(third, tiny_llama)
+            third.notify("textDocument/didOpen", {"textDocument": item})
+            assert (await third.call(2, "harmony/doctor", {}))["client"]["positionEncoding"] == "utf-16"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", id="a browser"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(encode(INITIALIZE)), encode({"jsonrpc": "2.0", "id": 1, "method": "initialize"} | INITIALIZE)),
+            id="a page that posts a message",
+        ),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00", id="TLS"),
+        pytest.param(b"\x00" * 100_000, id="noise"),
+    ],
+)
+async def test_who_is_no_client_is_turned_away(start: bytes) -> None:
+    async with listening() as (_server, port):
+        async with connected(port) as stranger:
+            stranger.writer.write(start)
+            with suppress(ConnectionError):
+                assert await stranger.closed() == b""
+        async with connected(port) as client:
+            assert (await client.call(1, "initialize", INITIALIZE))["serverInfo"]["name"] == "harmony-ls"
+
+
+async def test_connections_that_vanish() -> None:
+    async with listening() as (_server, port):
+        for _ in range(20):
+            async with connected(port) as client:
+                client.writer.write(b"Content-Length: 100\r\n\r\n{")
+                client.writer.transport.abort()
+        async with connected(port) as client:
+            await client.call(1, "initialize", INITIALIZE)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:-1"])
+def test_addresses_that_are_none(address: str) -> None:
+    result = subprocess.run([*SERVER, "--tcp", address], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "port" in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_address_that_is_taken() -> None:
+    command = [sys.executable, "-c", "import socket, subprocess, sys; s = socket.create_server(('127.0.0.1', 0)); "]
+    command[-1] += f"sys.exit(subprocess.run([*{SERVER!r}, '--tcp', f'{{s.getsockname()[1]}}']).returncode)"
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "cannot listen" in result.stderr
