@@ -40,7 +40,7 @@ class DemoView:
         self._before, self._after = text[:offset], text[offset:]
         self._typed = Text()
         self._line_start = 0
-        self._line = first_line
+        self._first_line = first_line
         self._keys: list[Keystroke] = []
         self._line_keys: list[Keystroke] = []
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
@@ -80,11 +80,12 @@ class DemoView:
             latency = statistics.median(key.answer.client_ms for key in keys)
             facts += f" {latency:>4.0f} ms"
             facts += f" {statistics.median(asked):>3.0f} tokens computed" if asked else ""
-            shown = Text.assemble(self._indentation_before(), line)
-            for row, part in enumerate(shown.split("\n")):
+            first = self._first_line + self._typed.plain[: self._line_start].count("\n")
+            rows = enumerate(Text.assemble(self._indentation_before(), line).split("\n", allow_blank=True), first)
+            for number, part in rows:
                 if part.plain.strip():
-                    self._print_row(self._line + row, part, facts if row == 0 else "")
-        self._line += line.plain.count("\n") + bool(self._line_keys)
+                    self._print_row(number, part, facts)
+                    facts = ""
         self._line_start = len(self._typed)
         self._line_keys = []
 
