@@ -28,6 +28,7 @@ _DEFAULT_MEMORY_SHARE = 0.75
 # The limit of the safetensors library; a longer header is no header.
 _LARGEST_HEADER_BYTES = 100_000_000
 _LONGEST_CAUSE = 300
+_NAMES = "Name a folder, or a repository such as mlx-community/Qwen2.5-Coder-1.5B-4bit."
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model")
 
 
@@ -93,16 +94,13 @@ def resolve_folder(spec: ModelSpec, on_progress: Callable[[LoadProgress], None])
         path = Path(spec.reference).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{spec.reference[:200]!r} cannot be a model folder: {_brief(error)}") from error
+        raise ModelError(f"{spec.reference[:200]!r} cannot be a model folder: {_brief(error)} {_NAMES}") from error
     if is_folder:
         return path
     if is_file:
         raise ModelError(f"{path} is a file. Name the folder that holds config.json and the safetensors files.")
     if path.is_absolute() or spec.reference.startswith((".", "~")) or spec.reference.count("/") != 1:
-        raise ModelError(
-            f"There is no model folder {spec.reference}. Name a folder, or a repository such as "
-            "mlx-community/Qwen2.5-Coder-1.5B-4bit."
-        )
+        raise ModelError(f"There is no model folder {spec.reference}. {_NAMES}")
     return _download(spec.reference, on_progress)
 
 
@@ -172,15 +170,16 @@ def _download(repository: str, on_progress: Callable[[LoadProgress], None]) -> P
     except LocalEntryNotFoundError:
         log.info("%s is not in the local cache", repository)
     except HFValidationError as error:
-        raise ModelError(
-            f"{repository} is neither a folder nor the name of a repository such as "
-            "mlx-community/Qwen2.5-Coder-1.5B-4bit."
-        ) from error
+        raise ModelError(f"{repository} is neither a folder nor the name of a repository. {_NAMES}") from error
     on_progress(LoadProgress(f"Downloading {repository}", 0.0))
     try:
-        return Path(
+        folder = Path(
             snapshot_download(repository, allow_patterns=patterns, tqdm_class=progress_bar(repository, on_progress))
         )
+        # Without a network the half that is there comes back as if it were the whole.
+        if (fault := _incompleteness(folder)) is not None:
+            raise FileNotFoundError(fault)
+        return folder
     except Exception as error:
         # The errors of the hub's client and of the HTTP client beneath it share no class.
         raise ModelError(

@@ -61,7 +61,9 @@ async def test_interleaved_generations_are_as_alone(folder: Path, cache_bytes: i
             await all_ended(running)
             assert [one.ids for one in running] == [[token for token, _ in tokens] for tokens in expected]
             for one, tokens in zip(running, expected, strict=True):
-                assert [token.logprob for token in one.tokens] == pytest.approx([value for _, value in tokens], abs=1e-4)
+                assert [token.logprob for token in one.tokens] == pytest.approx(
+                    [value for _, value in tokens], abs=1e-4
+                )
             switches = sum(left != right for left, right in zip(order, order[1:], strict=False))
             assert switches > len(wanted), "they did run one through another"
 

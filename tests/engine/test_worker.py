@@ -10,7 +10,7 @@ from harmony_ls.engine.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError
 
 
-class PanicException(BaseException):  # noqa: N818 - the name of PyO3's, which is no Exception either
+class PanicException(BaseException):
     """What a Rust library raises."""
 
 
@@ -142,7 +142,9 @@ def test_a_job_that_has_not_begun_can_be_cancelled(bench: Bench) -> None:
     assert bench.ends["job"] == [None]
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), MemoryError(), PanicException("panicked"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), MemoryError(), PanicException("panicked"), SystemExit(3)], ids=repr
+)
 def test_an_exception_ends_its_own_job_and_no_other(bench: Bench, error: BaseException) -> None:
     def fail(step: int) -> None:
         if step == 2:
