@@ -12,10 +12,18 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from harmony_ls.errors import ModelError
+
 __all__ = ["IncrementalDecoder", "Tokenizer"]
 
 # One call of the tokenizer gets at most this many characters: a pre-tokenizer's cost on one long run is quadratic.
 _PIECE_CHARACTERS = 8192
+# What may be put before a piece: a newline is a byte token in most vocabularies that add a space, else a control
+# character is; a vocabulary without bytes may still have some sign that merges with nothing.
+_SENTINELS = ("\n", "\x01", "\x02", "\x1f", "~", "^", "@", "$", "`")
+_HTML_TAG = re.compile(
+    r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|s|sub|sup|code)>"
+)
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -44,11 +52,12 @@ class Tokenizer:
         self._backend = wrapper._tokenizer
         added: dict[int, Any] = self._backend.added_tokens_decoder
         self._added = {token: str(content) for token, content in added.items()}
-        # Whitespace tokens (some vocabularies add runs of blanks) are text; everything else that was added is a marker.
-        markers = sorted((text for text in self._added.values() if text.strip()), key=len, reverse=True)
-        self._marker_pattern = re.compile("|".join(map(re.escape, markers))) if markers else None
+        self._markers = {token: str(content) for token, content in added.items() if not _is_text(content)}
+        # Of several that begin at one place the longest is found; all are cut alike.
+        literals = sorted((text for text in self._markers.values() if len(text) > 1), key=len, reverse=True)
+        self._marker_pattern = re.compile("|".join(map(re.escape, literals))) if literals else None
         self._vocabulary: dict[str, int] = self._backend.get_vocab()
-        self._sentinel = self._find_sentinel()
+        self._sentinel, self._sentinel_length = self._find_sentinel()
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -81,11 +90,11 @@ class Tokenizer:
 
     def is_marker(self, token: int) -> bool:
         """Whether ``token`` was added to the vocabulary as a marker (special or not) rather than learned from text."""
-        return bool(self._added.get(token, "").strip())
+        return token in self._markers
 
     def marker_text(self, token: int) -> str:
         """How a marker is spelled; empty for a token that is none."""
-        return self._added.get(token, "")
+        return self._markers.get(token, "")
 
     def encode(self, text: str) -> list[int]:
         """The tokens of plain text. A marker that stands in the text is spelled out, never a control token."""
@@ -98,21 +107,33 @@ class Tokenizer:
         """The tokens of (role, text) messages in the model's chat template, up to where the assistant's message starts.
 
         The template is rendered around placeholders, and each text is encoded by itself with ``encode``: a marker that
-        stands in a text stays text.
+        stands in a text stays text. Raises ModelError when the template fails or leaves a message out.
         """
         placeholders = [f"harmony{index}placeholder" for index in range(len(messages))]
         conversation = [
             {"role": role, "content": placeholder}
             for (role, _), placeholder in zip(messages, placeholders, strict=True)
         ]
-        rendered: str = self._wrapper.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        try:
+            rendered = str(self._wrapper.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
+        except Exception as error:
+            # Templates are programs of the model's makers: they raise what they like.
+            raise ModelError(f"The model's chat template fails: {error}") from error
         tokens: list[int] = []
-        for (_, text), placeholder in zip(messages, placeholders, strict=True):
-            frame, _, rendered = rendered.partition(placeholder)
-            tokens.extend(self._backend.encode(frame, add_special_tokens=False))
+        for index, ((_, text), placeholder) in enumerate(zip(messages, placeholders, strict=True)):
+            frame, found, rendered = rendered.partition(placeholder)
+            if not found:
+                raise ModelError("The model's chat template does not show the messages as they are.")
+            tokens.extend(self._encode_frame(frame, is_first=index == 0))
             tokens.extend(self.encode(text))
-        tokens.extend(self._backend.encode(rendered, add_special_tokens=False))
+        tokens.extend(self._encode_frame(rendered, is_first=not messages))
         return tokens
+
+    def _encode_frame(self, frame: str, *, is_first: bool) -> list[int]:
+        """The tokens of a part of a chat template, markers included; only the first may get a space in front."""
+        sentinel = "" if is_first else self._sentinel
+        tokens: list[int] = self._backend.encode(sentinel + frame, add_special_tokens=False)
+        return tokens[self._sentinel_length :] if sentinel else tokens
 
     def last_piece_start(self, text: str) -> int:
         """Where the last unit begins that the tokenizer never merges across: a word with its leading space, say.
@@ -122,25 +143,39 @@ class Tokenizer:
         if not text:
             return 0
         pieces = self._split(text)
-        if pieces is not None:
-            return pieces[-1]
-        last = self.encode(text)[-1:]
-        return max(0, len(text) - max(1, len(self.decode(last))))
+        return pieces[-1] if pieces is not None else self.last_token_start(text)
+
+    def last_token_start(self, text: str) -> int:
+        """Where the last token of ``text`` begins, or the character that it ends if it is only a part of one."""
+        tokens = self.encode(text)
+        n_bytes = len(text.encode("utf-8", "replace")) - len(b"".join(map(self.token_bytes, tokens[-1:])))
+        return min(len(text.encode("utf-8", "replace")[:n_bytes].decode("utf-8", "ignore")), max(0, len(text) - 1))
 
     def is_boundary(self, text: str, position: int) -> bool:
-        """Whether the tokenizer's split never merges across ``position``, so that both sides can be encoded alone."""
+        """Whether no token of ``text`` lies across ``position``, so that both sides can be encoded alone."""
         if position in (0, len(text)):
             return True
         pieces = self._split(text)
-        return pieces is None or position in pieces
+        if pieces is not None and position not in pieces:
+            return False
+        # A split depends on what follows it ("a  b" is cut otherwise than "a  "), and some tokenizers split nothing.
+        return self.encode(text[:position]) + self.encode(text[position:]) == self.encode(text)
 
     def _split(self, text: str) -> list[int] | None:
-        """The starts of the pre-tokens of ``text``; None for a tokenizer without a pre-tokenizer."""
-        backend = getattr(self._backend, "backend_tokenizer", None)
-        if backend is None or backend.pre_tokenizer is None:
+        """The starts of the pre-tokens of ``text``; None for a tokenizer whose pre-tokenizer splits nothing."""
+        if not self._splits:
             return None
         clean = text.encode("utf-8", "replace").decode("utf-8")
-        return [start for _, (start, _) in backend.pre_tokenizer.pre_tokenize_str(clean)]
+        pieces = self._backend.backend_tokenizer.pre_tokenizer.pre_tokenize_str(clean)
+        return [start for _, (start, _) in pieces]
+
+    @cached_property
+    def _splits(self) -> bool:
+        backend = getattr(self._backend, "backend_tokenizer", None)
+        if backend is None or backend.pre_tokenizer is None:
+            return False
+        # The metaspace of newer SentencePiece conversions only replaces the blanks.
+        return len(backend.pre_tokenizer.pre_tokenize_str("one two\nthree")) > 1
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; empty for markers and for ids that the tokenizer does not know."""
@@ -162,7 +197,7 @@ class Tokenizer:
         spell = self._spelling()
         for literal, token in self._vocabulary.items():
             if token in self._added:
-                table[token] = b"" if self._added[token].strip() else self._added[token].encode()
+                table[token] = b"" if token in self._markers else self._added[token].encode("utf-8", "replace")
             else:
                 table[token] = spell(literal)
         return tuple(table)
@@ -204,19 +239,43 @@ class Tokenizer:
         # A lone surrogate cannot be UTF-8; the tokenizers library refuses the whole text for it.
         clean = piece.encode("utf-8", "replace").decode("utf-8")
         tokens: list[int] = self._backend.encode(self._sentinel + clean, add_special_tokens=False)
-        return tokens[self._sentinel_length :] if self._sentinel else tokens
+        tokens = tokens[self._sentinel_length :]
+        if self._markers.keys().isdisjoint(tokens):
+            return tokens
+        # A normaliser made a marker of what was none (a wide "<" becomes "<"): cut until none is left.
+        if len(clean) == 1:
+            return [token for token in tokens if token not in self._markers]
+        half = len(clean) // 2
+        return self._encode_piece(clean[:half]) + self._encode_piece(clean[half:])
 
-    def _find_sentinel(self) -> str:
-        """A text to encode in front of every piece where the tokenizer would add a space there, else nothing."""
-        self._sentinel_length = 0
-        plain: list[int] = self._backend.encode("x", add_special_tokens=False)
-        if not self._backend.decode(plain).startswith(" ") and self._backend.convert_ids_to_tokens(plain)[0] == "x":
-            return ""
-        if not str(self._backend.convert_ids_to_tokens(plain)[0]).startswith("▁"):
-            return ""
-        # A newline is a byte token in these vocabularies: nothing merges across it.
-        self._sentinel_length = len(self._backend.encode("\n", add_special_tokens=False))
-        return "\n"
+    def _find_sentinel(self) -> tuple[str, int]:
+        """A text to encode in front of every piece where the tokenizer would add a space there, and its tokens' number.
+
+        It must be a character that merges with nothing, so that what follows is encoded as in the middle of a text.
+        """
+        tokens: list[int] = self._backend.encode("x", add_special_tokens=False)
+        if b"".join(map(self.token_bytes, tokens)) == b"x":
+            return "", 0
+        plain = tokens[-1:]
+        for sentinel in _SENTINELS:
+            alone: list[int] = self._backend.encode(sentinel, add_special_tokens=False)
+            spelled = b"".join(map(self.token_bytes, alone)).strip(b" ")
+            is_sound = spelled == sentinel.encode() and self._merges_with_nothing(sentinel)
+            if is_sound and self._backend.encode(sentinel + "x", add_special_tokens=False) == alone + plain:
+                return sentinel, len(alone)
+        return "", 0
+
+    def _merges_with_nothing(self, character: str) -> bool:
+        byte = character.encode()
+        return not any(byte in spelled and len(spelled.strip(b" ")) > 1 for spelled in self.byte_table)
+
+
+def _is_text(added: Any) -> bool:
+    """Whether an added token is text nevertheless: blanks (CodeGen), letters (DeepSeek-Coder's ü), HTML (Gemma)."""
+    content = str(added)
+    if not content.strip():
+        return True
+    return not added.special and (len(content) == 1 or _HTML_TAG.fullmatch(content) is not None)
 
 
 def _bounded(text: str) -> Iterable[str]:

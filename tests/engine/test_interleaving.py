@@ -1,5 +1,6 @@
 """Jobs that pre-empt each other give, token for token, what each gives alone."""
 
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,7 @@ def prompt_of(seed: int, length: int) -> tuple[int, ...]:
 
 
 def requests(owner: str = "") -> list[GenerationRequest]:
-    """Short and long prompts, past the sliding window and past several prefill chunks, all priorities, two samplings."""
+    """Short and long prompts, past the sliding window and past several chunks, all priorities, two samplings."""
     shapes = [
         (700, 24, Priority.BACKGROUND, Sampling()),
         (130, 30, Priority.INTERACTIVE, SAMPLED),
@@ -61,10 +62,9 @@ async def test_interleaved_generations_are_as_alone(folder: Path, cache_bytes: i
             await all_ended(running)
             assert [one.ids for one in running] == [[token for token, _ in tokens] for tokens in expected]
             for one, tokens in zip(running, expected, strict=True):
-                assert [token.logprob for token in one.tokens] == pytest.approx(
-                    [value for _, value in tokens], abs=1e-4
-                )
-            switches = sum(left != right for left, right in zip(order, order[1:], strict=False))
+                logprobs = [token.logprob for token in one.tokens]
+                assert logprobs == pytest.approx([value for _, value in tokens], abs=1e-4)
+            switches = sum(left != right for left, right in pairwise(order))
             assert switches > len(wanted), "they did run one through another"
 
 

@@ -138,7 +138,7 @@ def conversations(draw: st.DrawFn) -> list[GenerationRequest]:
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gpt_oss"])
 async def test_no_conversation_leaks_into_another(kind: str, request: pytest.FixtureRequest) -> None:
-    """Any sequence of prompts gives what each gives alone, with whatever caches, cancellations between them included."""
+    """Any sequence of prompts gives what each gives alone, whatever caches and cancellations came before."""
     folder = request.getfixturevalue(kind)
     async with loaded(folder) as (engine, model), loaded(folder, prompt_cache_bytes=0) as (cold_engine, cold_model):
 

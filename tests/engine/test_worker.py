@@ -1,4 +1,4 @@
-"""The order in which jobs step, and how they end. No model: jobs are plain generators, order is what they write down."""
+"""The order in which jobs step, and how they end. Jobs are plain generators here, order is what they write down."""
 
 import threading
 from collections.abc import Callable, Iterator
