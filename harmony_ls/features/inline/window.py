@@ -49,6 +49,9 @@ class PromptWindow:
 
     def place(self, text: str, offset: int, limits: WindowLimits, *, rest_of_line: bool = False) -> Window:
         """The window around ``offset``. ``rest_of_line`` shows the rest of the line too (mid-line)."""
+        if "\n" not in text:
+            # A document with the line ends of old Macs; offsets stay what they are.
+            text = text.replace("\r", "\n")
         line_start = text.rfind("\n", 0, offset) + 1
         self._start = self._anchor(text, line_start, limits.before)
         self._before = text[self._start : line_start]
