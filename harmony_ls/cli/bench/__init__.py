@@ -30,6 +30,15 @@ def inline(
     compare_lines: Annotated[int, typer.Option(min=1, help="Typed lines that mlx_lm.server gets too.")] = 8,
     cases: Annotated[int, typer.Option(min=1, help="Code cases; half as many finished statements come on top.")] = 300,
     seed: Annotated[int, typer.Option(help="Which files, lines and places are drawn.")] = 1,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of Python files to type and ask about, in place of the held-out packages. Repeat for more.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="A part to measure: quality, engine, replay or rival. Repeat for more. Default: all."),
@@ -53,5 +62,6 @@ def inline(
         n_cases=cases,
         n_quiet_cases=(cases + 1) // 2,
         seed=seed,
+        packages=command.installed_packages() if not sources else {each.absolute().name: each for each in sources},
     )
     raise typer.Exit(command.bench_inline(plan, as_json=json_output, report=report))

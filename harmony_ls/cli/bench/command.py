@@ -13,12 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from harmony_ls.cli.bench.corpus import installed_packages
 from harmony_ls.cli.bench.document import as_document
 from harmony_ls.cli.bench.inline import BenchResult, Part, Plan, Watcher, run_bench
 from harmony_ls.cli.bench.table import print_tables
 from harmony_ls.errors import HarmonyLsError
 
-__all__ = ["Part", "Plan", "bench_inline"]
+__all__ = ["Part", "Plan", "bench_inline", "installed_packages"]
 
 _INTERRUPTED = 130
 
@@ -26,7 +27,6 @@ _INTERRUPTED = 130
 def bench_inline(plan: Plan, *, as_json: bool, report: Path | None) -> int:
     """Run the bench and show its result; return the exit code."""
     errors = Console(stderr=True)
-    logging.disable(logging.WARNING)
     result = BenchResult(plan)
     if report is not None and not report.absolute().parent.is_dir():
         errors.print(f"harmony-ls: there is no folder {report.absolute().parent}", markup=False, style="red")
@@ -49,6 +49,8 @@ def bench_inline(plan: Plan, *, as_json: bool, report: Path | None) -> int:
 
 
 def _run(plan: Plan, result: BenchResult, errors: Console) -> int:
+    # What goes wrong is in the result; a log line would tear the progress display.
+    logging.disable(logging.CRITICAL)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     try:
         with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
@@ -60,6 +62,8 @@ def _run(plan: Plan, result: BenchResult, errors: Console) -> int:
     except HarmonyLsError as error:
         result.faults.append(str(error))
         return 1
+    finally:
+        logging.disable(logging.NOTSET)
     return 0
 
 

@@ -33,6 +33,7 @@ def as_document(result: BenchResult) -> dict[str, Any]:
         "partial": result.is_partial,
         "faults": list(result.faults),
         "seed": result.plan.seed,
+        "seconds": result.seconds,
         "model": None
         if facts is None
         else {

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from harmony_ls.features.inline.request import InlineCompletionRequest
 __all__ = ["EngineRecord", "EngineSizes", "measure_engine"]
 
 _CHAT_TOKENS = 160
+_PROMPT_CHARACTERS = 6_000
 _NEVER_ENDING = 1024
+_FEW_TOKENS = 4
 
 Advance = Callable[[], None]
 
@@ -31,7 +34,7 @@ class EngineSizes:
     decode_pairs: int = 7
     decode_tokens: int = 96
     cancels: int = 40
-    step_jobs: int = 4
+    cancels_per_whole_job: int = 4
     cancelled_prompt_tokens: int = 512
     cancelled_tokens: int = 40
     preempt_pairs: int = 30
@@ -39,7 +42,7 @@ class EngineSizes:
     @property
     def n_measurements(self) -> int:
         """How many times ``advance`` is called in all."""
-        return self.decode_pairs + self.cancels + self.step_jobs + self.preempt_pairs
+        return self.decode_pairs + self.cancels + self.preempt_pairs
 
 
 @dataclass(slots=True)
@@ -59,13 +62,12 @@ async def measure_engine(
     subject: Subject, file: SourceFile, sizes: EngineSizes, seed: int, record: EngineRecord, advance: Advance
 ) -> None:
     """Fill ``record``; ``file`` gives the text of the prompts."""
-    tokens = tuple(subject.completion.model.tokenizer.encode(file.text[:40_000]))
+    tokens = tuple(subject.completion.model.tokenizer.encode(file.text[:_PROMPT_CHARACTERS]))
     room = subject.completion.model.context_length - sizes.decode_tokens - 1
     tokens = tokens or (0,)
     await _decode(subject, tokens[: min(256, room)], sizes, record, advance)
     randomness = random.Random(f"{seed} engine")
     n_prompt = min(sizes.cancelled_prompt_tokens, room)
-    await _steps(subject, tokens, n_prompt, sizes, record, advance)
     await _cancel(subject, tokens, n_prompt, sizes, randomness, record, advance)
     await _preempt(subject, file, tokens[: min(_CHAT_TOKENS, room)], sizes, record, advance)
 
@@ -94,20 +96,6 @@ def _cold_request(tokens: tuple[int, ...], n_prompt: int, turn: int, n_tokens: i
     return GenerationRequest(prompt=rotated, max_tokens=n_tokens, cache_owner="bench")
 
 
-async def _steps(
-    subject: Subject,
-    tokens: tuple[int, ...],
-    n_prompt: int,
-    sizes: EngineSizes,
-    record: EngineRecord,
-    advance: Advance,
-) -> None:
-    for turn in range(sizes.step_jobs):
-        request = _cold_request(tokens, n_prompt, turn, sizes.cancelled_tokens)
-        record.steps += await measure.run_in_steps(subject.engine, subject.completion.model, request)
-        advance()
-
-
 async def _cancel(
     subject: Subject,
     tokens: tuple[int, ...],
@@ -117,12 +105,17 @@ async def _cancel(
     record: EngineRecord,
     advance: Advance,
 ) -> None:
-    """Cancel the same kind of job at a random moment of its life."""
-    life = sum(step.milliseconds for step in record.steps) / sizes.step_jobs / 1000
+    """Cancel jobs at random moments of their lives; in between, time the steps of whole ones."""
+    durations: list[float] = []
     for turn in range(sizes.cancels):
-        request = _cold_request(tokens, n_prompt, sizes.step_jobs + turn, sizes.cancelled_tokens)
+        if turn % sizes.cancels_per_whole_job == 0:
+            whole = _cold_request(tokens, n_prompt, 2 * turn, sizes.cancelled_tokens)
+            steps = await measure.run_in_steps(subject.engine, subject.completion.model, whole)
+            record.steps += steps
+            durations.append(sum(step.milliseconds for step in steps) / 1000)
+        request = _cold_request(tokens, n_prompt, 2 * turn + 1, sizes.cancelled_tokens)
         generation = subject.engine.generate(subject.completion.model, request)
-        await asyncio.sleep(randomness.uniform(0.02, 0.95) * life)
+        await asyncio.sleep(randomness.uniform(0.02, 0.95) * statistics.median(durations))
         started = time.perf_counter()
         generation.cancel()
         await generation.ended()
@@ -141,7 +134,10 @@ async def _preempt(
     advance: Advance,
 ) -> None:
     """Type the same keys into two documents, one while the engine is idle, one while a chat is being written."""
-    completer = InlineCompleter(subject.engine, subject.resident, subject.settings)
+    # Only the first token counts here.
+    inline = subject.settings.inline_completion.model_copy(update={"max_tokens": _FEW_TOKENS})
+    settings = subject.settings.model_copy(update={"inline_completion": inline})
+    completer = InlineCompleter(subject.engine, subject.resident, settings)
     text = file.text
     begin = text.rfind("\n", 0, int(len(text) * 0.4)) + 1
     try:

@@ -6,6 +6,7 @@ and mlx_lm.server as processes of their own, so that no more than two copies of 
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -64,7 +65,10 @@ class Watcher:
 
 @dataclass(slots=True)
 class BenchResult:
-    """Everything that was measured. ``faults`` are parts that failed; ``is_partial``: it was interrupted."""
+    """Everything that was measured. ``faults`` are parts that failed; ``is_partial``: it was interrupted.
+
+    ``seconds`` says how long each part took.
+    """
 
     plan: Plan
     facts: ModelFacts | None = None
@@ -74,6 +78,7 @@ class BenchResult:
     cases: list[CaseRecord] = field(default_factory=list)
     engine: EngineRecord = field(default_factory=EngineRecord)
     faults: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     is_partial: bool = False
 
     @property
@@ -124,10 +129,13 @@ async def run_bench(plan: Plan, result: BenchResult, watcher: Watcher) -> None:
 
 async def _guarded(result: BenchResult, name: str, part: Any) -> None:
     """Run one part; a fault of it is noted and leaves the others alone."""
+    started = time.perf_counter()
     try:
         await part
     except (HarmonyLsError, ResponseError, ServerGoneError, TimeoutError) as error:
         result.faults.append(f"{name}: {error}")
+    finally:
+        result.seconds[name] = round(time.perf_counter() - started, 1)
 
 
 async def _quality(

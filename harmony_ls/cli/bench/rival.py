@@ -164,6 +164,9 @@ class MlxLmServer:
                 writer.close()
                 if b'"ok"' in answer:
                     return True
+                if b" 503 " in answer.partition(b"\r\n")[0]:
+                    # Its thread with the model has died; the process would stay and never answer.
+                    raise RivalError(f"mlx_lm.server could not load the model. {self._last_words()}")
             except OSError:
                 pass
             await asyncio.sleep(_POLL_SECONDS)
@@ -184,6 +187,7 @@ class MlxLmServer:
             return ""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
+        lines = [line for line in lines if "GET /health" not in line]
         return "Its last words: " + " / ".join(lines[-3:]) if lines else "It said nothing."
 
 

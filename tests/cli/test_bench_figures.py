@@ -1,0 +1,166 @@
+"""The arithmetic of the bench: statistics, the numbers made of records, the verdicts."""
+
+import pytest
+
+from harmony_ls.cli.bench.engine_numbers import EngineRecord
+from harmony_ls.cli.bench.figures import bootstrap_ratio, median, percentile, share, wilson_interval
+from harmony_ls.cli.bench.quality import CaseRecord, first_identifier
+from harmony_ls.cli.bench.replay import KeyRecord
+from harmony_ls.cli.bench.rival import RivalAnswer
+from harmony_ls.cli.bench.summary import engine_numbers, quality_numbers, replay_numbers
+from harmony_ls.cli.bench.targets import TARGETS, judge
+from harmony_ls.engine.measure import Step
+
+
+def key(
+    outcome: str,
+    *,
+    column: int = 1,
+    client_ms: float = 10.0,
+    computed: int = 0,
+    prompt: int = 0,
+    first_token_ms: float | None = None,
+    rival: RivalAnswer | None = None,
+    shown: str = "",
+) -> KeyRecord:
+    return KeyRecord(
+        block=0,
+        line=0,
+        column=column,
+        inserted="x",
+        outcome=outcome,
+        detail="",
+        client_ms=client_ms,
+        server_ms=client_ms - 1,
+        first_token_ms=first_token_ms,
+        prompt_tokens=prompt,
+        computed_tokens=computed,
+        generated_tokens=3 if prompt else 0,
+        shown=shown,
+        rival=rival,
+    )
+
+
+def case(expected: str, ungated: str, confidence: float, shown: str = "") -> CaseRecord:
+    return CaseRecord("package", "a.py", 1, expected, ungated, confidence, bool(ungated), shown, "model")
+
+
+def test_percentiles_are_interpolated() -> None:
+    assert percentile([4, 1, 3, 2], 50) == 2.5 == median([4, 1, 3, 2])
+    assert percentile([1, 2, 3, 4], 100) == 4
+    assert percentile([7], 95) == 7
+    assert percentile([], 95) is None
+    assert median([]) is None
+    assert share(1, 0) is None
+
+
+def test_wilson_intervals() -> None:
+    interval = wilson_interval(81, 263)
+    assert interval is not None
+    low, high = interval
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson_interval(0, 0) is None
+
+
+def test_the_interval_of_a_ratio_holds_the_ratio_and_is_the_same_each_time() -> None:
+    ours, theirs = [float(index % 7 + 1) for index in range(60)], [float(index % 5 + 10) for index in range(60)]
+    interval = bootstrap_ratio(ours, theirs, seed=1)
+    assert interval is not None
+    assert interval.low <= 4 / 12 <= interval.high
+    assert interval == bootstrap_ratio(ours, theirs, seed=1)
+    assert bootstrap_ratio([1.0], [2.0], seed=1) is None
+
+
+def test_the_numbers_of_a_replay() -> None:
+    rival = RivalAnswer(100.0, 200.0, 450, 300, 12, "x")
+    records = [
+        key("model", column=0, computed=440, prompt=450, first_token_ms=300.0, client_ms=400.0),
+        key("model", computed=1, prompt=450, first_token_ms=15.0, client_ms=40.0, rival=rival, shown="x"),
+        key("lowConfidence", computed=3, prompt=450, first_token_ms=17.0, client_ms=20.0, rival=rival),
+        key("typedThrough", client_ms=2.0, rival=rival, shown="y"),
+        key("cache", client_ms=2.0, shown="y"),
+        key("deleting", client_ms=1.0),
+        key("adopted", client_ms=5.0, shown="z"),
+        key("timedOut", client_ms=600.0),
+    ]
+    numbers = replay_numbers(records, seed=1)
+    assert numbers["n_keys"] == 8
+    assert numbers["n_keys_with_model"] == 3
+    assert numbers["recomputed_p50"] == 3
+    assert numbers["recomputed_p95"] == pytest.approx(2.9)
+    assert numbers["recomputed_first_key_p50"] == 440
+    assert numbers["answered_without_model_rate"] == 3 / 8
+    assert numbers["answered_by_gate"] == 1 / 8
+    assert numbers["answered_by_running_generation"] == 1 / 8
+    # Seen by the client: 40 - 39 + 15 = 16, 20 - 19 + 17 = 18, and 2 for the answer without the model.
+    assert numbers["ttft_ratio_vs_mlx_lm_server"] == 16 / 100
+    assert numbers["latency_ratio_vs_mlx_lm_server"] == 20 / 200
+    assert numbers["ttft_ratio_with_model"] == 17 / 100
+    assert numbers["latency_ratio_shown_with_model"] == 40 / 200
+
+
+def test_a_replay_without_a_comparison_has_no_ratios() -> None:
+    assert "ttft_ratio_vs_mlx_lm_server" not in replay_numbers([key("cache")], seed=1)
+
+
+def test_the_numbers_of_the_engine() -> None:
+    record = EngineRecord(
+        engine_rates=[50.0, 60.0, 70.0],
+        mlx_lm_rates=[50.0, 50.0],
+        steps=[Step("prefill", 200.0), *[Step("decode", 10.0)] * 20],
+        cancel_ms=[1.0, 2.0, 3.0],
+        device_idle_ms=[2.0, 3.0, 4.0],
+        idle_first_token_ms=[20.0],
+        busy_first_token_ms=[30.0],
+    )
+    numbers = engine_numbers(record)
+    assert numbers["decode_ratio_vs_mlx_lm"] == pytest.approx(1.1)
+    # Half of the time passes in the long step, though it is one of 21.
+    assert (numbers["step_ms_p50"], numbers["step_ms_p95"]) == (10.0, 200.0)
+    assert numbers["cancel_to_idle_ms_p50"] == 2.0
+    assert numbers["preempt_ratio"] == 1.5
+    assert engine_numbers(EngineRecord()) == {}
+
+
+def test_the_numbers_of_the_answers() -> None:
+    records = [
+        case("name)", "name)", 0.9, shown="name)"),
+        case("name)", "name, other)", 0.5, shown="name, other)"),
+        case("value", "nothing", 0.1),
+        case("value", "", 0.0),
+        case("", "more", 0.3, shown="more"),
+        case("", "", 0.0),
+    ]
+    numbers = quality_numbers(records)
+    assert (numbers["n_cases"], numbers["n_quiet_cases"]) == (4, 2)
+    assert (numbers["exact_match_rate"], numbers["first_identifier_rate"]) == (1 / 4, 2 / 4)
+    assert (numbers["show_rate"], numbers["shown_exact_rate"]) == (2 / 4, 1 / 2)
+    assert (numbers["shown_first_identifier_rate"], numbers["quiet_rate"]) == (1.0, 1 / 2)
+    rows = {row["threshold"]: row for row in numbers["calibration"]}
+    assert (rows[0.0]["show_rate"], rows[0.4]["show_rate"], rows[0.9]["show_rate"]) == (3 / 4, 2 / 4, 1 / 4)
+    assert (rows[0.0]["quiet_rate"], rows[0.4]["quiet_rate"]) == (1 / 2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"), [("self.name)", "self"), ("(3, other)", "other"), (" ) ", ")"), ("_a1 = 2", "_a1")]
+)
+def test_first_identifier(text: str, identifier: str) -> None:
+    assert first_identifier(text) == identifier
+
+
+def test_verdicts() -> None:
+    targets = {target.key: target for target in TARGETS}
+    assert len(targets) == len(TARGETS)
+
+    def verdict(name: str, *, embedded: bool = True, **numbers: float) -> str:
+        return judge(targets[name], numbers, is_embedded=embedded)
+
+    assert verdict("recomputed_p50", recomputed_p50=2) == "met"
+    assert verdict("recomputed_p50", recomputed_p50=2.5) == "missed"
+    assert verdict("recomputed_p50") == "not measured"
+    assert verdict("quiet_rate", quiet_rate=0.5) == "missed"
+    assert verdict("quiet_rate", quiet_rate=0.5, embedded=False) == "not promised"
+    assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=24.0, step_ms_p95=20.0) == "met"
+    assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=26.0, step_ms_p95=20.0) == "missed"
+    assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=26.0) == "not measured"
