@@ -92,6 +92,13 @@ class Tokenizer:
         """Whether ``token`` was added to the vocabulary as a marker (special or not) rather than learned from text."""
         return token in self._markers
 
+    def reserve(self, tokens: Iterable[int]) -> None:
+        """Treat these tokens as markers, which no text may become, although the vocabulary has them among its words."""
+        literals = {token: literal for literal, token in self._vocabulary.items()}
+        for token in tokens:
+            if token not in self._markers and token in literals:
+                self._markers[token] = literals[token]
+
     def marker_text(self, token: int) -> str:
         """How a marker is spelled; empty for a token that is none."""
         return self._markers.get(token, "")

@@ -76,6 +76,8 @@ class CompletionModel:
         n_hidden = len(window.before) - (len(typed) - len(window.line))
         healed = tokenizer.last_piece_start(typed)
         if len(typed[healed:].encode("utf-8", "replace")) > _LONGEST_HEALED_BYTES:
+            healed = tokenizer.last_token_start(typed)
+        if len(typed[healed:].encode("utf-8", "replace")) > _LONGEST_HEALED_BYTES:
             healed = len(typed)
         owed = typed[healed:]
         prompt_end = n_hidden + healed
@@ -110,13 +112,18 @@ def completion_model(model: Model, settings: InlineCompletionSettings, *, traine
     limits = _limits(model, settings)
     if fim is not None:
         fim = replace(fim, layout=_chosen_layout(fim, settings))
+        model.tokenizer.reserve(fim.stop_tokens)
         summary = f"fill in the middle ({fim.family.name}, {_layout_name(fim.layout)})"
         if model.is_embedded:
             summary += ", one line at a time"
         return CompletionModel(model, Capability(True, model.is_embedded, summary), limits, fim=fim)
     reason = "its markers are untrained" if trained is False else "no fill-in-the-middle markers"
-    capability = Capability(False, False, f"continues the assistant's turn ({reason})")
     continuation = continuation_of(model.tokenizer, model.model_type)
+    model.tokenizer.reserve(continuation.stop_tokens)
+    if continuation.fault:
+        reason += f"; {continuation.fault}"
+    manner = "continues the assistant's turn" if continuation.uses_template else "continues the text"
+    capability = Capability(False, False, f"{manner} ({reason})")
     return CompletionModel(model, capability, limits, continuation=continuation)
 
 

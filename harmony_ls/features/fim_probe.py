@@ -78,7 +78,10 @@ async def _fill(
         prompt.tokens, _MAX_TOKENS, stop_tokens=fim.stop_tokens, priority=Priority.INTERACTIVE, cache_owner="probe"
     )
     generation = engine.generate(model, request)
-    tokens = [token.id async for token in generation]
+    try:
+        tokens = [token.id async for token in generation]
+    finally:
+        generation.cancel()
     text = model.tokenizer.decode(token for token in tokens if token not in fim.stop_tokens)
     return text, generation.stats.finish_reason
 
@@ -94,8 +97,9 @@ def _verdict_file(model: Model, fim: FimFormat) -> Path:
 
 def _read(file: Path) -> FimVerdict | None:
     try:
-        return FimVerdict(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        return FimVerdict(int(fields["holes"]), int(fields["exact"]), int(fields["ended"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

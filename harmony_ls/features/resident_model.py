@@ -4,10 +4,13 @@ It reports what it is doing as a ``ModelStatus``; who listens decides how that i
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import LoadProgress, Model, ModelSpec
@@ -15,7 +18,7 @@ from harmony_ls.errors import HarmonyLsError, ModelError
 from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model
 from harmony_ls.features.fim_probe import probe_fim
 from harmony_ls.prompts.fim import detect_format
-from harmony_ls.settings.models import Settings
+from harmony_ls.settings.models import InlineCompletionSettings, Settings
 
 __all__ = ["ModelState", "ModelStatus", "ResidentModel"]
 
@@ -51,45 +54,59 @@ class ResidentModel:
         self._settings = settings
         self._on_status = on_status
         self._loading: asyncio.Task[CompletionModel] | None = None
+        self._model: Model | None = None
+        self._last_used = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
         self.status = ModelStatus(ModelState.UNLOADED, _name(_spec(settings)))
 
     async def ready(self) -> CompletionModel:
-        """The model, loaded if need be. Concurrent calls share one load.
+        """The model, loaded if need be. Concurrent calls share one load; who waits while the settings change gets the
+        model of the new ones.
 
         Raises ModelError when it cannot be loaded; the failure is kept until the settings change, so that nobody loads
         a broken model at every key.
         """
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load(self._settings), name="load the completion model")
-            self._loading.add_done_callback(_retrieve)
-        self._restart_idle_timer()
-        return await asyncio.shield(self._loading)
+        while True:
+            if self._loading is None:
+                self._begin(self._load(_spec(self._settings)))
+            loading = self._loading
+            assert loading is not None
+            self._note_use()
+            try:
+                return await asyncio.shield(loading)
+            except asyncio.CancelledError:
+                was_dropped = loading.cancelled() and self._loading is not loading
+                if not was_dropped or _is_being_cancelled():
+                    raise
 
     @property
     def loaded(self) -> CompletionModel | None:
-        """The model if it is in memory and usable now."""
+        """The model if it is in memory and usable now. Asking counts as use: it puts off the unloading."""
         task = self._loading
         if task is None or not task.done() or task.cancelled() or task.exception() is not None:
             return None
+        self._last_used = time.monotonic()
         return task.result()
 
     async def use(self, settings: Settings) -> None:
         """Go on with other settings. A changed model is unloaded here and loaded at its first use."""
         old, self._settings = self._settings, settings
         if _spec(old) != _spec(settings):
-            await self._drop()
+            await self._drop(_spec(old))
         elif old.inline_completion != settings.inline_completion:
             await self._adapt()
-        self._restart_idle_timer()
+        self._note_use()
 
     async def unload(self) -> None:
         """Free the model's memory; the next use loads it again."""
-        await self._drop()
+        await self._drop(_spec(self._settings))
 
-    async def _load(self, settings: Settings) -> CompletionModel:
-        spec = _spec(settings)
+    def _begin(self, work: Coroutine[Any, Any, CompletionModel]) -> None:
+        self._loading = asyncio.create_task(work, name="load the completion model")
+        self._loading.add_done_callback(_retrieve)
+
+    async def _load(self, spec: ModelSpec) -> CompletionModel:
         name = _name(spec)
         self._report(ModelStatus(ModelState.LOADING, name, message=f"Loading {name}"))
 
@@ -97,13 +114,18 @@ class ResidentModel:
             if self.status.state is ModelState.LOADING and self.status.model == name:
                 self._report(replace(self.status, message=progress.message, progress=progress.fraction))
 
+        return await self._reporting(name, self._load_and_prove(spec, on_progress))
+
+    async def _load_and_prove(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None]) -> CompletionModel:
+        self._model = await self._engine.load(spec, on_progress)
+        return await self._prove(self._model)
+
+    async def _reporting(self, name: str, work: Coroutine[Any, Any, CompletionModel]) -> CompletionModel:
+        """What ``work`` gives, with its end as a status. Whatever it raises becomes a ModelError."""
         try:
-            model = await self._engine.load(spec, on_progress)
-            ready = await self._prove(model, settings)
+            ready = await work
         except HarmonyLsError as error:
             self._report(ModelStatus(ModelState.ERROR, name, message=str(error)))
-            raise
-        except asyncio.CancelledError:
             raise
         except Exception as error:
             log.exception("Loading %s failed", name)
@@ -113,13 +135,21 @@ class ResidentModel:
         self._report(self._ready_status(ready))
         return ready
 
-    async def _prove(self, model: Model, settings: Settings) -> CompletionModel:
+    async def _prove(self, model: Model) -> CompletionModel:
+        """The model in the way that the settings want it, those of the moment when this ends."""
+        while True:
+            inline = self._settings.inline_completion
+            ready = await self._prove_for(model, inline)
+            if inline == self._settings.inline_completion:
+                return ready
+
+    async def _prove_for(self, model: Model, inline: InlineCompletionSettings) -> CompletionModel:
         """Probe markers that were detected; markers that a person named, and our own model's, are taken as they are."""
-        inline = settings.inline_completion
         found = detect_format(model.tokenizer, model.model_type)
         if model.is_embedded or inline.fim is not None or found is None:
             return completion_model(model, inline, trained=None)
-        self._report(replace(self.status, message=f"Testing fill in the middle with {model.name}", progress=None))
+        if self.status.state is ModelState.LOADING:
+            self._report(replace(self.status, message=f"Testing fill in the middle with {model.name}", progress=None))
         verdict = await probe_fim(self._engine, model, found)
         ready = completion_model(model, inline, trained=verdict.trained)
         capability = ready.capability
@@ -129,40 +159,58 @@ class ResidentModel:
         return ready
 
     async def _adapt(self) -> None:
-        """Rebuild the prompt format for changed settings around the model that is loaded."""
-        ready = self.loaded
-        if ready is None:
-            return
-        self._loading = asyncio.create_task(self._prove(ready.model, self._settings), name="adapt the model")
-        try:
-            self._report(self._ready_status(await asyncio.shield(self._loading)))
-        except ModelError as error:
-            self._report(ModelStatus(ModelState.ERROR, ready.model.name, message=str(error)))
+        """Rebuild the prompt format for changed settings around the model that is in memory, or try a failed one again.
 
-    async def _drop(self) -> None:
+        A load that is under way takes the settings of the moment when it ends.
+        """
+        if self._loading is None or not self._loading.done():
+            return
+        if self._model is None:
+            self._loading = None
+            self._report(ModelStatus(ModelState.UNLOADED, _name(_spec(self._settings))))
+            return
+        self._begin(self._reporting(self._model.name, self._prove(self._model)))
+        with contextlib.suppress(ModelError):
+            await asyncio.shield(self._loading)
+
+    async def _drop(self, spec: ModelSpec) -> None:
+        """Free the model of ``spec``, or give its load up."""
         task, self._loading = self._loading, None
-        self._report(ModelStatus(ModelState.UNLOADED, _name(_spec(self._settings))))
-        if task is None:
-            return
-        if not task.done():
-            task.cancel()
-        elif not task.cancelled() and task.exception() is None:
-            await self._engine.unload(task.result().model)
-
-    def _restart_idle_timer(self) -> None:
+        self._model = None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-        minutes = self._settings.idle_unload_minutes
-        if minutes > 0:
-            self._idle_timer = asyncio.get_running_loop().call_later(minutes * 60, self._unload_idle)
+        self._report(ModelStatus(ModelState.UNLOADED, _name(_spec(self._settings))))
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+        for model in self._engine.models:
+            if model.spec == spec:
+                await self._engine.unload(model)
 
-    def _unload_idle(self) -> None:
-        if self.loaded is not None:
-            log.info("Unloading %s after %g idle minutes", self.status.model, self._settings.idle_unload_minutes)
-            task = asyncio.create_task(self._drop())
-            self._unloading.add(task)
-            task.add_done_callback(self._unloading.discard)
+    def _note_use(self) -> None:
+        self._last_used = time.monotonic()
+        if self._settings.idle_unload_minutes > 0 and self._idle_timer is None:
+            self._await_idleness(self._settings.idle_unload_minutes * 60)
+
+    def _await_idleness(self, seconds: float) -> None:
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._unload_if_idle)
+
+    def _unload_if_idle(self) -> None:
+        self._idle_timer = None
+        minutes = self._settings.idle_unload_minutes
+        task = self._loading
+        if minutes <= 0 or task is None:
+            return
+        remaining = self._last_used + minutes * 60 - time.monotonic()
+        if remaining > 0 or not task.done():
+            self._await_idleness(max(remaining, 1.0))
+        elif self._model is not None:
+            log.info("Unloading %s after %g idle minutes", self.status.model, minutes)
+            unloading = asyncio.create_task(self._drop(_spec(self._settings)))
+            self._unloading.add(unloading)
+            unloading.add_done_callback(self._unloading.discard)
 
     def _ready_status(self, ready: CompletionModel) -> ModelStatus:
         model = ready.model
@@ -180,6 +228,12 @@ def _retrieve(task: asyncio.Task[CompletionModel]) -> None:
     """Mark a failure as seen: it was reported as a status, whether or not somebody waits for the model."""
     if not task.cancelled():
         task.exception()
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody cancelled the present task, rather than what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _spec(settings: Settings) -> ModelSpec:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from harmony_ls.errors import ModelError
 from harmony_ls.prompts.tokenizer import Tokenizer
 
 __all__ = ["Continuation", "continuation_of"]
@@ -19,18 +20,23 @@ _HARMONY_STOPS = ("<|return|>", "<|call|>", "<|end|>", "<|start|>", "<|channel|>
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """How one model continues code. ``opening`` are the tokens between the chat template and the code."""
+    """How one model continues code. ``opening`` are the tokens between the chat template and the code.
+
+    ``uses_template`` is false for a model without a chat template and for one whose template fails; ``fault`` says how.
+    """
 
     tokenizer: Tokenizer
     opening: tuple[int, ...]
     stop_tokens: frozenset[int]
     instruction: str
+    uses_template: bool
+    fault: str = ""
 
     def render(
         self, language: str, before: Sequence[int], line: Sequence[int], after: str
     ) -> tuple[tuple[int, ...], int]:
         """The prompt, and how many of its tokens stay the same while one line is being typed."""
-        if self.tokenizer.has_chat_template:
+        if self.uses_template:
             message = self.instruction.format(language=language)
             if after.strip():
                 message += f"\nThe file goes on after the gap with:\n{_FENCE}{language}\n{after}\n{_FENCE}\n"
@@ -53,4 +59,10 @@ def continuation_of(tokenizer: Tokenizer, model_type: str) -> Continuation:
         if channel is not None and message is not None:
             opening = (channel, *tokenizer.encode("final"), message)
         stops |= {token for literal in _HARMONY_STOPS if (token := tokenizer.token_id(literal)) is not None}
-    return Continuation(tokenizer, opening, frozenset(stops), instruction)
+    uses_template, fault = tokenizer.has_chat_template, ""
+    if uses_template:
+        try:
+            tokenizer.encode_conversation([("user", instruction)])
+        except ModelError as error:
+            uses_template, fault = False, str(error)
+    return Continuation(tokenizer, opening, frozenset(stops), instruction, uses_template, fault)

@@ -28,4 +28,7 @@ class Tokenizer(Protocol):
         """The tokens of plain text; never a marker, whatever the text holds."""
 
     def encode_conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
-        """The tokens of (role, text) messages in the chat template, up to where the assistant's message starts."""
+        """The tokens of (role, text) messages in the chat template, up to where the assistant's message starts.
+
+        Raises ModelError when the template fails.
+        """

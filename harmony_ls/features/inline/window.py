@@ -52,23 +52,24 @@ class PromptWindow:
         if "\n" not in text:
             # A document with the line ends of old Macs; offsets stay what they are.
             text = text.replace("\r", "\n")
-        line_start = text.rfind("\n", 0, offset) + 1
+        line_start = _line_start(text, offset)
         self._start = self._anchor(text, line_start, limits.before)
         self._before = text[self._start : line_start]
         return Window(
             before=_shown(self._before),
-            line=_shown(text[line_start:offset]),
+            line=_end_of_line(text, line_start, offset),
             after=_shown(self._suffix(text, offset, limits.after, rest_of_line)),
         )
 
     def _anchor(self, text: str, line_start: int, limit: int) -> int:
         """Where the window starts: where it did as long as the text since then is the same and fits."""
         kept = self._kept_anchor(text, line_start)
-        if kept is not None and line_start - kept <= limit:
+        # Near its start the window would show too little of what stands above the cursor.
+        if kept is not None and line_start - kept <= limit and (not kept or line_start - kept >= limit // 4):
             return kept
         # Half full after a jump: it takes as many characters as were dropped to fill the window again.
         wanted = max(0, line_start - limit // 2)
-        return text.find("\n", wanted - 1, line_start) + 1 if wanted else 0
+        return _next_line_start(text, wanted - 1, line_start) if wanted else 0
 
     def _kept_anchor(self, text: str, line_start: int) -> int | None:
         head = self._before[:_COMPARED_CHARACTERS]
@@ -81,14 +82,13 @@ class PromptWindow:
         return found if found >= 0 else None
 
     def _suffix(self, text: str, offset: int, limit: int, rest_of_line: bool) -> str:
-        newline = text.find("\n", offset)
-        following = "" if newline < 0 else _whole_lines(text, newline + 1, limit)
+        next_line = _next_line_start(text, offset, len(text))
+        following = _whole_lines(text, next_line, limit)
         if rest_of_line:
-            rest = text[offset:] if newline < 0 else text[offset : newline + 1]
-            return (rest + following)[:limit]
+            return (text[offset : min(next_line, offset + limit)] + following)[:limit]
         if not following.strip():
             following = ""
-        if not self._is_pinned(following):
+        if len(self._after) > limit or not self._is_pinned(following):
             self._after = following
         return self._after
 
@@ -106,6 +106,27 @@ def _whole_lines(text: str, start: int, limit: int) -> str:
         return text[start:]
     end = text.rfind("\n", start, start + limit)
     return text[start : end + 1] if end >= 0 else text[start : start + limit]
+
+
+def _line_start(text: str, offset: int) -> int:
+    """Where the line of ``offset`` starts, by any of the three line ends."""
+    newline = text.rfind("\n", 0, offset)
+    return max(newline, text.rfind("\r", newline + 1, offset)) + 1
+
+
+def _next_line_start(text: str, offset: int, end: int) -> int:
+    """Where the next line after ``offset`` starts, ``end`` if there is none before."""
+    newline = text.find("\n", offset, end)
+    found = text.find("\r", offset, end if newline < 0 else newline)
+    if found < 0 or found + 1 == newline:
+        found = newline
+    return end if found < 0 else found + 1
+
+
+def _end_of_line(text: str, start: int, offset: int) -> str:
+    """The typed part of the line; of an endless one its end, which begins at the same place for hundreds of keys."""
+    n_hidden = max(0, offset - start - _LONGEST_LINE // 2) // (_LONGEST_LINE // 2) * (_LONGEST_LINE // 2)
+    return text[start + n_hidden : offset]
 
 
 def _shown(text: str) -> str:
