@@ -59,9 +59,7 @@ async def completion(server: "HarmonyServer", params: types.CompletionParams) ->
                 label=_label(new_text),
                 kind=types.CompletionItemKind.Text,
                 detail="harmony-ls",
-                documentation=types.MarkupContent(
-                    kind=types.MarkupKind.Markdown, value=_fenced(new_text, document.language_id)
-                ),
+                documentation=_documentation(server, new_text, document.language_id),
                 sort_text="\x7f",  # after what other servers know for certain
                 filter_text=typed or new_text,
                 insert_text_format=types.InsertTextFormat.PlainText,
@@ -81,6 +79,13 @@ def _label(text: str) -> str:
     first, *others = text.strip().splitlines() or [""]
     short = first if len(first) <= _LABEL_LENGTH else first[: _LABEL_LENGTH - 1] + "…"
     return f"{short} …" if others else short
+
+
+def _documentation(server: "HarmonyServer", text: str, language_id: str) -> types.MarkupContent | str:
+    formats = server.client_can("text_document.completion.completion_item.documentation_format") or ()
+    if types.MarkupKind.Markdown not in formats:
+        return text
+    return types.MarkupContent(kind=types.MarkupKind.Markdown, value=_fenced(text, language_id))
 
 
 def _fenced(text: str, language_id: str) -> str:

@@ -20,6 +20,7 @@ _MAX_LINE_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
 _HEADER = re.compile(rb"content-length[ \t]*:[ \t]*(\d+)[ \t]*\r?\n", re.IGNORECASE)
 _HEADER_NAME = b"content-length"
+_UNFINISHED_HEADER = re.compile(rb"content-length[ \t]*(?::[ \t]*\d*[ \t]*\r?)?\Z")
 _LONGEST_HEADER = 96
 _MAX_DIGITS = 18
 
@@ -134,10 +135,15 @@ class FrameDecoder:
 
 def _n_of_next_header(body: bytes) -> int:
     """Count the bytes at the end of a body that are the beginning of the next header: the length was too long."""
-    tail = body[-_LONGEST_HEADER:]
-    tail = tail[tail.rfind(b"}") + 1 :]
-    name = tail[: len(_HEADER_NAME)].lower()
-    return len(tail) if name and _HEADER_NAME.startswith(name) and len(tail) < len(body) else 0
+    if body.endswith(b"}"):  # as every message does whose length is right
+        return 0
+    tail = body[-_LONGEST_HEADER:].lower()
+    if match := _UNFINISHED_HEADER.search(tail):
+        return len(tail) - match.start()
+    for n in range(len(_HEADER_NAME), 0, -1):
+        if tail.endswith(_HEADER_NAME[:n]):
+            return n
+    return 0
 
 
 def encode(message: object) -> bytes:

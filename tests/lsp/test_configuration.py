@@ -15,7 +15,7 @@ URI = "file:///settings.py"
 FUNCTION = "def add(first, second):\n    return "
 NEOVIM_0_11: dict[str, Any] = {
     "general": {"positionEncodings": ["utf-8", "utf-16", "utf-32"]},
-    "textDocument": {"completion": {"dynamicRegistration": False}},
+    "textDocument": {"completion": {"completionItem": {"documentationFormat": ["markdown"]}}},
     "window": {"workDoneProgress": True},
     "workspace": {"configuration": True},
 }

@@ -95,6 +95,12 @@ def test_a_length_too_long_costs_nothing(wrong: int) -> None:
     assert messages(stream) == [PING, {"next": 1}]
 
 
+@pytest.mark.parametrize("claimed", range(12, 80))
+def test_half_a_message_takes_nothing_with_it(claimed: int) -> None:
+    stream = b"content-length: %d\n\n{broken json" % claimed
+    assert messages(stream + encode({"next": 1}) + encode({"next": 2})) == [{"next": 1}, {"next": 2}]
+
+
 def test_a_long_message_is_passed_over() -> None:
     body = json.dumps({"jsonrpc": "2.0", "id": 3, "method": "m", "params": "x" * 20_000}).encode()
     found = frames(b"Content-Length: %d\r\n\r\n" % len(body) + body + encode({"next": 1}))

@@ -1,4 +1,4 @@
-"""The text of a document against LSP's rules, spelled out once more in the plainest way."""
+"""The text of a document against LSP's rules, spelled out once more in `tests.lsp.reference`."""
 
 import re
 import time
@@ -8,32 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
-
-UNITS = {
-    PositionEncoding.UTF_8: lambda text: len(text.encode("utf-8", "surrogatepass")),
-    PositionEncoding.UTF_16: lambda text: len(text.encode("utf-16-le", "surrogatepass")) // 2,
-    PositionEncoding.UTF_32: len,
-}
-
-
-def reference_offset(text: str, position: Position, encoding: PositionEncoding) -> int:
-    """LSP's rules, one character at a time."""
-    starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
-    if position.line >= len(starts):
-        return len(text)
-    offset, units = starts[position.line], 0
-    while offset < len(text) and text[offset] not in "\r\n":
-        units += UNITS[encoding](text[offset])
-        if units > position.character:
-            break
-        offset += 1
-    return offset
-
-
-def reference_replace(text: str, start: Position, end: Position, new: str, encoding: PositionEncoding) -> str:
-    first, last = sorted((reference_offset(text, start, encoding), reference_offset(text, end, encoding)))
-    return text[:first] + new + text[last:]
-
+from tests.lsp.reference import reference_offset, reference_replace
 
 # What ends lines, what looks as if it did (\f \v \x1c \x85 U+2028 U+2029), wide characters, combining ones.
 ALPHABET = "ab \t\r\n\f\v\x1c\x85\u2028\u2029\0é→字e\u0301👍🏽"
