@@ -98,6 +98,8 @@ def test_the_numbers_of_a_replay() -> None:
     assert numbers["latency_ratio_vs_mlx_lm_server"] == 20 / 200
     assert numbers["ttft_ratio_with_model"] == 17 / 100
     assert numbers["latency_ratio_shown_with_model"] == 40 / 200
+    # Three tokens of its twelve: 100 + 2 * 100 / 11.
+    assert numbers["latency_ratio_equal_length"] == pytest.approx(30 / (100 + 200 / 11))
 
 
 def test_a_replay_without_a_comparison_has_no_ratios() -> None:

@@ -27,7 +27,7 @@ def inline(
         typer.Option(help="Write a self-contained HTML page here.", dir_okay=False, show_default=False),
     ] = None,
     lines: Annotated[int, typer.Option(min=1, help="Lines to type in the replay.")] = 200,
-    compare_lines: Annotated[int, typer.Option(min=1, help="Typed lines that mlx_lm.server gets too.")] = 8,
+    compare_lines: Annotated[int, typer.Option(min=1, help="Typed lines that mlx_lm.server gets too.")] = 6,
     cases: Annotated[int, typer.Option(min=1, help="Code cases; half as many finished statements come on top.")] = 300,
     seed: Annotated[int, typer.Option(help="Which files, lines and places are drawn.")] = 1,
     sources: Annotated[

@@ -47,7 +47,7 @@ class Plan:
     model: str | None = None
     parts: frozenset[Part] = frozenset(Part)
     n_lines: int = 200
-    n_compared_lines: int = 8
+    n_compared_lines: int = 6
     n_cases: int = 300
     n_quiet_cases: int = 150
     seed: int = 1

@@ -8,6 +8,7 @@ from harmony_ls.cli.bench.engine_numbers import EngineRecord
 from harmony_ls.cli.bench.figures import Interval, bootstrap_ratio, median, percentile, share, wilson_interval
 from harmony_ls.cli.bench.quality import CaseRecord
 from harmony_ls.cli.bench.replay import KeyRecord
+from harmony_ls.cli.bench.rival import RivalAnswer
 from harmony_ls.features.inline.request import Reason, Source
 
 __all__ = ["CALIBRATION_THRESHOLDS", "calibration", "engine_numbers", "quality_numbers", "replay_numbers"]
@@ -93,6 +94,10 @@ def _comparison(records: Sequence[KeyRecord], seed: int) -> Numbers:
         "latency_ratio_shown_with_model": _ratio(
             [record.client_ms for record, _ in shown], [answer.total_ms for _, answer in shown]
         ),
+        "latency_ratio_equal_length": _ratio(
+            [record.client_ms for record, _ in with_model],
+            [_at_length(answer, record.generated_tokens) for record, answer in with_model],
+        ),
         "n_compared_keys": len(pairs),
         "n_compared_keys_with_model": len(with_model),
         "n_compared_keys_shown_with_model": len(shown),
@@ -112,6 +117,13 @@ def _comparison(records: Sequence[KeyRecord], seed: int) -> Numbers:
             }
         ),
     }
+
+
+def _at_length(answer: RivalAnswer, n_tokens: int) -> float:
+    """How long the rival's answer would have taken if it had been as long as ours."""
+    n_further = answer.generated_tokens - 1
+    pace = (answer.total_ms - answer.first_token_ms) / n_further if n_further > 0 else 0.0
+    return answer.first_token_ms + pace * max(0, n_tokens - 1)
 
 
 def engine_numbers(record: EngineRecord) -> Numbers:

@@ -11,9 +11,10 @@ __all__ = ["answer_bar", "answer_curve", "line_strip"]
 
 _CELL = 14.0
 _LEFT, _RIGHT = 58.0, 14.0
-_LATENCY_TOP, _LATENCY_BOTTOM = 12.0, 118.0
-_TOKENS_TOP, _TOKENS_BOTTOM = 146.0, 222.0
-_TEXT_BASE = 244.0
+_LATENCY_TOP, _LATENCY_BOTTOM = 24.0, 124.0
+_TOKENS_TOP, _TOKENS_BOTTOM = 158.0, 234.0
+_TEXT_BASE = 256.0
+_LONGEST_MS = 10_000
 _LEAST_CELLS = 30
 _EDITOR_LIMIT_MS = 750
 
@@ -29,12 +30,12 @@ _NAMES = {
 def line_strip(records: Sequence[KeyRecord]) -> str:
     """One typed line: above each of its characters the two latencies and the tokens that each had to compute."""
     width = _LEFT + _RIGHT + _CELL * max(_LEAST_CELLS, len(records))
-    latency = svg.LogScale(1, 3000, _LATENCY_BOTTOM, _LATENCY_TOP)
+    latency = svg.LogScale(1, _LONGEST_MS, _LATENCY_BOTTOM, _LATENCY_TOP)
     tokens = svg.LogScale(0, 3000, _TOKENS_BOTTOM, _TOKENS_TOP, shift=1)
-    parts = [_grid(width, latency, (1, 10, 100, 1000), ("1 ms", "10 ms", "100 ms", "1 s"))]
+    parts = [_grid(width, latency, (1, 10, 100, 1000, 10_000), ("1 ms", "10 ms", "100 ms", "1 s", "10 s"))]
     parts.append(_grid(width, tokens, (0, 10, 100, 1000), ("0", "10", "100", "1000")))
-    parts.append(svg.text(_LEFT, _LATENCY_TOP - 1, "latency", "axis-title"))
-    parts.append(svg.text(_LEFT, _TOKENS_TOP - 3, "prompt tokens computed", "axis-title"))
+    parts.append(svg.text(_LEFT, _LATENCY_TOP - 12, "latency", "axis-title"))
+    parts.append(svg.text(_LEFT, _TOKENS_TOP - 8, "prompt tokens computed", "axis-title"))
     places = [(_LEFT + _CELL * (index + 0.5), record) for index, record in enumerate(records)]
     rivals = [(x, record.rival) for x, record in places if record.rival is not None]
     parts.append(_line([(x, latency(answer.total_ms)) for x, answer in rivals], "theirs"))
@@ -57,14 +58,14 @@ def line_strip(records: Sequence[KeyRecord]) -> str:
 
 def answer_curve(records: Sequence[KeyRecord], width: float = 1060, height: float = 300) -> str:
     """Which share of the keys had their whole answer after so many milliseconds."""
-    scale_x = svg.LogScale(1, 3000, 58, width - 16)
+    scale_x = svg.LogScale(1, _LONGEST_MS, 58, width - 16)
     scale_y = svg.LinearScale(0, 1, height - 40, 16)
     parts = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = scale_y(share)
         parts.append(svg.element("line", x1=58, x2=width - 16, y1=y, y2=y, class_="grid"))
         parts.append(svg.text(50, y + 4, f"{share:.0%}", "tick", "end"))
-    for milliseconds, name in ((1, "1 ms"), (10, "10 ms"), (100, "100 ms"), (1000, "1 s")):
+    for milliseconds, name in ((1, "1 ms"), (10, "10 ms"), (100, "100 ms"), (1000, "1 s"), (10_000, "10 s")):
         parts.append(svg.text(scale_x(milliseconds), height - 20, name, "tick", "middle"))
     limit = scale_x(_EDITOR_LIMIT_MS)
     parts.append(svg.element("line", x1=limit, x2=limit, y1=4, y2=height - 40, class_="limit"))
@@ -98,7 +99,7 @@ def _steps(values: Sequence[float], scale_x: svg.LogScale, scale_y: svg.LinearSc
     stride = max(1, len(ordered) // 400)
     chosen = [*range(0, len(ordered), stride), len(ordered) - 1]
     points = [(scale_x(ordered[index]), scale_y((index + 1) / len(ordered))) for index in chosen]
-    return [(points[0][0], scale_y(0)), *points, (scale_x(3000), scale_y(1))]
+    return [(points[0][0], scale_y(0)), *points, (scale_x(_LONGEST_MS), scale_y(1))]
 
 
 def _grid(width: float, scale: svg.LogScale, values: Sequence[float], names: Sequence[str]) -> str:

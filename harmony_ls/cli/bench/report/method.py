@@ -36,6 +36,11 @@ def method(document: dict[str, Any]) -> str:
             "warm. Its median answer wrote "
             f"{document['mlx_lm_server_generated_p50']:g} tokens, ours {document['compared_ours_generated_p50'] or 0:g}"
             " (harmony-ls stops early where it is not sure)."
+            + (
+                f" Cut to our lengths, the ratio of whole answers from the model is {equal:.3f}."
+                if (equal := document.get("latency_ratio_equal_length")) is not None
+                else ""
+            )
         )
     if "decode_ratio_vs_mlx_lm" in document and document["decode_ratio_vs_mlx_lm"] is not None:
         points.append(

@@ -13,11 +13,11 @@ _LEFT, _RIGHT = 58.0, 16.0
 def overview_chart(records: Sequence[KeyRecord], width: float = 1060) -> str:
     """Two clouds of dots over the number of the key; vertical lines stand between files."""
     across = svg.LinearScale(0, max(1, len(records) - 1), _LEFT, width - _RIGHT)
-    latency = svg.LogScale(0.3, 3000, 170, 18)
+    latency = svg.LogScale(0.3, 10_000, 170, 24)
     tokens = svg.LogScale(0, 3000, 330, 208, shift=1)
     parts = []
     for scale, values, names in (
-        (latency, (1, 10, 100, 1000), ("1 ms", "10 ms", "100 ms", "1 s")),
+        (latency, (1, 10, 100, 1000, 10_000), ("1 ms", "10 ms", "100 ms", "1 s", "10 s")),
         (tokens, (0, 10, 100, 1000), ("0", "10", "100", "1000")),
     ):
         for value, name in zip(values, names, strict=True):
@@ -27,7 +27,7 @@ def overview_chart(records: Sequence[KeyRecord], width: float = 1060) -> str:
     for index in range(1, len(records)):
         if records[index].block != records[index - 1].block:
             x = across(index - 0.5)
-            parts.append(svg.element("line", x1=x, x2=x, y1=18, y2=330, class_="grid"))
+            parts.append(svg.element("line", x1=x, x2=x, y1=24, y2=330, class_="grid"))
     parts.append(svg.text(_LEFT, 12, "latency", "axis-title"))
     parts.append(svg.text(_LEFT, 202, "prompt tokens computed", "axis-title"))
     parts.append(svg.text(width - _RIGHT, 350, f"{len(records):,} keys", "axis-title", "end"))
