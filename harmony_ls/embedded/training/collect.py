@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--archives", type=Path, help="folder of wheels and sdists")
     parser.add_argument("--site-packages", type=Path, help="site-packages folder of the project's environment")
     parser.add_argument("--standard-library", type=Path, nargs="*", default=[], help="lib/python3.x folders")
-    parser.add_argument("--held-out", type=Path, nargs="+", required=True, help="folders or wheels of held-out packages")
+    parser.add_argument("--held-out", type=Path, nargs="+", required=True, help="held-out folders or wheels")
     parser.add_argument("--most-characters", type=int, default=20_000_000, help="of one source")
     parser.add_argument("--limit-files", type=int, help="files per source, for a rehearsal")
     parser.add_argument("--workers", type=int, default=2)

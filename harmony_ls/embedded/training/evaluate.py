@@ -17,11 +17,10 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from cases import Case, draw
 from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
 from tokenizers import Tokenizer
-
-from cases import Case, draw
 
 END, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, FIM_PAD = range(5)
 GATE_TOKENS = 6

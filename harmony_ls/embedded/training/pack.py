@@ -121,10 +121,8 @@ class Piece:
     def tokens(self, layout: str) -> Ids:
         has_suffix = len(self.suffix) > 0
         before = [FIM_SUFFIX, *self.suffix] if has_suffix else []
-        if layout == "spm":
-            parts = [*before, FIM_PREFIX, *self.prefix]
-        else:
-            parts = [FIM_PREFIX, *self.prefix, *before]
+        prefix = [FIM_PREFIX, *self.prefix]
+        parts = [*before, *prefix] if layout == "spm" else [*prefix, *before]
         return np.array([*parts, FIM_MIDDLE, *self.middle, END], dtype=np.uint16)
 
 
