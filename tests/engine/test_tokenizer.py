@@ -69,9 +69,9 @@ def test_no_space_is_added_in_front(kind: str, subject: Tokenizer) -> None:
         assert subject.decode(subject.encode(text)) == text, repr(text)
 
 
-def test_tokens_are_those_of_the_tokenizer_itself_in_the_middle_of_a_text(kind: str, subject: Tokenizer) -> None:
-    if kind in LOSSY or kind in ("metaspace with newlines", "letters and HTML"):
-        pytest.skip("newlines or blanks merge with what precedes them")
+@pytest.mark.parametrize("family", ["qwen", "metaspace", "metaspace, newer", "newline and indentation"])
+def test_tokens_are_those_of_the_tokenizer_itself_in_the_middle_of_a_text(tmp_path: Path, family: str) -> None:
+    subject = tokenizer(tmp_path, family)
     whole = subject._backend.encode("x = 1\n" + CODE, add_special_tokens=False)
     assert whole[-len(subject.encode(CODE)) :] == subject.encode(CODE)
 

@@ -68,7 +68,7 @@ def tokenizer(folder: Path, kind: str) -> Tokenizer:
 
 
 def with_newline_tokens(backend: Backend) -> Backend:
-    """The same with newlines in the vocabulary that merge, as Gemma has them, in the place of bytes that UTF-8 has not."""
+    """The same with newlines in the vocabulary that merge, as Gemma has them, in place of bytes UTF-8 has not."""
     content = json.loads(backend.to_str())
     names = {"<0xF8>": "\n", "<0xF9>": "\n\n", "<0xFA>": "\n\n\n", "<0xFB>": "\nd"}
     content["model"]["vocab"] = {names.get(token, token): id for token, id in content["model"]["vocab"].items()}

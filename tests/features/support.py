@@ -7,9 +7,7 @@ from pathlib import Path
 from harmony_ls.engine.model import Model, ModelSpec
 from tests.engine.tokenizers import read, tokenizer
 
-__all__ = ["CACHE_FOLDER_VARIABLE", "model_of", "tokenizer_model"]
-
-CACHE_FOLDER_VARIABLE = "XDG_CACHE_HOME"
+__all__ = ["model_of", "tokenizer_model"]
 
 
 def model_of(folder: Path, *, context_length: int = 32_768) -> Model:
