@@ -30,25 +30,26 @@ class Ending:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lock = threading.Lock()
+        self._first = threading.Lock()
         self._future: asyncio.Future[int] = loop.create_future()
-        self._decided = False
+        reading, self._deciding = os.pipe()
+        threading.Thread(target=_force, args=(reading,), name="last resort", daemon=True).start()
 
     def decide(self, exit_code: int, reason: str) -> None:
-        """End the process with ``exit_code``. Only the first call counts."""
-        # Not "with": a signal handler may interrupt a call that holds the lock.
-        if not self._lock.acquire(blocking=False):
-            return
-        self._decided = True
-        _logger.info("ending with exit code %d: %s", exit_code, reason)
-        threading.Thread(target=_force, args=(exit_code, GRACE_SECONDS), name="last resort", daemon=True).start()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the end has come
-            self._loop.call_soon_threadsafe(self._resolve, exit_code)
+        """End the process with ``exit_code``. Only the first call counts.
+
+        A signal handler may call it between any two instructions of the main thread, so nothing here waits for a
+        lock that the main thread may hold: no logging, no new thread.
+        """
+        if self._first.acquire(blocking=False):
+            os.write(self._deciding, bytes([exit_code]))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the end has come
+                self._loop.call_soon_threadsafe(self._resolve, exit_code, reason)
 
     @property
     def decided(self) -> bool:
         """Whether the end is near."""
-        return self._decided
+        return self._first.locked()
 
     def on_signals(self) -> None:
         """End on SIGINT and SIGTERM, even while the loop is busy. To be called on the main thread."""
@@ -62,13 +63,16 @@ class Ending:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.decide(128 + number, signal.Signals(number).name)
 
-    def _resolve(self, exit_code: int) -> None:
+    def _resolve(self, exit_code: int, reason: str) -> None:
+        _logger.info("ending with exit code %d: %s", exit_code, reason)
         if not self._future.done():
             self._future.set_result(exit_code)
 
 
-def _force(exit_code: int, seconds: float) -> None:
-    time.sleep(seconds)
+def _force(reading: int) -> None:
+    """Wait for the decision, then give the rest of the process its grace, and no more."""
+    exit_code = os.read(reading, 1)[0]
+    time.sleep(GRACE_SECONDS)
     os._exit(exit_code)
 
 

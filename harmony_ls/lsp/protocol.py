@@ -218,7 +218,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         handler = self.handlers.get(method)
         if self.stage is not Stage.RUNNING or handler is None:
             if not method.startswith("$/"):
-                _logger.info("%.100s is ignored", method)
+                _logger.debug("%.100s is ignored", method)
             return
         try:
             structured = self._structure(method, params)

@@ -35,6 +35,8 @@ __all__ = ["METHODS", "Handler", "HarmonyServer"]
 _logger = logging.getLogger(__name__)
 
 
+_CONFIGURATION_SECONDS = 0.5
+
 Handler = Callable[["HarmonyServer", Any], Awaitable[Any]]
 
 
@@ -67,6 +69,7 @@ class HarmonyServer(LanguageServer):
         self._on_exit = on_exit
         self._on_process_id = on_process_id
         self._completer: InlineCompleter | None = None
+        self._configured = asyncio.Event()
         self._stop_listening = backend.listen(self.status.model_changed)
         self._fallback_registered = False
         self.protocol.handlers = {method: partial(handler, self) for method, handler in METHODS.items()}
@@ -100,7 +103,9 @@ class HarmonyServer(LanguageServer):
         """Return the completer; None if the engine could not be started within so many seconds."""
         if self._completer is None:
             try:
-                await asyncio.wait_for(self.backend.start(self.configuration.settings), within)
+                async with asyncio.timeout(within):
+                    await self._wait_until_configured()
+                    await self.backend.start(self.configuration.settings)
             except TimeoutError:
                 return None
         if self._completer is None:
@@ -136,6 +141,13 @@ class HarmonyServer(LanguageServer):
         if self._completer is not None:
             self._completer.close()
 
+    async def _wait_until_configured(self) -> None:
+        """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
+        try:
+            await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
+        except TimeoutError:
+            self._configured.set()
+
     async def _warm_up(self) -> None:
         await self.completer(within=60)
         if self.backend.resident_model is not None:
@@ -169,9 +181,15 @@ class HarmonyServer(LanguageServer):
 
     async def _initialized(self, _params: None) -> None:
         self.is_initialized = True
+        if self.backend.resident_model is not None:  # another connection has it loaded, or has failed to
+            self.status.model_changed(self.backend.resident_model.status)
         self.status.tell()
-        await self._register_watchers()
-        await self.configuration.refresh()
+        registering = self.protocol.spawn(self._register_watchers())
+        try:
+            await self.configuration.refresh()
+        finally:
+            self._configured.set()
+        await registering
         await self._register_fallback()
 
     async def _shutdown(self, _params: None) -> None:

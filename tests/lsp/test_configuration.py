@@ -194,6 +194,33 @@ async def test_d87_models_that_cannot_be_loaded(tmp_path: Path, home: dict[str, 
         assert await peer.shutdown() == 0
 
 
+async def test_the_settings_come_before_the_model(tiny_llama: Path, home: dict[str, str]) -> None:
+    """A document that is opened at once does not start the load of a model that the settings do not name."""
+    async with starting(environment=home) as peer:
+        await handshake(peer, configuration={"model": str(tiny_llama)})
+        peer.open(URI, FUNCTION)
+        await peer.notified(lambda method, params: method == "harmony/status" and params["state"] == "ready")
+        models = {params["model"] for method, params in peer.notifications if method == "harmony/status"}
+        assert models <= {None, str(tiny_llama), tiny_llama.name}
+        assert await peer.shutdown() == 0
+
+
+async def test_a_client_that_answers_no_question(tiny_llama: Path, home: dict[str, str]) -> None:
+    """It is asked for its settings and to show a progress bar; without an answer it still gets completions."""
+    async with starting(environment=home) as peer:
+        peer.silent = True
+        await handshake(peer, options={"model": str(tiny_llama), "inlineCompletion": {"eagerness": "eager"}})
+        peer.open(URI, FUNCTION)
+        await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED)
+        assert any(message.get("method") == "workspace/configuration" for message in peer.received)
+        while not any(
+            message.get("method") == "harmony/status" and message["params"]["state"] == "ready"
+            for message in peer.received
+        ):
+            await peer.next_messages()
+        assert await peer.shutdown() == 0
+
+
 async def test_a_model_too_large_for_the_memory(tiny_llama: Path, home: dict[str, str]) -> None:
     async with starting(environment=home) as peer:
         await handshake(peer, options={"model": str(tiny_llama), "memoryBudgetGb": 1e-6})

@@ -109,7 +109,9 @@ async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
         async with connected(port) as third:
             await initialize(third, tiny_llama)
             third.notify("textDocument/didOpen", {"textDocument": item})
-            assert (await third.call(2, "harmony/doctor", {}))["client"]["positionEncoding"] == "utf-16"
+            report = await third.call(2, "harmony/doctor", {})
+            assert report["client"]["positionEncoding"] == "utf-16"
+            assert report["status"]["state"] == "ready", "the model that the others use"
 
 
 @pytest.mark.parametrize(
