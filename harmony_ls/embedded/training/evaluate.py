@@ -13,11 +13,11 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
-from cases import Case, draw
+from cases import Case, draw  # type: ignore[import-not-found]
 from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
 from tokenizers import Tokenizer
@@ -33,9 +33,9 @@ def load(folder: Path) -> llama.Model:
     configuration = json.loads((folder / "config.json").read_text())
     quantisation = configuration.pop("quantization", None)
     if (folder / "model.safetensors").exists():
-        arrays = mx.load(str(folder / "model.safetensors"))
+        arrays = cast(dict[str, mx.array], mx.load(str(folder / "model.safetensors")))
     else:
-        saved = mx.load(str(folder / "training.safetensors"))
+        saved = cast(dict[str, mx.array], mx.load(str(folder / "training.safetensors")))
         prefix = "parameters."
         arrays = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
     weights = []
@@ -124,7 +124,7 @@ class Completer:
         for count in range(LONGEST_ANSWER):
             if owed:
                 logits = logits + self.allowed(owed)
-            best = int(mx.argmax(logits).item())
+            best = cast(int, mx.argmax(logits).item())
             if best <= FIM_PAD:
                 ended = "end"
                 if count == 0 or not written:

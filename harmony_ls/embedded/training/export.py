@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -25,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     configuration = json.loads((arguments.checkpoint / "config.json").read_text())
-    arrays = mx.load(str(arguments.checkpoint / "training.safetensors"))
+    arrays = cast(dict[str, mx.array], mx.load(str(arguments.checkpoint / "training.safetensors")))
     prefix = "parameters."
     weights = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
     model = llama.Model(llama.ModelArgs.from_dict(configuration))

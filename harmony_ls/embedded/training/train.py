@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -177,7 +177,8 @@ def main() -> None:
     arguments.checkpoint.mkdir(parents=True, exist_ok=True)
     saved = arguments.checkpoint / "training.safetensors"
     if saved.exists():
-        arrays, notes = mx.load(str(saved), return_metadata=True)
+        loaded = mx.load(str(saved), return_metadata=True)
+        arrays, notes = cast(tuple[Parameters, dict[str, str]], loaded)
         parameters = {name: arrays[f"parameters.{name}"] for name in parameters}
         state = {name: arrays[f"state.{name}"] for name in state}
         step = int(notes["step"])
@@ -217,7 +218,7 @@ def main() -> None:
         parameters, state, loss, middle = train_step(
             parameters, state, mx.array(windows), mx.array(target_weights(windows)), mx.array(rate),
             mx.array(step + 1.0))
-        mx.async_eval(parameters, state, loss, middle)
+        mx.async_eval(parameters, state, loss, middle)  # type: ignore[no-untyped-call]
         recent.append((loss, middle))
         step += 1
         if len(recent) > 1:
