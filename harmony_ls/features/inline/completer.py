@@ -41,7 +41,7 @@ __all__ = ["CONFIDENCE_THRESHOLDS", "InlineCompleter"]
 log = logging.getLogger(__name__)
 
 # The least probability of the first tokens (see running.py) at which something is shown.
-CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.4, "normal": 0.2, "eager": 0.05}
+CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.5, "normal": 0.3, "eager": 0.15}
 # A person who asks by a command waits for the answer, but not for ever.
 _INVOKED_DEADLINE_MS = 10_000
 
