@@ -10,7 +10,7 @@ from harmony_ls.prompts.continuation import Continuation, continuation_of
 from harmony_ls.prompts.fim import FimFormat, Layout, detect_format, format_of_markers
 from harmony_ls.settings.models import InlineCompletionSettings
 
-__all__ = ["Capability", "CompletionModel", "PromptPlan", "completion_model"]
+__all__ = ["Capability", "CompletionModel", "PromptPlan", "completion_model", "layouts_to_probe"]
 
 # Code has about three characters to a token in vocabularies of 8,000 to 200,000 tokens.
 _CHARACTERS_PER_TOKEN = 3
@@ -102,16 +102,19 @@ class CompletionModel:
         return tokens
 
 
-def completion_model(model: Model, settings: InlineCompletionSettings, *, trained: bool | None) -> CompletionModel:
+def completion_model(
+    model: Model, settings: InlineCompletionSettings, *, trained: bool | None, layout: Layout | None = None
+) -> CompletionModel:
     """The way in which ``model`` completes under these settings.
 
     ``trained`` is the probe's verdict on the markers that the vocabulary has: False turns them down, None means that
-    nobody asked. Raises ModelError when the settings name markers that the vocabulary does not have.
+    nobody asked. ``layout`` is the one that did best in the probe. Raises ModelError when the settings name markers
+    that the vocabulary does not have.
     """
     fim = _chosen_format(model, settings, trained=trained)
     limits = _limits(model, settings)
     if fim is not None:
-        fim = replace(fim, layout=_chosen_layout(fim, settings))
+        fim = replace(fim, layout=layout or _chosen_layout(fim, settings))
         model.tokenizer.reserve(fim.stop_tokens)
         summary = f"fill in the middle ({fim.family.name}, {_layout_name(fim.layout)})"
         if model.is_embedded:
@@ -145,6 +148,18 @@ def _chosen_format(model: Model, settings: InlineCompletionSettings, *, trained:
     if trained is False:
         return None
     return detect_format(model.tokenizer, model.model_type, embedded=model.is_embedded)
+
+
+def layouts_to_probe(fim: FimFormat, settings: InlineCompletionSettings) -> tuple[Layout, ...]:
+    """The layouts that come into question for a model, the fastest first.
+
+    A model that was trained prefix first can have the line being typed after the middle marker: in training, middles
+    begin anywhere, at line starts too. On a model trained on plain PSM alone it cost nothing (see the embedded model's
+    card); each model is probed for it all the same.
+    """
+    if settings.layout == "auto" and fim.layout is Layout.PSM:
+        return (Layout.LINE_AFTER_MIDDLE, Layout.PSM)
+    return (_chosen_layout(fim, settings),)
 
 
 def _chosen_layout(fim: FimFormat, settings: InlineCompletionSettings) -> Layout:

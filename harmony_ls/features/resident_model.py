@@ -15,7 +15,7 @@ from typing import Any
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import LoadProgress, Model, ModelSpec
 from harmony_ls.errors import HarmonyLsError, ModelError
-from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model
+from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model, layouts_to_probe
 from harmony_ls.features.fim_probe import probe_fim
 from harmony_ls.prompts.fim import detect_format
 from harmony_ls.settings.models import InlineCompletionSettings, Settings
@@ -150,8 +150,13 @@ class ResidentModel:
             return completion_model(model, inline, trained=None)
         if self.status.state is ModelState.LOADING:
             self._report(replace(self.status, message=f"Testing fill in the middle with {model.name}", progress=None))
-        verdict = await probe_fim(self._engine, model, found)
-        ready = completion_model(model, inline, trained=verdict.trained)
+        verdicts = {
+            layout: await probe_fim(self._engine, model, replace(found, layout=layout))
+            for layout in layouts_to_probe(found, inline)
+        }
+        # The first of the best: they come in the order of their speed.
+        layout, verdict = max(verdicts.items(), key=lambda item: (item[1].trained, item[1].exact))
+        ready = completion_model(model, inline, trained=verdict.trained, layout=layout)
         capability = ready.capability
         ready.capability = Capability(
             capability.fills_in_the_middle, capability.single_line, f"{capability.summary}; {verdict}"

@@ -158,7 +158,7 @@ class InlineCompletionSettings(_Section):
     layout: PromptLayout = "auto"
     """The order of the parts of the prompt, which decides how much of it must be computed again for each key:
     `spm` (suffix first), `psm` (prefix first), `lineAfterMiddle` (prefix first, with the line being typed after the
-    middle marker). `auto` takes the fastest that the model was trained on."""
+    middle marker). `auto` takes the fastest that the model fills test holes with as well as with any other."""
 
     fim: FimMarkersSettings | None = Field(default=None, json_schema_extra=USER_SCOPE)
     """Fill-in-the-middle markers for a model that is not recognised. Unset: they are detected from the vocabulary."""

@@ -87,7 +87,10 @@ async def test_untrained_markers_fall_back_and_trained_ones_are_used(
     async with Subject(naming(scripted_model([Rule(before, middle) for before, middle, _ in HOLES]))) as subject:
         ready = await subject.resident.ready()
         assert ready.fim is not None
-        assert "fill in the middle (Qwen Coder, prefix first); probe: 6 of 6" in subject.statuses[-1].capability
+        assert (
+            "fill in the middle (Qwen Coder, line after the middle marker); probe: 6 of 6"
+            in subject.statuses[-1].capability
+        )
 
 
 async def test_a_failure_is_kept_until_the_settings_change(tmp_path: Path, tiny_llama: Path) -> None:

@@ -55,6 +55,15 @@ async def completer_with(settings: Settings, *, loaded: bool = True) -> AsyncIte
             completer.close()
 
 
+async def generating(completer: InlineCompleter) -> None:
+    """Let the event loop run until a prompt was made, which is when a generation starts."""
+    for _ in range(1_000_000):
+        if completer.journal.report()["lastPrompt"]:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("no generation was started")
+
+
 def applied(request: InlineCompletionRequest, offer: Offer) -> str:
     item = offer.items[0]
     text = request.document.text
@@ -78,8 +87,7 @@ async def test_a_completion_comes_from_the_model_and_is_typed_through(scripted_m
 async def test_a_newer_request_supersedes_and_adopts_the_running_generation(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
         older = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
-        while not completer.journal.report()["lastPrompt"]:
-            await asyncio.sleep(0)
+        await generating(completer)
         newer = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return left<|>\n", version=2)))
         superseded, adopted = await asyncio.gather(older, newer)
         assert (superseded.items, superseded.reason) == ((), Reason.SUPERSEDED)
@@ -91,8 +99,7 @@ async def test_typing_something_else_starts_a_generation_of_its_own(scripted_mod
     rules = [ADD, Rule(after="    return m", reply="ax(left, right)")]
     async with completer_with(settings_for(scripted_model(rules))) as completer:
         older = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
-        while not completer.journal.report()["lastPrompt"]:
-            await asyncio.sleep(0)
+        await generating(completer)
         offer = await completer.offer(ask("def add(left, right):\n    return m<|>\n", version=2))
         assert (await older).reason is Reason.SUPERSEDED
         assert offer.items[0].text == "ax(left, right)"
@@ -128,7 +135,7 @@ async def test_what_the_model_doubts_is_not_shown_unless_asked_for(scripted_mode
 
 
 async def test_eagerness_moves_the_threshold(scripted_model: ScriptedModel) -> None:
-    doubtful = scripted_model([Rule(after="    return ", reply="sum((left, right))", probability=0.8)])
+    doubtful = scripted_model([Rule(after="    return ", reply="sum((left, right))", probability=0.85)])
     shown = {}
     for eagerness in ("quiet", "normal", "eager"):
         async with completer_with(settings_for(doubtful, eagerness=eagerness)) as completer:
@@ -158,8 +165,7 @@ async def test_a_model_that_cannot_be_loaded_is_named_at_every_request(tmp_path:
 async def test_cancelling_a_request_frees_the_model(scripted_model: ScriptedModel) -> None:
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
         task = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
-        while not completer.journal.report()["lastPrompt"]:
-            await asyncio.sleep(0)
+        await generating(completer)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -224,8 +230,7 @@ async def test_closing_a_document_answers_its_live_request(scripted_model: Scrip
     async with completer_with(settings_for(scripted_model([ADD]))) as completer:
         request = ask("def add(left, right):\n    return <|>\n")
         task = asyncio.create_task(completer.offer(request))
-        while not completer.journal.report()["lastPrompt"]:
-            await asyncio.sleep(0)
+        await generating(completer)
         completer.forget(request.document.uri)
         assert (await task).reason is Reason.SUPERSEDED
 
