@@ -1,6 +1,7 @@
 """``harmony-ls lsp``: the language server that editors start."""
 
 import gc
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ def _serve_stdio(settings: dict[str, Any], log_level: str | None, log_file: Path
     from harmony_ls.lsp.handshake import Greeter
     from harmony_ls.lsp.stdio import StdioStreams, claim_stdio
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server has its own: no traceback of a half-done import
     # Before anything that is imported below can print; and the editor is answered while it is imported.
     greeter = Greeter()
     streams = StdioStreams(claim_stdio(), greeter.greet)

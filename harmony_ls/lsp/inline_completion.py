@@ -60,8 +60,6 @@ async def offer_at(
 
     The text is taken before the first ``await``: it is the one that the client saw when it asked.
     """
-    if not document.in_sync:
-        return Offer(reason=Reason.INTERNAL_ERROR, detail="an edit of the document could not be read")
     text, n_changes = document.text, document.n_changes
     request = InlineCompletionRequest(
         document=document.snapshot(),
@@ -75,6 +73,10 @@ async def offer_at(
             text=selected.text,
         ),
     )
+    if not document.in_sync:
+        offer = Offer(reason=Reason.INTERNAL_ERROR, detail="An edit of the document could not be read.")
+        server.record(request, offer)
+        return offer
     server.status.work_begun()
     try:
         completer = await server.completer(within=server.configuration.settings.inline_completion.deadline_ms / 1000)

@@ -16,6 +16,7 @@ from pygls.lsp.server import LanguageServer
 
 from harmony_ls import __version__
 from harmony_ls.errors import HarmonyLsError
+from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
 from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.configuration import Configuration
@@ -125,6 +126,11 @@ class HarmonyServer(LanguageServer):
     def journal(self) -> dict[str, Any]:
         """Return the last outcomes of inline completion."""
         return {} if self._completer is None else self._completer.journal.report()
+
+    def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
+        """Keep an outcome that the completer never saw."""
+        if self._completer is not None:
+            self._completer.journal.record(request, offer)
 
     async def use_settings(self, settings: Settings) -> None:
         """Go on with changed settings."""

@@ -1,6 +1,7 @@
 """The server on TCP: many clients around one model, and nobody who is no client."""
 
 import asyncio
+import itertools
 import json
 import signal
 import subprocess
@@ -37,6 +38,13 @@ class Connection:
                     json.loads(each.octets) for each in self._decoder.feed(chunk) if isinstance(each, Body)
                 ]
         return found[0]["result"]
+
+    async def ready(self) -> None:
+        """Wait until the server has told that the model is ready."""
+        numbers = itertools.count(1000)
+        async with asyncio.timeout(PATIENCE):
+            while (await self.call(next(numbers), "harmony/doctor", {}))["status"]["state"] != "ready":
+                pass
 
     def notify(self, method: str, params: object = None) -> None:
         self.writer.write(encode({"jsonrpc": "2.0", "method": method, "params": params}))
@@ -93,13 +101,12 @@ async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
         for client in (first, second):
             client.notify("textDocument/didOpen", {"textDocument": item})
             await client.call(2, "textDocument/inlineCompletion", {"textDocument": {"uri": URI}} | context)
-        loads = [
-            each
-            for each in first.received
-            if each.get("method") == "harmony/status" and each["params"]["state"] == "ready"
-        ]
-        assert loads
-        assert (await second.call(3, "harmony/doctor", {}))["status"]["state"] == "ready"
+            await client.ready()
+        for client in (first, second):
+            told = [each["params"]["state"] for each in client.received if each.get("method") == "harmony/status"]
+            states = [state for state, _ in itertools.groupby(told)]
+            assert states.count("loading") <= 1
+            assert states.count("unloaded") <= 1
         await first.call(4, "shutdown")
         first.notify("exit")
         await first.closed()
@@ -111,7 +118,7 @@ async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
             third.notify("textDocument/didOpen", {"textDocument": item})
             report = await third.call(2, "harmony/doctor", {})
             assert report["client"]["positionEncoding"] == "utf-16"
-            assert report["status"]["state"] == "ready", "the model that the others use"
+            assert report["status"]["state"] in ("ready", "busy"), "the model that the others use"
 
 
 @pytest.mark.parametrize(
