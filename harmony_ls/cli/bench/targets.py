@@ -37,6 +37,8 @@ TARGETS: tuple[Target, ...] = (
     Target("recomputed_p95", "The same within a line, 95th percentile", "tokens", "<=", 64),
     Target("ttft_ratio_vs_mlx_lm_server", "Time to the first token, ours / mlx_lm.server", "x", "<=", 0.2),
     Target("latency_ratio_vs_mlx_lm_server", "Time to the whole suggestion, ours / mlx_lm.server", "x", "<=", 0.4),
+    Target("ttft_ratio_with_model", "Time to the first token, only the keys that asked the model", "x"),
+    Target("latency_ratio_with_model", "Time to the whole suggestion, only the keys that asked the model", "x"),
     Target("answered_without_model_rate", "Keys answered without the model", "%"),
     Target("decode_ratio_vs_mlx_lm", "Decode speed, engine / mlx-lm alone", "x", ">=", 0.95),
     Target("cancel_to_idle_ms_p95", "Cancel to idle, 95th percentile (one step + 5 ms)", "ms", "<="),
