@@ -144,28 +144,45 @@ async def test_d92_shutdown_during_a_generation(tiny_llama: Path) -> None:
 
 EDITOR = """
 import json, os, subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
+model, *command = sys.argv[1:]
+server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
 os.set_inheritable(server.stdin.fileno(), True)
 # Something else of the editor's holds the pipe open, so the server sees no end of input.
 sibling = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
-params = {"processId": os.getpid(), "capabilities": {}, "rootUri": None}
-body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).encode()
-server.stdin.write(b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body)
-server.stdin.flush()
-header = server.stdout.readline()
-body = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "harmony/doctor"}).encode()
-server.stdin.write(b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body)
-server.stdin.flush()
-server.stdout.read(int(header.split()[1]) + 2)
-server.stdout.readline()
+
+def send(**message):
+    body = json.dumps({"jsonrpc": "2.0"} | message).encode()
+    server.stdin.write(b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body)
+    server.stdin.flush()
+
+def wait_for(text):
+    seen = b""
+    while text not in seen:
+        seen += server.stdout.read1()
+
+inline = {"maxTokens": 512, "maxLines": 100, "eagerness": "eager"}
+options = {"model": model, "inlineCompletion": inline}
+params = {"processId": os.getpid(), "capabilities": {}, "initializationOptions": options}
+send(id=1, method="initialize", params=params)
+send(method="initialized", params={})
+send(id=2, method="harmony/doctor")
+wait_for(b'"id":2')
+if model:
+    item = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": "def f(x):\\n    return "}
+    place = {"textDocument": item, "position": {"line": 1, "character": 11}, "context": {"triggerKind": 1}}
+    send(method="textDocument/didOpen", params={"textDocument": item})
+    wait_for(b'"ready"')
+    send(id=3, method="textDocument/inlineCompletion", params=place)
 print(server.pid, sibling.pid, flush=True)
 server.wait()
 """
 
 
-def test_d82_editor_killed() -> None:
+@pytest.mark.parametrize("at_work", [False, True], ids=["idle", "mid-generation"])
+def test_d82_editor_killed(tiny_llama: Path, at_work: bool) -> None:
     """The server goes with its editor, though a sibling process holds its input open."""
-    editor = subprocess.Popen([sys.executable, "-c", EDITOR, *SERVER], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", EDITOR, str(tiny_llama) if at_work else "", *SERVER]
+    editor = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert editor.stdout is not None
     server, sibling = (psutil.Process(int(pid)) for pid in editor.stdout.readline().split())
     try:
