@@ -79,7 +79,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OfferStats:
-    """What one offer cost. Times are milliseconds since the request; token counts are zero without the model."""
+    """What one offer cost. Times are milliseconds since the request; token counts are zero without the model.
+
+    ``first_token_ms`` is the time to the first token that adds to what was typed, or ends the answer.
+    """
 
     prompt_tokens: int = 0
     computed_prompt_tokens: int = 0

@@ -181,11 +181,11 @@ class Running:
         n_owed = len(self._plan.owed)
         try:
             async for token in self._generation:
-                if self._first_token_at is None:
-                    self._first_token_at = time.perf_counter()
                 ended = token.id in self._plan.stop_tokens
                 self._written += "" if ended else self._decoder.feed(token.id)
                 if ended or len(self._written) > n_owed:
+                    # A token that only spells what was typed already is no part of the answer.
+                    self._first_token_at = self._first_token_at or time.perf_counter()
                     self._judge(token.logprob)
                 self._text = self._written[n_owed:]
                 if self._low_confidence:
