@@ -129,7 +129,7 @@ def test_typing_a_block_gives_the_file_back(tree: dict[str, Path]) -> None:
 def test_enter_brings_the_indentation() -> None:
     text = "a = 1\n    \nb:\n    return\n"
     block = Block(SourceFile("sample", "sample.py", text), start=1, n_lines=3)
-    assert [key.inserted for key in block.keystrokes()] == ["\n", *"    ", "\n", *"b:", "\n    ", *"return"]
+    assert [key.inserted for key in block.keystrokes()] == ["\n    ", "\n", *"b:", "\n    ", *"return"]
 
 
 def test_compared_lines_are_spread_over_what_is_typed(tree: dict[str, Path]) -> None:

@@ -19,10 +19,11 @@ from harmony_ls.cli.bench.cases import Case, draw_code_cases, draw_finished_case
 from harmony_ls.cli.bench.corpus import SourceFile, installed_packages, package_versions, read_sources
 from harmony_ls.cli.bench.engine_numbers import EngineRecord, EngineSizes, measure_engine
 from harmony_ls.cli.bench.quality import CaseRecord, ask_about_cases
-from harmony_ls.cli.bench.replay import Comparison, KeyRecord, choose_compared, replay, start_server
+from harmony_ls.cli.bench.replay import Comparison, KeyRecord, choose_compared, replay
 from harmony_ls.cli.bench.rival import MlxLmServer
 from harmony_ls.cli.bench.subject import ModelFacts, Subject, load_subject
 from harmony_ls.cli.bench.typing_blocks import Block, draw_blocks
+from harmony_ls.cli.typist import CAPABILITIES
 from harmony_ls.engine import measure
 from harmony_ls.errors import HarmonyLsError, UserError
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
@@ -183,7 +184,9 @@ async def _replay(
             environment = {"XDG_CONFIG_HOME": str(folder / "config")}
             client = await LspClient.start(environment=environment, stderr=log.fileno())
             await stack.enter_async_context(client)
-            await start_server(client, settings)
+            # All settings said: nobody's own may change the figures.
+            options = settings.model_dump(mode="json", by_alias=True)
+            await client.initialize(capabilities=CAPABILITIES, options=options, name="harmony-ls bench")
             watcher.begin("Typing", sum(1 for block in blocks for _ in block.keystrokes()))
             compared_only = Part.REPLAY not in plan.parts
             await replay(client, blocks, result.keys, watcher.advance, comparison, compared_only=compared_only)

@@ -1,7 +1,7 @@
 """The replay: real files typed key by key into the real server over stdio, and beside it, on some lines, the rival.
 
-Each key is an incremental change and a request; the next key waits for the answer. What the server did for it, it says
-itself (``harmony/inlineCompletion/outcome``). Nothing is summed up here.
+Each key is an incremental change and a request; the next key waits for the answer. No suggestion is ever accepted: all
+is typed through. What the server did for a key, it says itself. Nothing is summed up here.
 """
 
 import asyncio
@@ -9,24 +9,19 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.cli.bench.rival import MlxLmServer, RivalAnswer
 from harmony_ls.cli.bench.subject import ModelFacts
 from harmony_ls.cli.bench.typing_blocks import Block, Key
-from harmony_ls.errors import UserError
+from harmony_ls.cli.typist import model_ready, press
 from harmony_ls.features.inline.window import PromptWindow
-from harmony_ls.lsp.client import EDITOR_CAPABILITIES, LspClient, ServerGoneError
-from harmony_ls.settings.models import Settings
+from harmony_ls.lsp.client import LspClient
 
-__all__ = ["Comparison", "KeyRecord", "choose_compared", "replay", "start_server"]
+__all__ = ["Comparison", "KeyRecord", "choose_compared", "replay"]
 
-OUTCOME: Final = "harmony/inlineCompletion/outcome"
-_STATUS: Final = "harmony/status"
 _SHORTEST_COMPARED = 10
-_LOAD_SECONDS = 600
 _IDLE_WINDOW_SECONDS = 0.02
 _IDLE_PATIENCE_SECONDS = 2.0
 
@@ -37,8 +32,9 @@ Advance = Callable[[], None]
 class KeyRecord:
     """One key and what came of it.
 
-    ``client_ms`` is from the change to the answer as the client sees it; ``server_ms`` is the server's own part.
-    ``first_token_ms`` counts from the request on the server, None where no token was made for this key.
+    ``client_ms`` is from before the change is sent to the answer as the client sees it; ``server_ms`` is the server's
+    own part. ``first_token_ms`` counts from the request on the server to the first token that adds to what was typed
+    or ends the answer; None where none was made for this key.
     """
 
     block: int
@@ -63,7 +59,11 @@ class KeyRecord:
 
     @property
     def client_first_token_ms(self) -> float:
-        """Time to the first token as the client sees it; for an answer without the model, to the answer."""
+        """The server's time to the first token, and the time that this key spent outside the server.
+
+        LSP sends one answer, so no client sees a first token. Where none was made for this key, it is the whole time:
+        to an answer without the model, or to the deadline.
+        """
         if self.first_token_ms is None:
             return self.client_ms
         return self.client_ms - self.server_ms + self.first_token_ms
@@ -91,13 +91,6 @@ def choose_compared(blocks: Sequence[Block], n_lines: int) -> frozenset[tuple[in
     return frozenset(long_enough[(2 * index + 1) * len(long_enough) // (2 * n_chosen)] for index in range(n_chosen))
 
 
-async def start_server(client: LspClient, settings: Settings) -> None:
-    """Do the handshake as an editor does, with all settings said, so that nobody's own settings change the figures."""
-    capabilities = {**EDITOR_CAPABILITIES, "experimental": {"harmonyOutcomes": True}}
-    options = settings.model_dump(mode="json", by_alias=True)
-    await client.initialize(capabilities=capabilities, options=options, name="harmony-ls bench")
-
-
 async def replay(
     client: LspClient,
     blocks: Sequence[Block],
@@ -116,7 +109,7 @@ async def replay(
         uri = f"file:///bench/{number}/{block.file.package}/{block.file.path}"
         client.open(uri, block.text_without)
         if number == 0:
-            await _model_ready(client)
+            await model_ready(client)
         await _type_block(client, uri, number, block, records, advance, comparison, compared_only)
         client.close_document(uri)
 
@@ -135,16 +128,17 @@ async def _type_block(
     window = PromptWindow()
     keys = list(block.keystrokes())
     for index, key in enumerate(keys):
-        text, offset = text[:offset] + key.inserted + text[offset:], offset + len(key.inserted)
-        started = time.perf_counter()
-        client.insert(uri, offset - len(key.inserted), key.inserted)
+        start = offset
+        text, offset = text[:start] + key.inserted + text[start:], start + len(key.inserted)
         prompt = ""
         if comparison is not None:
             prompt = comparison.facts.usual_prompt(window.place(text, offset, comparison.facts.limits))
         if comparison is not None and (number, key.line) in comparison.lines:
-            records.append(await _ask_both(client, uri, number, key, offset, prompt, comparison))
-        elif not compared_only:
-            records.append(await _ask(client, uri, number, key, offset, started))
+            records.append(await _ask_both(client, uri, number, key, start, prompt, comparison))
+        elif compared_only:
+            client.insert(uri, start, key.inserted)
+        else:
+            records.append(await _ask(client, uri, number, key, start))
         next_line = keys[index + 1].line if index + 1 < len(keys) else -1
         if comparison is not None and next_line != key.line and (number, next_line) in comparison.lines:
             # Its prompt cache shall be as warm as if it had been asked at every key before.
@@ -153,7 +147,7 @@ async def _type_block(
 
 
 async def _ask_both(
-    client: LspClient, uri: str, number: int, key: Key, offset: int, prompt: str, comparison: Comparison
+    client: LspClient, uri: str, number: int, key: Key, start: int, prompt: str, comparison: Comparison
 ) -> KeyRecord:
     """Ask both about one key, in turns which comes first; each waits until the other's process is idle."""
     rival_first = key.column % 2 == 1
@@ -162,33 +156,30 @@ async def _ask_both(
         await _idle(client.process.pid)
         answer = await _ask_rival(comparison, prompt)
     await _idle(comparison.rival.pid)
-    record = await _ask(client, uri, number, key, offset, time.perf_counter())
+    record = await _ask(client, uri, number, key, start)
     if answer is None:
         await _idle(client.process.pid)
         answer = await _ask_rival(comparison, prompt)
     return dataclasses.replace(record, rival=answer)
 
 
-async def _ask(client: LspClient, uri: str, number: int, key: Key, offset: int, started: float) -> KeyRecord:
-    """Ask our server; milliseconds count from ``started``, which is before the change was sent."""
-    items = await client.inline_completion(uri, client.text(uri).position_at(offset))
-    client_ms = (time.perf_counter() - started) * 1000
-    outcome = _last_outcome(client, uri)
-    stats: dict[str, Any] = outcome["stats"]
+async def _ask(client: LspClient, uri: str, number: int, key: Key, start: int) -> KeyRecord:
+    """Press the key in our server: change and request are both timed."""
+    answer = await press(client, uri, start, key.inserted)
     return KeyRecord(
         block=number,
         line=key.line,
         column=key.column,
         inserted=key.inserted,
-        outcome=outcome["outcome"],
-        detail=outcome["detail"],
-        client_ms=client_ms,
-        server_ms=stats["total_ms"],
-        first_token_ms=stats["first_token_ms"],
-        prompt_tokens=stats["prompt_tokens"],
-        computed_tokens=stats["computed_prompt_tokens"],
-        generated_tokens=stats["generated_tokens"],
-        shown=items[0]["insertText"] if items else "",
+        outcome=answer.outcome,
+        detail=answer.detail,
+        client_ms=answer.client_ms,
+        server_ms=answer.stats["total_ms"],
+        first_token_ms=answer.stats["first_token_ms"],
+        prompt_tokens=answer.stats["prompt_tokens"],
+        computed_tokens=answer.stats["computed_prompt_tokens"],
+        generated_tokens=answer.stats["generated_tokens"],
+        shown=answer.shown,
     )
 
 
@@ -197,23 +188,6 @@ async def _ask_rival(comparison: Comparison, prompt: str) -> RivalAnswer:
     return await comparison.rival.complete(
         prompt, max_tokens=comparison.max_tokens, stop=facts.line_ends, single_line=facts.single_line
     )
-
-
-def _last_outcome(client: LspClient, uri: str) -> dict[str, Any]:
-    for method, params in reversed(client.notifications):
-        if method == OUTCOME and params["uri"] == uri:
-            client.notifications.clear()
-            return dict(params)
-    raise ServerGoneError("the server did not say how the completion ended")
-
-
-async def _model_ready(client: LspClient) -> None:
-    def decided(method: str, params: Any) -> bool:
-        return method == _STATUS and params["state"] in ("ready", "busy", "error")
-
-    status = await asyncio.wait_for(client.notified(decided), _LOAD_SECONDS)
-    if status["state"] == "error":
-        raise UserError(status["message"])
 
 
 async def _idle(pid: int | None) -> None:

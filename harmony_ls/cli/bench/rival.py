@@ -136,7 +136,8 @@ class MlxLmServer:
     async def _start(self) -> None:
         for _ in range(_ATTEMPTS):
             self._port = _free_port()
-            command = [sys.executable, "-m", "mlx_lm", "server", "--model", str(self._folder.absolute())]
+            # -P: a file of the present folder must not stand in for a module.
+            command = [sys.executable, "-P", "-m", "mlx_lm", "server", "--model", str(self._folder.absolute())]
             command += ["--host", _HOST, "--port", str(self._port), "--log-level", "WARNING"]
             self._process = await asyncio.create_subprocess_exec(
                 *command,

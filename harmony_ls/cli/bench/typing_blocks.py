@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harmony_ls.cli.bench.cases import code_lines
 from harmony_ls.cli.bench.corpus import SourceFile
+from harmony_ls.cli.typist import next_key
 
 __all__ = ["Block", "Key", "draw_blocks"]
 
@@ -54,11 +55,12 @@ class Block:
 
     def keystrokes(self) -> Iterator[Key]:
         """The keys that type the block; the document then equals the file."""
-        for number, line in enumerate(self.lines):
-            indentation = line[: len(line) - len(line.lstrip())] if line.strip() else ""
-            yield Key("\n" + indentation, number, 0)
-            for column, character in enumerate(line[len(indentation) :], start=1):
-                yield Key(character, number, column)
+        typed = "".join("\n" + line for line in self.lines)
+        position, line, column = 0, -1, 0
+        while inserted := next_key(typed, position):
+            line, column = (line + 1, 0) if inserted[0] == "\n" else (line, column + 1)
+            yield Key(inserted, line, column)
+            position += len(inserted)
 
 
 def draw_blocks(files: Sequence[SourceFile], n_lines: int, seed: int) -> list[Block]:
