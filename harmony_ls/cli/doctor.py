@@ -61,7 +61,13 @@ def doctor(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="The workspace whose settings count; by default the current folder.", exists=True),
+        typer.Option(
+            help="The workspace whose settings count; by default the current folder.",
+            exists=True,
+            file_okay=False,
+            resolve_path=True,
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
@@ -93,12 +99,17 @@ async def _examine(model: str | None, folder: Path, progress: Any) -> Examinatio
             await client.initialize(folder=folder, name="harmony-ls doctor")
             milliseconds = (time.perf_counter() - started) * 1000
             found.checks.append(Check("server", True, f"answers initialize after {milliseconds:.0f} ms"))
-            progress("Loading the model…")
-            found.checks.append(await _check_model(client, progress))
-            if found.checks[-1].ok:
-                progress("Asking for a completion…")
-                found.checks.append(await _check_completion(client))
             found.report = await client.doctor()
+            if found.report["settings"]["inlineCompletion"]["enabled"]:
+                progress("Loading the model…")
+                found.checks.append(await _check_model(client, progress))
+                if found.checks[-1].ok:
+                    progress("Asking for a completion…")
+                    found.checks.append(await _check_completion(client))
+                found.report = await client.doctor()
+            else:  # nothing would ever load the model
+                finding = f"switched off by {found.report['origins']['inlineCompletion.enabled']}"
+                found.checks.append(Check("completion", False, finding, "Set inlineCompletion.enabled to true there."))
             await client.shutdown()
     except (ServerGoneError, ResponseError, OSError) as error:
         advice = "Run harmony-ls lsp --log-level debug by hand and look at what it writes to stderr."

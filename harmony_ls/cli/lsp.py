@@ -21,6 +21,9 @@ def lsp(
     model: Annotated[
         str | None, typer.Option(help="The model that completes, before what the settings say.", show_default=False)
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the Python code that the model brings with it.")
+    ] = False,
     log_file: Annotated[
         Path | None, typer.Option(help="Log to this file instead of stderr.", dir_okay=False, show_default=False)
     ] = None,
@@ -32,6 +35,8 @@ def lsp(
     settings: dict[str, Any] = {}
     if model is not None:
         settings["model"] = model
+    if trust_remote_code:
+        settings["trustRemoteCode"] = True
     if log_level is not None:
         if log_level not in ("debug", "info", "warning", "error"):
             raise typer.BadParameter("must be debug, info, warning or error", param_hint="--log-level")

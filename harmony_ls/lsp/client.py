@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from harmony_ls.lsp.framing import Body, FrameDecoder, encode
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
 
-__all__ = ["EDITOR_CAPABILITIES", "LspClient", "ResponseError", "ServerGoneError"]
+__all__ = ["EDITOR_CAPABILITIES", "SERVER_COMMAND", "LspClient", "ResponseError", "ServerGoneError"]
 
 EDITOR_CAPABILITIES: Final[dict[str, Any]] = {
     "general": {"positionEncodings": ["utf-16"]},
@@ -36,6 +36,10 @@ EDITOR_CAPABILITIES: Final[dict[str, Any]] = {
     },
 }
 """What VS Code declares, as far as this server looks at it."""
+
+SERVER_COMMAND: Final = (sys.executable, "-P", "-m", "harmony_ls", "lsp")
+"""Without ``-P``, Python would import the modules of the folder that it is started in before those that are installed:
+a repository with a ``typer.py`` would have it executed."""
 
 _CHUNK_BYTES = 64 * 1024
 INVOKED: Final = 1
@@ -80,7 +84,7 @@ class LspClient:
         cls,
         arguments: Sequence[str] = (),
         *,
-        command: Sequence[str] = (sys.executable, "-m", "harmony_ls", "lsp"),
+        command: Sequence[str] = SERVER_COMMAND,
         environment: Mapping[str, str] | None = None,
         stderr: int | None = None,
         folder: Path | None = None,

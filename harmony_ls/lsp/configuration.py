@@ -41,8 +41,8 @@ class Configuration:
     def __init__(self, server: "HarmonyServer", command_line: Mapping[str, Any]) -> None:
         self._server = server
         self._command_line = Source("command line", command_line)
-        self._initialization = Source("initializationOptions")
-        self._client = Source("the editor's settings")
+        self._initialization = client_source("initializationOptions", None)
+        self._client = client_source("the editor's settings", None)
         self._folders: tuple[Path, ...] = ()
         self._lock = asyncio.Lock()
         self._shown = ""
@@ -80,8 +80,8 @@ class Configuration:
 
     async def change_folders(self, event: types.WorkspaceFoldersChangeEvent) -> None:
         """Follow the workspace's folders."""
-        removed = {path_of(folder.uri) for folder in event.removed}
-        kept = [folder for folder in self._folders if str(folder) not in removed]
+        removed = {Path(path) for folder in event.removed if (path := path_of(folder.uri))}
+        kept = [folder for folder in self._folders if folder not in removed]
         added = [Path(path) for folder in event.added if (path := path_of(folder.uri))]
         self._folders = tuple(dict.fromkeys([*kept, *added]))
         await self.refresh()
@@ -120,7 +120,7 @@ class Configuration:
             files = await asyncio.to_thread(self._read_files)
             sources = [*files, self._initialization, self._client, self._command_line]
             previous = self.resolved
-            self.resolved = resolve(sources, previous)
+            self.resolved = await asyncio.to_thread(resolve, sources, previous)
         if self.resolved.settings != previous.settings:
             await self._server.use_settings(self.resolved.settings)
 

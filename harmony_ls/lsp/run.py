@@ -113,7 +113,11 @@ async def _serve_tcp(options: ServeOptions, host: str, port: int) -> int:
         address, bound_port, *_ = socket.getsockname()
         print(f"harmony-ls listens on {address}:{bound_port}", file=sys.stderr, flush=True)
         if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            _logger.warning("%s is open to the network: whoever reaches it can read what the model is shown", address)
+            _logger.warning(
+                "%s is open to the network: whoever reaches it can have models of their choice downloaded and loaded, "
+                "use up memory and processor, and read settings and paths of this machine",
+                address,
+            )
     exit_code = await ending.wait()
     listening.close()
     await backend.close(_CLOSE_SECONDS)
@@ -124,10 +128,8 @@ async def _serve_connection(
     options: ServeOptions, backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Serve one client. Its ``exit`` ends the connection; the model stays for the next."""
-    loop = asyncio.get_running_loop()
+    # The log tells of all connections, so it is sent to none of them.
     server = HarmonyServer(backend, options.settings, on_exit=lambda _code: writer.close())
-    log = ClientLog(server, loop)
-    log.attach()
     server.protocol.connect(_SocketOutput(writer))
     decoder = FrameDecoder()
     try:
@@ -142,7 +144,6 @@ async def _serve_connection(
     except (ConnectionError, TimeoutError) as error:
         _logger.info("a connection was lost: %s", type(error).__name__)
     finally:
-        log.detach()
         server.close()
         writer.close()
 

@@ -14,7 +14,7 @@ from harmony_ls.settings.models import Settings
 
 __all__ = ["Scope", "SettingField", "find_key", "section_model", "setting_fields"]
 
-Scope = Literal["user", "add", "workspace"]
+Scope = Literal["own", "user", "add", "workspace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,18 @@ class SettingField:
 
     @property
     def scope(self) -> Scope:
-        """Who may set it: the ``user`` alone, any ``workspace`` too, or a workspace only to ``add`` to it."""
+        """Who may set it.
+
+        The user's ``own`` file and command line alone, the ``user`` by the editor as well, any ``workspace`` too, or a
+        workspace only to ``add`` to it.
+        """
         extra = self.field.json_schema_extra
         scope = extra.get("scope") if isinstance(extra, dict) else None
-        return "user" if scope == "user" else "add" if scope == "add" else "workspace"
+        match scope:
+            case "own" | "user" | "add":
+                return scope
+            case _:
+                return "workspace"
 
     @property
     def optional(self) -> bool:

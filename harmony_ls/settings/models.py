@@ -5,7 +5,11 @@ what the setting means, its unit, and why the default is what it is. Nothing her
 is `harmony_ls.settings.sources`.
 
 A field declared with ``USER_SCOPE`` belongs to the person, not to the project: a repository that is merely opened must
-not choose the model that runs, how much memory it takes, or whether code from a model's folder is executed.
+not choose the model that runs, or how much memory and time it takes. What an editor sends counts as the person's word,
+although a repository can speak through it: VS Code merges a folder's ``.vscode/settings.json`` into the settings that
+it tells. Clients should therefore declare ``model`` at machine scope (``"scope": "machine"`` in a VS Code extension),
+so that no folder sets it. Whether code from a model's folder is executed is too much to leave to clients:
+``OWN_SCOPE`` takes it from the person's own file and the command line alone.
 """
 
 from typing import Annotated, Final, Literal
@@ -14,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 __all__ = [
+    "OWN_SCOPE",
     "USER_SCOPE",
     "WORKSPACE_ADDS",
     "CompletionFallback",
@@ -32,6 +37,9 @@ _SchemaExtra = dict[str, JsonValue]
 
 USER_SCOPE: Final[_SchemaExtra] = {"scope": "user"}
 """Marks a field that a workspace's ``pyproject.toml`` may not set."""
+
+OWN_SCOPE: Final[_SchemaExtra] = {"scope": "own"}
+"""Marks a field that neither a workspace nor an editor may set, only the user's own file and the command line."""
 
 WORKSPACE_ADDS: Final[_SchemaExtra] = {"scope": "add"}
 """Marks a list that a workspace's ``pyproject.toml`` may only lengthen, so that it can make things stricter alone."""
@@ -139,7 +147,7 @@ class InlineCompletionSettings(_Section):
     """The longest offer, in lines. Longer ones are cut at the end of a statement where there is one. Beyond a dozen
     lines reading costs more than typing saves."""
 
-    max_tokens: int = Field(default=64, ge=1, le=512)
+    max_tokens: int = Field(default=64, ge=1, le=512, json_schema_extra=USER_SCOPE)
     """The longest offer, in tokens of the model (a token is about four characters of code). 64 is what a laptop
     writes within the deadline."""
 
@@ -147,11 +155,11 @@ class InlineCompletionSettings(_Section):
     """Milliseconds after which the server answers with what it has. VS Code drops answers that take longer than
     750 ms, hence 600. Completions that you ask for by a command wait longer."""
 
-    prefix_tokens: int | None = Field(default=None, ge=16, le=32_768)
+    prefix_tokens: int | None = Field(default=None, ge=16, le=32_768, json_schema_extra=USER_SCOPE)
     """How much text before the cursor the model reads, in tokens. Unset: what suits the model and the machine.
     The text is kept in the model's cache, so a larger value costs memory and the first request, not each key."""
 
-    suffix_tokens: int | None = Field(default=None, ge=0, le=32_768)
+    suffix_tokens: int | None = Field(default=None, ge=0, le=32_768, json_schema_extra=USER_SCOPE)
     """How much text after the cursor the model reads, in tokens. Unset: what suits the model and the machine.
     0 shows the model nothing of what follows."""
 
@@ -175,7 +183,7 @@ class InlineCompletionSettings(_Section):
     the usual secrets. A list in your own settings replaces the default; one in a workspace's `pyproject.toml` is added
     to it."""
 
-    max_document_kb: int = Field(default=2048, ge=1, le=65_536)
+    max_document_kb: int = Field(default=2048, ge=1, le=65_536, json_schema_extra=USER_SCOPE)
     """Nothing is offered in documents larger than this many kilobytes: they are generated files, hardly ever typed
     into."""
 
@@ -185,11 +193,12 @@ class EngineSettings(_Section):
 
     prefill_step_tokens: int = Field(default=256, ge=16, le=4096, json_schema_extra=USER_SCOPE)
     """How many prompt tokens are computed in one step. A completion can overtake other work only between two steps,
-    so a larger value reads long prompts a little faster and makes keys wait longer."""
+    so a larger value reads long prompts a little faster and makes keys wait longer. Takes effect when the server
+    starts."""
 
     prompt_cache_mb: int = Field(default=1024, ge=0, le=1_048_576, json_schema_extra=USER_SCOPE)
     """Memory for the state of prompts that were already read, in megabytes. The oldest state is dropped beyond it.
-    0 keeps none, and every key then reads the whole prompt again."""
+    0 keeps none, and every key then reads the whole prompt again. Takes effect when the server starts."""
 
 
 class Settings(_Section):
@@ -199,8 +208,10 @@ class Settings(_Section):
     """The model that completes: a folder, or the name of an MLX model on the Hugging Face Hub, such as
     `mlx-community/Qwen2.5-Coder-1.5B-4bit`. Unset: the small model that is part of harmony-ls."""
 
-    trust_remote_code: bool = Field(default=False, json_schema_extra=USER_SCOPE)
-    """Run the Python code that some models bring with them. It runs with all your rights: read it first."""
+    trust_remote_code: bool = Field(default=False, json_schema_extra=OWN_SCOPE)
+    """Run the Python code that some models bring with them. It runs with all your rights: read it first. Taken only
+    from your `config.toml` and from `harmony-ls lsp --trust-remote-code`: what an editor sends may come from a
+    repository."""
 
     memory_budget_gb: float | None = Field(default=None, gt=0, le=4096, json_schema_extra=USER_SCOPE)
     """The most memory that resident models may take, in gigabytes. A model that needs more is refused with a message.

@@ -11,7 +11,7 @@ __all__ = ["END_MARKER", "START_MARKER", "markdown_table", "replace_table"]
 START_MARKER = "<!-- settings:start -->"
 END_MARKER = "<!-- settings:end -->"
 
-WHO = {"user": "you", "workspace": "you, workspace", "add": "you; workspace adds"}
+WHO = {"own": "you, not by the editor", "user": "you", "workspace": "you, workspace", "add": "you; workspace adds"}
 
 
 def markdown_table() -> str:

@@ -5,7 +5,8 @@ workspace folder, the editor's ``initializationOptions``, its answer to ``worksp
 Sources are merged key by key. A key that cannot be used is reported and ignored: it takes nothing else with it, and
 what the same source last said about that key stays in force.
 
-Reading never raises: a source that cannot be read is an empty source with a problem.
+Reading never raises: a source that cannot be read is one with a problem, and what it said when it could last be read
+stays in force, so that a file saved in the middle of an edit takes nothing away.
 """
 
 import difflib
@@ -41,21 +42,31 @@ MAX_PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place that sets things. ``name`` is how messages call it; ``workspace`` marks files of a repository."""
+    """One place that sets things. ``name`` is how messages call it; ``workspace`` marks files of a repository.
+
+    ``client`` marks what an editor sends, which may come from a repository too. ``unreadable`` says that ``values`` are
+    missing because they could not be read.
+    """
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
     workspace: bool = False
     problems: tuple[str, ...] = ()
+    client: bool = False
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings in force, the source of each (by flat key), and one sentence for every key that is ignored."""
+    """The settings in force, the source of each (by flat key), and one sentence for every key that is ignored.
+
+    ``readable`` holds what each source said when it could last be read.
+    """
 
     settings: Settings = field(default_factory=Settings)
     origins: Mapping[str, str] = field(default_factory=lambda: {each.key: DEFAULT for each in setting_fields()})
     problems: tuple[str, ...] = ()
+    readable: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def message(self) -> str:
@@ -74,12 +85,22 @@ def resolve(sources: Sequence[Source], previous: Resolved | None = None) -> Reso
     values: dict[str, Any] = {}
     origins = {each.key: DEFAULT for each in setting_fields()}
     problems: list[str] = []
-    for source in sources:
-        problems += source.problems
+    readable: dict[str, Source] = {}
+    for given in sources:
+        problems += given.problems
+        source = previous.readable.get(given.name, given) if given.unreadable and previous is not None else given
+        readable[source.name] = source
         for entry in _entries(source, problems):
             setting, key = entry.setting, entry.setting.key
-            if source.workspace and setting.scope == "user":
+            if source.workspace and setting.scope in ("own", "user"):
                 problems.append(f"{key}: a workspace may not set this, only you may ({source.name})")
+                continue
+            if source.client and setting.scope == "own":
+                if entry.value not in (None, setting.field.default):  # editors send the defaults that they know
+                    problems.append(
+                        f"{key}: an editor may not set this, since a repository can speak through it; set it in "
+                        f"{user_file()} or start the server with --{_option(key)} ({source.name})"
+                    )
                 continue
             if entry.value is None and setting.optional:
                 continue
@@ -94,7 +115,7 @@ def resolve(sources: Sequence[Source], previous: Resolved | None = None) -> Reso
                 value = tuple(dict.fromkeys([*values.get(key, setting.field.default), *value]))
             values[key] = value
             origins[key] = source.name
-    return Resolved(_settings(values), origins, tuple(dict.fromkeys(problems)))
+    return Resolved(_settings(values), origins, tuple(dict.fromkeys(problems)), readable)
 
 
 def user_file() -> Path:
@@ -106,7 +127,7 @@ def read_user_file(path: Path | None = None) -> Source:
     """The settings of the user's own file."""
     path = path or user_file()
     content, problems = _read_toml(path)
-    return Source(str(path), content, problems=problems)
+    return Source(str(path), content, problems=problems, unreadable=bool(problems))
 
 
 def read_workspace(folder: Path) -> Source:
@@ -116,21 +137,23 @@ def read_workspace(folder: Path) -> Source:
     tools = content.get("tool")
     section = tools.get("harmony-ls", {}) if isinstance(tools, dict) else {}
     if not isinstance(section, dict):
-        return Source(str(path), workspace=True, problems=(f"tool.harmony-ls: must be a table ({path})",))
-    return Source(str(path), section, workspace=True, problems=problems)
+        problems = (f"tool.harmony-ls: must be a table ({path})",)
+        return Source(str(path), workspace=True, problems=problems, unreadable=True)
+    return Source(str(path), section, workspace=True, problems=problems, unreadable=bool(problems))
 
 
 def client_source(name: str, values: object) -> Source:
     """What an editor sent, with or without the name of the section around it. ``null`` says nothing."""
     if values is None:
-        return Source(name)
+        return Source(name, client=True)
     if isinstance(values, Mapping) and len(values) == 1:
         section, inner = next(iter(values.items()))
         if section in SECTION_NAMES:
             return client_source(name, inner)
     if not isinstance(values, Mapping):
-        return Source(name, problems=(f"the settings must be an object, not {_shorten(values)} ({name})",))
-    return Source(name, values)
+        problems = (f"the settings must be an object, not {_shorten(values)} ({name})",)
+        return Source(name, problems=problems, client=True, unreadable=True)
+    return Source(name, values, client=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +173,9 @@ def _entries(source: Source, problems: list[str]) -> Iterator[_Entry]:
             name = find_key(section, first)
             if name is None:
                 unknown = f"{prefix}{_shorten_key(given)}"
-                problems.append(f"{unknown}: no such setting{_suggest(prefix + first, known)} ({source.name})")
+                # Looking for what was meant takes long; nobody is shown more than the first.
+                meant = _suggest(prefix + first, known) if len(problems) < MAX_PROBLEMS_SHOWN else ""
+                problems.append(f"{unknown}: no such setting{meant} ({source.name})")
                 continue
             info = section.model_fields[name]
             key = f"{prefix}{info.alias or name}"
@@ -177,6 +202,11 @@ def _validated(setting: SettingField, value: Any) -> Any:
         value = {_camel(setting, str(key)): each for key, each in value.items()}
     section = setting.section.model_validate({setting.name: value})
     return getattr(section, setting.name)
+
+
+def _option(key: str) -> str:
+    """The name of a setting as an option of the command line."""
+    return "".join(f"-{each.lower()}" if each.isupper() else each for each in key)
 
 
 def _camel(setting: SettingField, key: str) -> str:

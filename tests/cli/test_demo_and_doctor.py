@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "harmony_ls", *arguments],
+            [sys.executable, "-P", "-m", "harmony_ls", *arguments],
             env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config"), "COLUMNS": "160", "NO_COLOR": "1"},
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
@@ -123,3 +123,32 @@ def test_doctor_explains_what_is_broken(run: Callable[..., subprocess.CompletedP
     assert "There is no model folder ./no-such-model" in words
     assert "model" in words
     assert "✗ settings" in words
+
+
+def test_doctor_runs_no_code_of_the_folder(
+    run: Callable[..., subprocess.CompletedProcess[str]], scripted_model: ScriptedModel, tmp_path: Path
+) -> None:
+    """A cloned repository may have modules of the same names as those that the server imports."""
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("typer", "pygls", "psutil", "harmony_ls"):
+        (project / f"{name}.py").write_text("import pathlib\n\npathlib.Path(__file__).with_suffix('.ran').touch()\n")
+    model = scripted_model([Rule(after="return math.pi * self.", reply="radius ** 2")])
+    result = run("doctor", "--model", str(model), "--folder", "project")
+    assert list(project.glob("*.ran")) == []
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_doctor_says_that_completion_is_switched_off(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """It does not wait for a model that nothing would load."""
+    (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls]\ninlineCompletion.enabled = false\n")
+    result = run("doctor", "--json", "--folder", ".")
+    report = json.loads(result.stdout)
+    assert result.returncode == 1
+    [check] = [check for check in report["checks"] if check["name"] == "completion"]
+    assert check["ok"] is False
+    assert str(tmp_path / "pyproject.toml") in check["finding"]
+    assert "inlineCompletion.enabled" in check["advice"]
+    assert report["report"]["status"]["state"] == "unloaded"

@@ -15,6 +15,7 @@ def adding_model(scripted_model: Callable[[Sequence[Rule]], Path]) -> Path:
         [
             Rule("return ", "first + second"),
             Rule("return f", "irst + second"),
+            Rule("return first", " + second"),
             Rule("total = ", "add(1, 2)\n"),
             Rule("👍 = ", "add(3, 4)\n"),
         ]

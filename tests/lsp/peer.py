@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harmony_ls.lsp.client import LspClient
+from harmony_ls.lsp.client import SERVER_COMMAND, LspClient
 
 __all__ = ["SERVER", "Peer", "handshake", "starting"]
 
-SERVER = (sys.executable, "-m", "harmony_ls", "lsp")
+SERVER = SERVER_COMMAND
 
 # Long enough for a machine under load; nothing waits for it unless a test fails.
 PATIENCE = 60.0

@@ -44,18 +44,18 @@ async def test_sources_in_order(tmp_path: Path, home: dict[str, str]) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "pyproject.toml").write_text(
-        "[tool.harmony-ls.inlineCompletion]\nmaxLines = 3\nmaxTokens = 33\neagerness = 'quiet'\ndeadlineMs = 333\n"
+        "[tool.harmony-ls.inlineCompletion]\nmaxLines = 3\ntrigger = 'invoked'\neagerness = 'quiet'\ndeadlineMs = 333\n"
     )
     async with starting("--log-level", "warning", environment=home) as peer:
         await handshake(
             peer,
             folder=project,
-            options={"inlineCompletion": {"maxTokens": 44, "eagerness": "eager", "deadlineMs": 444}},
+            options={"inlineCompletion": {"trigger": "automatic", "eagerness": "eager", "deadlineMs": 444}},
             configuration={"inlineCompletion": {"eagerness": "normal", "deadlineMs": 555}, "logLevel": "debug"},
         )
         report = await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["deadlineMs"] == 555)
         inline = report["settings"]["inlineCompletion"]
-        assert (inline["maxLines"], inline["maxTokens"], inline["eagerness"]) == (3, 44, "normal")
+        assert (inline["maxLines"], inline["trigger"], inline["eagerness"]) == (3, "automatic", "normal")
         assert report["settings"]["logLevel"] == "warning"
         assert report["origins"]["inlineCompletion.maxLines"] == str(project / "pyproject.toml")
         assert report["origins"]["logLevel"] == "command line"
@@ -74,6 +74,25 @@ async def test_d91_what_a_workspace_may_not_set(tmp_path: Path, home: dict[str, 
         assert "model: a workspace may not set this" in message
         assert "trustRemoteCode: a workspace may not set this" in message
         assert await peer.shutdown() == 0
+
+
+async def test_what_a_client_may_not_set(tmp_path: Path, home: dict[str, str]) -> None:
+    """An editor passes on what a repository says: the trust in a model's code is the person's own word alone."""
+    trusting = {"trustRemoteCode": True}
+    async with starting(environment=home) as peer:
+        await handshake(peer, options=trusting, configuration=trusting)
+        report = await settings_of(peer, lambda report: len(report["problems"]) == 2)
+        assert report["settings"]["trustRemoteCode"] is False
+        assert all("an editor may not set this" in problem for problem in report["problems"])
+        assert await peer.shutdown() == 0
+    config = tmp_path / "home" / "config" / "harmony-ls" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("trustRemoteCode = true\n")
+    for arguments, environment in (([], home), (["--trust-remote-code"], home | {"XDG_CONFIG_HOME": ""})):
+        async with starting(*arguments, environment=environment) as peer:
+            await handshake(peer)
+            assert (await peer.doctor())["settings"]["trustRemoteCode"] is True
+            assert await peer.shutdown() == 0
 
 
 async def test_d90_settings_that_cannot_be_used(home: dict[str, str]) -> None:
@@ -120,29 +139,29 @@ async def test_files_that_change(tmp_path: Path, home: dict[str, str]) -> None:
             registered += [
                 registration["method"] for registration in peer.received[-1].get("params", {}).get("registrations", [])
             ]
-        (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxTokens = 99\n")
+        (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxLines = 99\n")
         changed = {"uri": (tmp_path / "pyproject.toml").as_uri(), "type": 1}
         peer.notify("workspace/didChangeWatchedFiles", {"changes": [changed]})
-        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == 99)
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxLines"] == 99)
         assert await peer.shutdown() == 0
 
 
 async def test_workspace_folders_that_change(tmp_path: Path, home: dict[str, str]) -> None:
-    (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxTokens = 99\n")
-    folder = {"uri": tmp_path.as_uri(), "name": "added"}
+    (tmp_path / "pyproject.toml").write_text("[tool.harmony-ls.inlineCompletion]\nmaxLines = 99\n")
+    folder = {"uri": f"{tmp_path.as_uri()}/", "name": "added"}
     async with starting(environment=home) as peer:
         await handshake(peer)
-        for added, removed, expected in (([folder], [], 99), ([], [folder], 64)):
+        for added, removed, expected in (([folder], [], 99), ([], [folder], 12)):
             event = {"added": added, "removed": removed}
             peer.notify("workspace/didChangeWorkspaceFolders", {"event": event})
-            await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxTokens"] == expected)  # noqa: B023
+            await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["maxLines"] == expected)  # noqa: B023
         assert await peer.shutdown() == 0
 
 
 async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, home: dict[str, str]) -> None:
     """From a model that is missing to one that is there, without a restart."""
-    async with starting(environment=home) as peer:
-        missing = {"model": str(tmp_path / "missing"), "trustRemoteCode": True}
+    async with starting("--trust-remote-code", environment=home) as peer:
+        missing = {"model": str(tmp_path / "missing")}
         await handshake(peer, configuration=missing)
         await settings_of(peer, lambda report: report["settings"]["model"] == missing["model"])
         peer.open(URI, FUNCTION)
@@ -152,7 +171,7 @@ async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, 
         assert report["status"]["state"] == "error"
         assert report["journal"]["counts"]["modelFailed"] >= 1
         assert len(messages(peer)) == 1, "d87: the fault is told once"
-        peer.configuration = {"model": str(adding_model), "trustRemoteCode": True}
+        peer.configuration = {"model": str(adding_model)}
         peer.notify("workspace/didChangeConfiguration", {"settings": None})
         await settings_of(peer, lambda report: report["settings"]["model"] == str(adding_model))
         items = await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED)
@@ -237,10 +256,8 @@ async def complete(peer: Peer, kind: int = 1) -> Any:
 
 
 async def test_the_completion_list_of_a_client_without_ghost_text(adding_model: Path, home: dict[str, str]) -> None:
-    async with starting(environment=home) as peer:
-        result = await peer.initialize(
-            capabilities=NEOVIM_0_11, options={"model": str(adding_model), "trustRemoteCode": True}
-        )
+    async with starting("--trust-remote-code", environment=home) as peer:
+        result = await peer.initialize(capabilities=NEOVIM_0_11, options={"model": str(adding_model)})
         assert result["capabilities"]["completionProvider"] == {"triggerCharacters": [".", "("]}
         peer.open(URI, "def add(first, second):\n    return f")
         answer = await complete(peer)
@@ -261,8 +278,8 @@ async def test_the_completion_list_of_a_client_without_ghost_text(adding_model: 
 
 async def test_the_completion_list_of_a_client_with_ghost_text(adding_model: Path, home: dict[str, str]) -> None:
     """Nothing by default; registered, and taken back, as the setting changes."""
-    async with starting(environment=home) as peer:
-        options = {"model": str(adding_model), "trustRemoteCode": True}
+    async with starting("--trust-remote-code", environment=home) as peer:
+        options = {"model": str(adding_model)}
         result = await peer.initialize(capabilities=EDITOR_CAPABILITIES, options=options)
         assert "completionProvider" not in result["capabilities"]
         peer.open(URI, "def add(first, second):\n    return f")

@@ -38,15 +38,15 @@ async def busy(peer: Peer, model: Path) -> None:
 
 async def test_initialize_is_answered_before_anything_is_loaded() -> None:
     async with starting() as peer:
-        started = time.perf_counter()
         result = await peer.initialize()
-        seconds = time.perf_counter() - started
         process = psutil.Process(peer.process.pid)
+        times = process.cpu_times()
         assert result["serverInfo"]["name"] == "harmony-ls"
         assert result["capabilities"]["inlineCompletionProvider"] == {}
         if sys.platform == "linux":  # elsewhere the libraries of another process are not told
             assert not any("mlx" in each.path for each in process.memory_maps())
-        assert seconds < 1 or os.getloadavg()[0] > 1, f"initialize took {seconds:.2f} s on an idle machine"
+        # Of the processor, since the time on the clock is that of all who share the machine.
+        assert times.user + times.system < 1
         assert await peer.shutdown() == 0
 
 
@@ -231,8 +231,8 @@ def noisy_model(scripted_model: Callable[[Sequence[Rule]], Path]) -> Path:
 
 async def test_d79_what_prints_does_not_reach_the_client(noisy_model: Path) -> None:
     """Python, descriptors, C and child processes: all of it lands on stderr."""
-    async with starting(stderr=subprocess.PIPE) as peer:
-        await handshake(peer, options={"model": str(noisy_model), "trustRemoteCode": True})
+    async with starting("--trust-remote-code", stderr=subprocess.PIPE) as peer:
+        await handshake(peer, options={"model": str(noisy_model)})
         peer.open(URI, "x = ")
         status = await peer.notified(
             lambda method, params: method == "harmony/status" and params["state"] in ("ready", "error")
@@ -285,8 +285,8 @@ def test_stderr_that_nobody_reads() -> None:
 
 def test_started_without_streams() -> None:
     """No stderr, and an input that is empty: it ends, and says nothing on stdout."""
-    program = "import os, sys; os.close(2); os.execv(sys.executable, [sys.executable, '-m', 'harmony_ls', 'lsp'])"
-    result = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    program = "import os, sys; os.close(2); os.execv(sys.executable, sys.argv[1:])"
+    result = subprocess.run([sys.executable, "-c", program, *SERVER], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert (result.returncode, result.stdout) == (1, b"")
 
 

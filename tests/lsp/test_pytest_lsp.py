@@ -4,7 +4,6 @@ The capability files that it brings are older than inline completions, which are
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import pytest
 import pytest_lsp
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+
+from harmony_ls.lsp.client import SERVER_COMMAND
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,7 +41,7 @@ def make_client() -> LanguageClient:
 @pytest_lsp.fixture(
     scope="module",
     params=["neovim", "visual-studio-code", "emacs"],
-    config=ClientServerConfig([sys.executable, "-m", "harmony_ls", "lsp"], client_factory=make_client),
+    config=ClientServerConfig([*SERVER_COMMAND, "--trust-remote-code"], client_factory=make_client),
 )
 async def client(request: pytest.FixtureRequest, lsp_client: LanguageClient, adding_model: Path) -> AsyncIterator[None]:
     capabilities = client_capabilities(request.param)
@@ -48,7 +49,7 @@ async def client(request: pytest.FixtureRequest, lsp_client: LanguageClient, add
     if request.param != "emacs":
         capabilities.text_document.inline_completion = types.InlineCompletionClientCapabilities()
     lsp_client.set_configuration({"harmony-ls": {"inlineCompletion": {"maxTokens": 32}}})
-    options = {"model": str(adding_model), "trustRemoteCode": True}
+    options = {"model": str(adding_model)}
     await lsp_client.initialize_session(
         types.InitializeParams(capabilities=capabilities, initialization_options=options)
     )

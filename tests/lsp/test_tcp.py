@@ -103,6 +103,7 @@ async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
             await client.call(2, "textDocument/inlineCompletion", {"textDocument": {"uri": URI}} | context)
             await client.ready()
         for client in (first, second):
+            assert not any(each.get("method") == "window/logMessage" for each in client.received), "of other clients"
             told = [each["params"]["state"] for each in client.received if each.get("method") == "harmony/status"]
             states = [state for state, _ in itertools.groupby(told)]
             assert states.count("loading") <= 1

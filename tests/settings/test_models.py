@@ -24,12 +24,16 @@ def test_every_setting_is_explained(key: str) -> None:
 
 
 def test_what_a_repository_may_not_set() -> None:
+    assert {key for key, setting in FIELDS.items() if setting.scope == "own"} == {"trustRemoteCode"}
     assert {key for key, setting in FIELDS.items() if setting.scope == "user"} == {
         "model",
-        "trustRemoteCode",
         "memoryBudgetGb",
         "idleUnloadMinutes",
         "logLevel",
+        "inlineCompletion.maxTokens",
+        "inlineCompletion.prefixTokens",
+        "inlineCompletion.suffixTokens",
+        "inlineCompletion.maxDocumentKb",
         "inlineCompletion.fim",
         "engine.prefillStepTokens",
         "engine.promptCacheMb",

@@ -119,15 +119,52 @@ def test_markers_are_set_as_a_whole() -> None:
 def test_a_workspace_may_not_choose_the_model_or_trust_code(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.harmony-ls]\nmodel = "evil/model"\ntrust-remote-code = true\nlog_level = "debug"\n'
-        'inline-completion = { max-tokens = 32, fim = { prefix = "a", suffix = "b", middle = "c" } }\n'
+        'inline-completion = { max-lines = 2, max-tokens = 32, fim = { prefix = "a", suffix = "b", middle = "c" } }\n'
         "[tool.harmony-ls.engine]\nprompt-cache-mb = 0\n"
     )
     resolved = resolve([read_workspace(tmp_path)])
     settings = resolved.settings
-    assert settings == Settings.model_validate({"inlineCompletion": {"maxTokens": 32}})
+    assert settings == Settings.model_validate({"inlineCompletion": {"maxLines": 2}})
     refused = {problem.partition(":")[0] for problem in resolved.problems}
-    assert refused == {"model", "trustRemoteCode", "logLevel", "inlineCompletion.fim", "engine.promptCacheMb"}
+    assert refused == {
+        "model",
+        "trustRemoteCode",
+        "logLevel",
+        "inlineCompletion.maxTokens",
+        "inlineCompletion.fim",
+        "engine.promptCacheMb",
+    }
     assert all("only you may" in problem for problem in resolved.problems)
+
+
+def test_code_is_trusted_by_the_person_alone() -> None:
+    """An editor passes on what a repository's own settings say, so its word is not enough; its default is no fault."""
+    mine = Source("config.toml", {"trustRemoteCode": True})
+    for name in ("initializationOptions", "the editor's settings"):
+        refused = resolve([client_source(name, {"trustRemoteCode": True})])
+        assert refused.settings.trust_remote_code is False
+        [problem] = refused.problems
+        assert problem.startswith("trustRemoteCode: an editor may not set this")
+        assert str(user_file()) in problem
+        assert "--trust-remote-code" in problem
+        for value in (False, None):
+            resolved = resolve([mine, client_source(name, {"trustRemoteCode": value})])
+            assert (resolved.settings.trust_remote_code, resolved.problems) == (True, ())
+    assert resolve([Source("command line", {"trustRemoteCode": True})]).settings.trust_remote_code
+
+
+def test_a_file_that_cannot_be_read_any_more_keeps_its_last_settings(tmp_path: Path) -> None:
+    """Also those that another source outranked at that time; and they go with the file."""
+    path = tmp_path / "config.toml"
+    path.write_text('model = "my/model"\nlogLevel = "error"\n')
+    before = resolve([read_user_file(path), Source("editor", {"logLevel": "debug"})])
+    path.write_text('model = "my/mod\n')
+    broken = resolve([read_user_file(path)], before)
+    assert (broken.settings.model, broken.settings.log_level) == ("my/model", "error")
+    assert len(broken.problems) == 1
+    assert resolve([read_user_file(path)], broken).settings == broken.settings
+    path.unlink()
+    assert resolve([read_user_file(path)], broken).settings == Settings()
 
 
 def test_a_workspace_can_exclude_more_files_but_not_fewer(tmp_path: Path) -> None:
@@ -181,7 +218,7 @@ def test_the_users_file(tmp_path: Path) -> None:
 def test_an_editor_may_send_the_section_or_its_content(section: str) -> None:
     assert client_source("editor", {section: {"logLevel": "debug"}}).values == {"logLevel": "debug"}
     assert client_source("editor", {"logLevel": "debug"}).values == {"logLevel": "debug"}
-    assert client_source("editor", {section: None}) == client_source("editor", None) == Source("editor")
+    assert client_source("editor", {section: None}) == client_source("editor", None) == Source("editor", client=True)
 
 
 @pytest.mark.parametrize("values", [3, "text", [1], True])
@@ -196,6 +233,12 @@ def test_a_flood_of_bad_keys_stays_readable() -> None:
     resolved = resolve([Source("pyproject.toml", values)])
     assert len(resolved.message.splitlines()) == 22
     assert len(resolved.message) < 3000
+
+
+def test_only_the_problems_that_are_shown_come_with_a_suggestion() -> None:
+    """Looking for what was meant takes so long that thousands of unknown keys would stop the server."""
+    resolved = resolve([Source("pyproject.toml", {f"modle{number}": 1 for number in range(100)})])
+    assert [number for number, problem in enumerate(resolved.problems) if "did you mean" in problem] == [*range(20)]
 
 
 JSON = st.recursive(
