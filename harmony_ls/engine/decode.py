@@ -9,14 +9,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import mlx.core as mx
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
 
 from harmony_ls.engine.healing import SpelledVocabulary
-from harmony_ls.engine.prompt_cache import PromptCache
+from harmony_ls.engine.prompt_cache import PromptCache, needs_checkpoints
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Priority
 
@@ -28,19 +27,11 @@ _MERGED_TOKENS = 16
 _SLICES = 8
 
 
-class Phase(StrEnum):
-    """What a generation is doing."""
-
-    PREFILL = "prefill"
-    DECODE = "decode"
-
-
 @dataclass(slots=True)
 class Progress:
     """The figures of a running generation. The worker writes them, everyone may read them."""
 
     stats: GenerationStats
-    phase: Phase = Phase.PREFILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +56,8 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
     prompt = list(request.prompt)
     lease = context.prompt_cache.lend(prompt, request.cache_owner)
     held = prompt[: lease.n_tokens]
+    # A cache that can be trimmed serves any prefix of itself.
+    checkpoints = request.checkpoints if needs_checkpoints(lease.layers) else ()
     progress.stats = replace(
         progress.stats,
         prompt_tokens=len(prompt),
@@ -72,11 +65,11 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         computed_tokens=len(prompt) - lease.n_tokens,
     )
     try:
-        if lease.n_tokens in request.checkpoints:
+        if lease.n_tokens in checkpoints:
             # The cache was taken from there, not copied, if it was short enough to be trimmed.
             context.prompt_cache.checkpoint(held, lease.layers, request.cache_owner)
-        prefill_end = _prefill_end(lease.n_tokens, len(prompt), request.checkpoints)
-        for end in _chunk_ends(lease.n_tokens, prefill_end, request.checkpoints, context.prefill_step_tokens):
+        prefill_end = _prefill_end(lease.n_tokens, len(prompt), checkpoints)
+        for end in _chunk_ends(lease.n_tokens, prefill_end, checkpoints, context.prefill_step_tokens):
             n_chunk = end - len(held)
             context.network(mx.array(prompt[len(held) : end])[None], cache=lease.layers)
             held = prompt[:end]
@@ -84,12 +77,11 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
                 for _ in _evaluate_in_slices(lease.layers):
                     yield None
             mx.eval([layer.state for layer in lease.layers])
-            if end in request.checkpoints or end == prefill_end:
+            if end in checkpoints or end == prefill_end:
                 context.prompt_cache.checkpoint(held, lease.layers, request.cache_owner)
             if n_chunk == context.prefill_step_tokens:
                 mx.clear_cache()
             yield None
-        progress.phase = Phase.DECODE
         for token in _decode(context, request, lease.layers, held):
             if token is None:
                 yield None
@@ -128,7 +120,7 @@ def _decode(
     # Token healing: while text is owed, each token is known before the next step can be limited to what fits.
     while owed and n_tokens < request.max_tokens:
         allowed = context.vocabulary.spelling(owed)
-        if not allowed:
+        if not len(allowed):
             return
         chosen, logprob = step.limited(mx.array(step_input), mx.array(allowed))
         held.extend(step_input)

@@ -7,6 +7,8 @@ sorted vocabulary makes this cheap for vocabularies of any size.
 
 from bisect import bisect_left
 
+import numpy as np
+
 __all__ = ["SpelledVocabulary"]
 
 
@@ -15,21 +17,28 @@ class SpelledVocabulary:
 
     def __init__(self, byte_table: tuple[bytes, ...]) -> None:
         self._byte_table = byte_table
-        self._sorted = sorted((spelled, token) for token, spelled in enumerate(byte_table) if spelled)
-        self._by_bytes: dict[bytes, list[int]] = {}
-        for spelled, token in self._sorted:
-            self._by_bytes.setdefault(spelled, []).append(token)
+        ordered = sorted((spelled, token) for token, spelled in enumerate(byte_table) if spelled)
+        self._spellings = [spelled for spelled, _ in ordered]
+        self._tokens = np.array([token for _, token in ordered], dtype=np.int32)
 
     def spelled(self, token: int) -> bytes:
         """The bytes of one token."""
         return self._byte_table[token] if token < len(self._byte_table) else b""
 
-    def spelling(self, owed: bytes) -> list[int]:
+    def spelling(self, owed: bytes) -> np.ndarray:
         """The tokens that spell the beginning of ``owed``, all of it, or all of it and more."""
-        tokens = [token for end in range(1, len(owed)) for token in self._by_bytes.get(owed[:end], ())]
-        first = bisect_left(self._sorted, (owed, -1))
-        for spelled, token in self._sorted[first:]:
-            if not spelled.startswith(owed):
-                break
-            tokens.append(token)
-        return tokens
+        # Nothing stands between a spelling and the same with a zero byte behind it.
+        ranges = [self._range(owed[:end], owed[:end] + b"\0") for end in range(1, len(owed))]
+        return np.concatenate([*ranges, self._range(owed, _after(owed))])
+
+    def _range(self, first: bytes, beyond: bytes | None) -> np.ndarray:
+        """The tokens whose spelling is at least ``first`` and less than ``beyond``."""
+        start = bisect_left(self._spellings, first)
+        end = len(self._spellings) if beyond is None else bisect_left(self._spellings, beyond, start)
+        return self._tokens[start:end]
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """The least spelling that is greater than everything that starts with ``prefix``; None if there is none."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1]) if kept else None

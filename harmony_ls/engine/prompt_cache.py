@@ -16,11 +16,13 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 
-__all__ = ["Lease", "PromptCache"]
+__all__ = ["Lease", "PromptCache", "needs_checkpoints"]
 
 # A cache is taken over, not copied, when the new prompt leaves no more of its tokens than this. Its own owner takes it
 # over where more is shared than left, too; who jumps to another place finds the old one's cache when coming back.
 _WORTHLESS_REST_TOKENS = 64
+# The turns of a chat, or the lines of a document, that can still be gone back to.
+_UNTRIMMABLE_PER_OWNER = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -84,11 +86,12 @@ class PromptCache:
         held = np.asarray(tokens, dtype=np.int64)
         self._entries = [entry for entry in self._entries if not self._is_superseded(entry, held, layers)]
         self._entries.append(_Entry(held, layers, owner, n_bytes))
+        self._limit(owner)
         self._evict()
 
     def checkpoint(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
         """Keep a copy of a running cache that cannot be trimmed back to this point later; no-op for one that can."""
-        if not can_trim_prompt_cache(layers) or any(hasattr(layer, "max_size") for layer in layers):
+        if needs_checkpoints(layers):
             self.keep(tokens, copy.deepcopy(layers), owner)
 
     def clear(self) -> None:
@@ -119,6 +122,12 @@ class PromptCache:
             return False
         return len(entry.tokens) == len(held) or can_trim_prompt_cache(layers)
 
+    def _limit(self, owner: str) -> None:
+        """Drop the oldest caches of an owner that cannot be trimmed: one is left behind by every key."""
+        owned = [entry for entry in self._entries if entry.owner == owner and needs_checkpoints(entry.layers)]
+        for entry in owned[:-_UNTRIMMABLE_PER_OWNER]:
+            self._entries.remove(entry)
+
     def _touch(self, entry: _Entry) -> None:
         self._entries.remove(entry)
         self._entries.append(entry)
@@ -130,6 +139,11 @@ class PromptCache:
             evicted = True
         if evicted:
             mx.clear_cache()
+
+
+def needs_checkpoints(layers: list[Any]) -> bool:
+    """Whether a cache of this kind cannot, or before long will not, be trimmed back to a prefix of what it holds."""
+    return not can_trim_prompt_cache(layers) or any(hasattr(layer, "max_size") for layer in layers)
 
 
 def _common_prefix(left: np.ndarray, right: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """A resident model as inline completion uses it: what it is capable of, and how a window becomes its prompt."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -49,21 +50,29 @@ class CompletionModel:
     fim: FimFormat | None = None
     continuation: Continuation | None = None
     _encoded: dict[str, list[int]] = field(default_factory=dict)
+    _planning: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, window: Window, language: str) -> PromptPlan:
         """The prompt for a window. It ends before the last unit that may be unfinished; that text is owed.
 
-        Tokenises: call it off the event loop.
+        Tokenises: call it off the event loop, from any thread.
         """
-        before, line, owed = self._split(window)
+        with self._planning:
+            plan = self._plan(*self._split(window), window.after, language)
+            if plan.tokens:
+                return plan
+            # A model goes on from something: with nothing before it, the text itself must be the prompt.
+            return self._plan(window.before, window.line, "", window.after, language)
+
+    def _plan(self, before: str, line: str, owed: str, after: str, language: str) -> PromptPlan:
         before_tokens = self._encode_stable(before)
         line_tokens = self.model.tokenizer.encode(line)
         if self.fim is not None:
-            prompt = self.fim.render(before_tokens, line_tokens, self._encode_stable(window.after))
+            prompt = self.fim.render(before_tokens, line_tokens, self._encode_stable(after))
             return PromptPlan(prompt.tokens, prompt.stable_tokens, owed, self.fim.stop_tokens)
         if self.continuation is None:
             raise ModelError(f"{self.model.name} has no prompt format.")
-        tokens, stable = self.continuation.render(language, before_tokens, line_tokens, window.after)
+        tokens, stable = self.continuation.render(language, before_tokens, line_tokens, after)
         return PromptPlan(tokens, stable, owed, self.continuation.stop_tokens)
 
     def _split(self, window: Window) -> tuple[str, str, str]:
@@ -158,7 +167,8 @@ def layouts_to_probe(fim: FimFormat, settings: InlineCompletionSettings) -> tupl
     card); each model is probed for it all the same.
     """
     if settings.layout == "auto" and fim.layout is Layout.PSM:
-        return (Layout.LINE_AFTER_MIDDLE, Layout.PSM)
+        suffix_first = tuple(layout for layout in fim.family.layouts if layout is not Layout.PSM)
+        return (*suffix_first, Layout.LINE_AFTER_MIDDLE, Layout.PSM)
     return (_chosen_layout(fim, settings),)
 
 

@@ -87,11 +87,11 @@ async def _fill(
 
 
 def _verdict_file(model: Model, fim: FimFormat) -> Path:
-    """Named by what identifies the model: its configuration, the sizes of its weights, the family and the holes."""
+    """Named by what decides the verdict: configuration, weights and tokenizer of the model, the format, the holes."""
     identity = hashlib.sha256((model.path / "config.json").read_bytes())
-    for weights in sorted(model.path.glob("model*.safetensors")):
-        identity.update(f"{weights.name}:{weights.stat().st_size}:{weights.stat().st_mtime_ns}".encode())
-    identity.update(f"{fim.family.name}:{fim.layout}:{HOLES}".encode())
+    for file in sorted([*model.path.glob("model*.safetensors"), *model.path.glob("tokenizer*")]):
+        identity.update(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}".encode())
+    identity.update(f"{fim.family.name}:{fim.layout}:{sorted(fim.stop_tokens)}:{HOLES}".encode())
     return platformdirs.user_cache_path("harmony-ls") / "fim-probe" / f"{identity.hexdigest()[:32]}.json"
 
 

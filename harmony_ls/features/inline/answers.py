@@ -22,6 +22,7 @@ __all__ = ["Answer", "Answers"]
 
 CAPACITY = 250
 N_BEFORE = 256
+N_ABOVE = 4_000
 N_AFTER = 64
 N_AFTER_CLOSERS = 64
 N_INDENTATION = 40
@@ -48,6 +49,8 @@ class _Entry:
     n_replaced: int
     closers: str
     """The closing brackets, quotes and blanks that stood directly after the cursor."""
+    above: int
+    """A fingerprint of the text further above: the model has read it, and would answer anew if it had changed."""
 
 
 class Answers:
@@ -101,7 +104,7 @@ class Answers:
     def _store(self, document: DocumentSnapshot, offset: int, text: str, n_replaced: int) -> _Entry:
         closers, after = _after(document.text, offset)
         key = (document.uri, document.text[max(0, offset - N_BEFORE) : offset], after)
-        entry = _Entry(key, text, n_replaced, closers)
+        entry = _Entry(key, text, n_replaced, closers, _above(document.text, offset))
         self._entries[key] = entry
         # Deeper automatic indentation makes what is typed longer than the answer.
         self._longest = max(self._longest, len(text) + N_INDENTATION)
@@ -113,6 +116,8 @@ class Answers:
     def _left(self, entry: _Entry, document: DocumentSnapshot, offset: int, n_typed: int) -> Answer | None:
         """What is left of an answer after ``n_typed`` characters, or None where they are no beginning of it."""
         left = _after_typing(entry.text, document.text[offset - n_typed : offset])
+        if entry.above != _above(document.text, offset - n_typed):
+            return None
         if left is None or not left.strip():
             return None
         closers, _ = _after(document.text, offset)
@@ -148,6 +153,10 @@ def _fitted(left: str, inserted: str, entry: _Entry, context: CursorContext, is_
     if not text.strip():
         return None
     return Answer(text.replace("\n", context.line_ending), n_replaced, is_shown)
+
+
+def _above(text: str, offset: int) -> int:
+    return hash(text[max(0, offset - N_ABOVE) : max(0, offset - N_BEFORE)])
 
 
 def _after_typing(text: str, typed: str) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.errors import HarmonyLsError, ModelError
@@ -32,18 +32,28 @@ from harmony_ls.features.inline.request import (
 )
 from harmony_ls.features.inline.running import Running
 from harmony_ls.features.inline.stop_rules import StopRules
-from harmony_ls.features.inline.window import PromptWindow, WindowLimits
+from harmony_ls.features.inline.window import PromptWindow, Window, WindowLimits
 from harmony_ls.features.resident_model import ResidentModel
 from harmony_ls.settings.models import Eagerness, Settings
 
 __all__ = ["CONFIDENCE_THRESHOLDS", "InlineCompleter"]
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
-# The least probability of the first tokens (see running.py) at which something is shown.
-CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.5, "normal": 0.3, "eager": 0.15}
+# The least probability of the first tokens (see running.py) at which something is shown. They were read off the
+# calibration of the embedded model, and other models are judged by them too.
+CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.5, "normal": 0.25, "eager": 0.1}
 # A person who asks by a command waits for the answer, but not for ever.
 _INVOKED_DEADLINE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Live:
+    """The place that is being answered, and the event that a newer request elsewhere in the document sets."""
+
+    request: InlineCompletionRequest
+    superseded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -53,7 +63,7 @@ class _DocumentState:
     history: gates.TypingHistory = field(default_factory=gates.TypingHistory)
     window: PromptWindow = field(default_factory=PromptWindow)
     running: Running | None = None
-    live: asyncio.Event | None = None
+    live: _Live | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +90,16 @@ class InlineCompleter:
         self._settings = settings
         self._documents: dict[str, _DocumentState] = {}
         self._answers = Answers()
+        self._answered_by: CompletionModel | None = None
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self.journal = Journal()
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings; answers that the old ones produced are forgotten."""
+        """Go on with other settings; what the old ones produced, or are producing, is forgotten."""
         if settings.inline_completion != self._settings.inline_completion or settings.model != self._settings.model:
             self._answers.clear()
+            for state in self._documents.values():
+                _end_running(state)
         self._settings = settings
 
     def forget(self, uri: str) -> None:
@@ -109,8 +122,7 @@ class InlineCompleter:
         deadline = invoked_deadline if request.invoked else self._settings.inline_completion.deadline_ms
         clock = _Clock(time.perf_counter(), deadline)
         state = self._documents.setdefault(request.document.uri, _DocumentState())
-        _supersede(state)
-        live = state.live = asyncio.Event()
+        live = _join(state, request)
         try:
             offer = await self._answer(request, state, live, clock)
         except asyncio.CancelledError:
@@ -131,7 +143,7 @@ class InlineCompleter:
         return offer
 
     async def _answer(
-        self, request: InlineCompletionRequest, state: _DocumentState, live: asyncio.Event, clock: _Clock
+        self, request: InlineCompletionRequest, state: _DocumentState, live: _Live, clock: _Clock
     ) -> Offer:
         settings = self._settings.inline_completion
         state.history = gates.observe(state.history, request.document, request.offset)
@@ -139,10 +151,11 @@ class InlineCompleter:
             _end_running(state)
             return _refused(refusal)
         accepted = gates.apply_selection(request)
+        self._forget_other_models(state)
         if (known := self._answers.lookup(accepted.document, accepted.offset)) is not None:
             source = Source.TYPED_THROUGH if known.is_shown else Source.CACHE
             return self._shown(request, accepted, known.text, known.n_replaced, source, OfferStats())
-        running, typed = _adoptable(state, accepted)
+        running, typed = _adoptable(state, accepted, self._threshold(accepted))
         source = Source.ADOPTED
         if running is None:
             _end_running(state)
@@ -150,7 +163,7 @@ class InlineCompleter:
             if isinstance(started, Offer):
                 return started
             running, source = started, Source.MODEL
-        outcome = await _first_of(running.wait(typed), live, clock.remaining)
+        outcome, _ = await _first_of(running.wait(typed), live, clock.remaining)
         if outcome is _Outcome.FINISHED and not running.agrees_with(typed):
             # What was typed has left what the model wrote: it needs a generation of its own.
             _end_running(state)
@@ -158,7 +171,7 @@ class InlineCompleter:
             if isinstance(started, Offer):
                 return started
             running, typed, source = started, "", Source.MODEL
-            outcome = await _first_of(running.wait(typed), live, clock.remaining)
+            outcome, _ = await _first_of(running.wait(typed), live, clock.remaining)
         if outcome is _Outcome.SUPERSEDED:
             return _SUPERSEDED
         if outcome is _Outcome.TIMED_OUT:
@@ -166,32 +179,54 @@ class InlineCompleter:
         return self._finish(request, accepted, running, typed, source, clock)
 
     async def _start(
-        self, request: InlineCompletionRequest, state: _DocumentState, live: asyncio.Event, clock: _Clock
+        self, request: InlineCompletionRequest, state: _DocumentState, live: _Live, clock: _Clock
     ) -> Running | Offer:
         """A new generation, or the offer that says why there is none."""
         model = self._resident_model.loaded
         if model is None:
-            outcome = await _first_of(self._resident_model.ready(), live, clock.remaining)
+            outcome, _ = await _first_of(self._resident_model.ready(), live, clock.remaining)
             if outcome is _Outcome.SUPERSEDED:
                 return _SUPERSEDED
             model = self._resident_model.loaded
             if model is None:
                 return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
         context = CursorContext.at(request.document, request.offset)
-        plan = await self._plan(model, request, state.window, context)
-        if live.is_set():
+        outcome, plan = await _first_of(self._plan(model, request, state.window, context), live, clock.remaining)
+        if outcome is _Outcome.SUPERSEDED:
             return _SUPERSEDED
+        if plan is None:
+            return Offer(reason=Reason.TIMED_OUT, detail="The deadline passed before the prompt was made.")
+        if self._resident_model.loaded is not model:
+            return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("prompt: %s", describe(plan.tokens, model.model))
         self.journal.note_prompt(lambda: describe(plan.tokens, model.model))
         settings = self._settings.inline_completion
         single_line = model.capability.single_line or context.wants_single_line
         rules = StopRules(context, max_lines=1 if single_line else settings.max_lines, single_line=single_line)
-        threshold = 0.0 if request.invoked else CONFIDENCE_THRESHOLDS[settings.eagerness]
         state.running = Running(
-            self._engine, model, plan, request, rules, max_tokens=settings.max_tokens, threshold=threshold
+            self._engine,
+            model,
+            plan,
+            request,
+            rules,
+            max_tokens=settings.max_tokens,
+            threshold=self._threshold(request),
         )
         return state.running
+
+    def _threshold(self, request: InlineCompletionRequest) -> float:
+        """How probable an answer must be; who asks for one by a command gets any."""
+        return 0.0 if request.invoked else CONFIDENCE_THRESHOLDS[self._settings.inline_completion.eagerness]
+
+    def _forget_other_models(self, state: _DocumentState) -> None:
+        """Drop the answers of a model that has been replaced, whoever replaced it."""
+        model = self._resident_model.loaded
+        if model is not None and model is not self._answered_by:
+            self._answers.clear()
+            self._answered_by = model
+        if state.running is not None and state.running.model is not model:
+            _end_running(state)
 
     async def _plan(
         self, model: CompletionModel, request: InlineCompletionRequest, window: PromptWindow, context: CursorContext
@@ -200,9 +235,10 @@ class InlineCompleter:
         limits = model.limits
         room = model.model.context_length - self._settings.inline_completion.max_tokens
         loop = asyncio.get_running_loop()
+        language = request.document.language_id
         while True:
             placed = window.place(request.document.text, request.offset, limits, rest_of_line=context.wants_single_line)
-            plan = await loop.run_in_executor(self._tokenizing, model.plan, placed, request.document.language_id)
+            plan = await loop.run_in_executor(self._tokenizing, _planned, model, placed, language)
             if len(plan.tokens) <= room or limits.before < 64:
                 return plan
             limits = WindowLimits(limits.before // 2, limits.after // 2)
@@ -222,14 +258,16 @@ class InlineCompleter:
             prompt_tokens=state.stats.prompt_tokens,
             computed_prompt_tokens=state.stats.computed_tokens,
             generated_tokens=state.stats.generated_tokens,
+            healed_tokens=state.n_healed,
             first_token_ms=None if state.first_token_at is None else (state.first_token_at - clock.started) * 1000,
             confidence=state.confidence,
         )
-        if source is Source.ADOPTED:
-            # The generation was paid for by the request that began it.
+        if running.is_accounted:
+            # Its cost was told with an earlier offer.
             stats = OfferStats(confidence=state.confidence)
+        running.is_accounted = True
         if state.low_confidence:
-            detail = f"The model gives its own suggestion a probability of {state.confidence or 0:.2f}."
+            detail = f"The first words have a probability of {state.confidence or 0:.2f}, below {running.threshold:g}."
             return Offer(reason=Reason.LOW_CONFIDENCE, detail=detail, stats=stats)
         if not running.done and not state.text[len(typed) :].strip():
             return Offer(reason=Reason.TIMED_OUT, detail="The deadline passed before the first word.", stats=stats)
@@ -244,7 +282,7 @@ class InlineCompleter:
         )
         if isinstance(trimmed, Refusal):
             return replace(_refused(trimmed), stats=stats)
-        return self._shown(request, accepted, trimmed.text, trimmed.n_replaced, source, stats)
+        return self._shown(request, accepted, trimmed.text, trimmed.n_replaced, source, stats, is_final=running.done)
 
     def _shown(
         self,
@@ -254,13 +292,16 @@ class InlineCompleter:
         n_replaced: int,
         source: Source,
         stats: OfferStats,
+        *,
+        is_final: bool = True,
     ) -> Offer:
+        """The offer of a text. One that is still being written is not remembered: the next key gets more of it."""
         completion = InlineCompletion(text, accepted.offset, accepted.offset + n_replaced, source)
         restored = gates.restore_selection(request, completion)
         if restored is None:
             detail = "The suggestion does not go on from the selected item of the completion list."
             return Offer(reason=Reason.COMPLETION_LIST, detail=detail, stats=stats)
-        if source is not Source.TYPED_THROUGH:
+        if is_final and source is not Source.TYPED_THROUGH:
             self._answers.show(accepted.document, accepted.offset, text, n_replaced)
         return Offer(items=(restored,), stats=stats)
 
@@ -276,27 +317,48 @@ class _Outcome(StrEnum):
 _SUPERSEDED = Offer(reason=Reason.SUPERSEDED, detail="A newer request for the same document came in.")
 
 
-async def _first_of(work: Coroutine[Any, Any, object], live: asyncio.Event, seconds: float) -> _Outcome:
+async def _first_of(work: Coroutine[Any, Any, Result], live: _Live, seconds: float) -> tuple[_Outcome, Result | None]:
     """Wait for ``work``, a newer request or the end of the time, whichever comes first; raise what ``work`` raises."""
     working = asyncio.create_task(work)
-    superseded = asyncio.create_task(live.wait())
+    superseded = asyncio.create_task(live.superseded.wait())
     try:
         await asyncio.wait({working, superseded}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if superseded.done():
-            return _Outcome.SUPERSEDED
+            return _Outcome.SUPERSEDED, None
         if working.done():
-            working.result()
-            return _Outcome.FINISHED
-        return _Outcome.TIMED_OUT
+            return _Outcome.FINISHED, working.result()
+        return _Outcome.TIMED_OUT, None
     finally:
         superseded.cancel()
         working.cancel()
 
 
+def _join(state: _DocumentState, request: InlineCompletionRequest) -> _Live:
+    """The live place of a document: the same one for a second question about it, else a new one in place of the old.
+
+    An editor may ask for ghost text and for its completion list at one key; these do not supersede each other.
+    """
+    if state.live is not None and state.live.request == request:
+        return state.live
+    _supersede(state)
+    state.live = _Live(request)
+    return state.live
+
+
 def _supersede(state: _DocumentState) -> None:
     if state.live is not None:
-        state.live.set()
+        state.live.superseded.set()
         state.live = None
+
+
+def _planned(model: CompletionModel, window: Window, language: str) -> PromptPlan:
+    """``model.plan``, with the panics of a tokenizer as errors that every caller can catch."""
+    try:
+        return model.plan(window, language)
+    except Exception:
+        raise
+    except BaseException as panic:
+        raise RuntimeError(f"The tokenizer failed: {panic}") from panic
 
 
 def _end_running(state: _DocumentState) -> None:
@@ -305,9 +367,14 @@ def _end_running(state: _DocumentState) -> None:
         state.running = None
 
 
-def _adoptable(state: _DocumentState, request: InlineCompletionRequest) -> tuple[Running | None, str]:
-    """The document's generation if it is, or can become, the answer, and what was typed since it began."""
+def _adoptable(state: _DocumentState, request: InlineCompletionRequest, threshold: float) -> tuple[Running | None, str]:
+    """The document's generation if it is, or can become, the answer, and what was typed since it began.
+
+    One that was begun with another threshold has stopped, or will stop, where this request would not.
+    """
     running = state.running
+    if running is not None and running.threshold != threshold:
+        return None, ""
     typed = None if running is None else running.typed_since(request)
     if running is None or typed is None or not running.agrees_with(typed):
         return None, ""

@@ -81,12 +81,14 @@ class Reason(StrEnum):
 class OfferStats:
     """What one offer cost. Times are milliseconds since the request; token counts are zero without the model.
 
-    ``first_token_ms`` is the time to the first token that adds to what was typed, or ends the answer.
+    ``healed_tokens`` of the ``generated_tokens`` only spelled again what was typed. ``first_token_ms`` is the time to
+    the first token that adds to it, or ends the answer.
     """
 
     prompt_tokens: int = 0
     computed_prompt_tokens: int = 0
     generated_tokens: int = 0
+    healed_tokens: int = 0
     first_token_ms: float | None = None
     total_ms: float = 0.0
     confidence: float | None = None

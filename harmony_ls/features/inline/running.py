@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.request import GenerationRequest, GenerationStats
+from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats
 from harmony_ls.engine.worker import Priority
 from harmony_ls.features.completion_model import CompletionModel, PromptPlan
 from harmony_ls.features.document import DocumentSnapshot
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 # first, and later ones are conditioned on them.
 _CONFIDENCE_TOKENS = 6
 # A cancelled request is often followed at once by the next one, which may adopt the generation.
-_GRACE_SECONDS = 0.05
+_GRACE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class RunningState:
     """What a generation has come to. ``is_whole``: it ended by itself or by a rule, not by running out of tokens.
 
-    ``first_token_at`` is a reading of ``time.perf_counter``.
+    ``first_token_at`` is a reading of ``time.perf_counter``; ``n_healed`` tokens only spelled what was typed already.
     """
 
     text: str
@@ -43,6 +43,7 @@ class RunningState:
     is_whole: bool
     stopped: StopDecision | None
     first_token_at: float | None
+    n_healed: int
     stats: GenerationStats
 
 
@@ -62,9 +63,12 @@ class Running:
     ) -> None:
         self.document: DocumentSnapshot = request.document
         self.offset = request.offset
+        self.model = model
+        self.threshold = threshold
+        self.is_accounted = False
+        """Whether what this generation cost was told with an offer already."""
         self._rules = rules
         self._plan = plan
-        self._threshold = threshold
         self._decoder = model.model.tokenizer.decoder()
         self._written = ""
         self._text = ""
@@ -76,6 +80,8 @@ class Running:
         self._first_token_at: float | None = None
         self._waiters = 0
         self._is_kept = False
+        self._was_cut = False
+        self._n_healed = 0
         self._grace: asyncio.TimerHandle | None = None
         self._progressed = asyncio.Event()
         owed = plan.owed.encode("utf-8", "replace")
@@ -101,8 +107,8 @@ class Running:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an exception, or was cancelled."""
-        return self.done and (self._task.cancelled() or self._task.exception() is not None)
+        """Whether it ended with an exception, or was cancelled, by its own request or with its model."""
+        return self.done and (self._task.cancelled() or self._task.exception() is not None or self._was_cut)
 
     @property
     def state(self) -> RunningState:
@@ -115,6 +121,7 @@ class Running:
             self._is_whole,
             self._stopped,
             self._first_token_at,
+            self._n_healed,
             self._generation.stats,
         )
 
@@ -141,6 +148,7 @@ class Running:
         The generation is cancelled shortly after its last waiter is cancelled.
         """
         self._waiters += 1
+        self._is_kept = False
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
@@ -187,6 +195,8 @@ class Running:
                     # A token that only spells what was typed already is no part of the answer.
                     self._first_token_at = self._first_token_at or time.perf_counter()
                     self._judge(token.logprob)
+                else:
+                    self._n_healed += 1
                 self._text = self._written[n_owed:]
                 if self._low_confidence:
                     return
@@ -198,6 +208,7 @@ class Running:
                 self._progressed.set()
                 if self._is_whole:
                     return
+            self._was_cut = self._generation.stats.finish_reason is FinishReason.CANCELLED
         finally:
             self._generation.cancel()
 
@@ -206,7 +217,7 @@ class Running:
             return
         self._n_judged += 1
         self._log_probability += logprob
-        self._low_confidence = math.exp(self._log_probability) < self._threshold
+        self._low_confidence = math.exp(self._log_probability) < self.threshold
 
 
 def _following_lines(text: str, offset: int) -> str:

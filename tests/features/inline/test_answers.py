@@ -183,8 +183,15 @@ def test_the_text_after_the_cursor_must_be_the_same() -> None:
     assert left(answers, buffer("x = v<|>y\ny = 2\n")) is None
 
 
-def test_edits_far_above_do_not_matter() -> None:
+def test_an_edit_in_what_the_model_has_read_makes_an_answer_stale() -> None:
     filler = "a = 1\n" * 100
+    answers = Answers()
+    show(answers, buffer(f"def scale(value):\n{filler}    return <|>\n"), "value * 2")
+    assert left(answers, buffer(f"def scale(number):\n{filler}    return <|>\n")) is None
+
+
+def test_edits_far_above_do_not_matter() -> None:
+    filler = "a = 1\n" * 1000
     answers = Answers()
     show(answers, buffer(f"{filler}x = <|>\n"), "value + 1")
     assert left(answers, buffer(f"import os\n{filler}x = va<|>\n")) == "lue + 1"
