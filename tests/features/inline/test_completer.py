@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.model import ModelSpec
+from harmony_ls.errors import ModelError
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.completer import InlineCompleter
 from harmony_ls.features.inline.request import (
@@ -255,3 +257,60 @@ async def test_the_states_of_the_model_are_reported_in_order(scripted_model: Scr
         await resident_model.unload()
     assert states[0] is ModelState.LOADING
     assert states[-2:] == [ModelState.READY, ModelState.UNLOADED]
+
+
+async def test_ghost_text_and_completion_list_at_one_key_both_get_the_answer(scripted_model: ScriptedModel) -> None:
+    async with completer_with(settings_for(scripted_model([ADD]))) as completer:
+        request = ask("def add(left, right):\n    return <|>\n")
+        offers = await asyncio.gather(completer.offer(request), completer.offer(request))
+        assert [offer.items[0].text for offer in offers] == ["left + right", "left + right"]
+
+
+async def test_who_asks_by_a_command_does_not_get_the_doubts_of_an_automatic_request(
+    scripted_model: ScriptedModel,
+) -> None:
+    doubtful = scripted_model([Rule(after="    return ", reply="left + right", probability=0.5)])
+    async with completer_with(settings_for(doubtful)) as completer:
+        automatic = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
+        await generating(completer)
+        invoked = await completer.offer(ask("def add(left, right):\n    return <|>\n", invoked=True))
+        assert (await automatic).reason is Reason.SUPERSEDED
+        assert invoked.items[0].text == "left + right"
+        assert invoked.items[0].source is Source.MODEL
+
+
+async def test_another_model_answers_anew(scripted_model: ScriptedModel) -> None:
+    other = Rule(after="    return ", reply="sum((left, right))")
+    first, second = settings_for(scripted_model([ADD])), settings_for(scripted_model([other]))
+    async with Engine() as engine:
+        resident_model = ResidentModel(engine, first, lambda _status: None)
+        completer = InlineCompleter(engine, resident_model, first)
+        request = ask("def add(left, right):\n    return <|>\n")
+        assert (await completer.offer(request)).items[0].text == "left + right"
+        await resident_model.use(second)
+        completer.use(second)
+        assert (await completer.offer(request)).items[0].text == "sum((left, right))"
+        completer.close()
+
+
+async def test_what_is_not_written_at_the_deadline_serves_the_next_request(
+    scripted_model: ScriptedModel, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    settings = settings_for(scripted_model([ADD]), deadline_ms=300)
+    async with Engine() as engine:
+        resident_model = ResidentModel(engine, settings, lambda _status: None)
+        await resident_model.ready()
+        completer = InlineCompleter(engine, resident_model, settings)
+        # Until something comes through the pipe, reading it holds the thread that would generate.
+        blocking = asyncio.create_task(engine.load(ModelSpec(str(tmp_path))))
+        pipe = await asyncio.to_thread((tmp_path / "config.json").open, "w")
+        late = await completer.offer(ask("def add(left, right):\n    return <|>\n"))
+        assert (late.items, late.reason) == ((), Reason.TIMED_OUT)
+        pipe.write("{}")
+        pipe.close()
+        with pytest.raises(ModelError):
+            await blocking
+        offer = await completer.offer(ask("def add(left, right):\n    return left<|>\n", version=2))
+        assert offer.items[0].text == " + right"
+        completer.close()
