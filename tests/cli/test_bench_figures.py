@@ -98,6 +98,13 @@ def test_the_numbers_of_a_replay() -> None:
     assert numbers["latency_ratio_vs_mlx_lm_server"] == 20 / 200
     assert numbers["ttft_ratio_with_model"] == 17 / 100
     assert numbers["latency_ratio_shown_with_model"] == 40 / 200
+    assert (numbers["n_compared_keys"], numbers["n_compared_keys_with_model"]) == (3, 2)
+    assert (numbers["n_compared_keys_shown_with_model"], numbers["n_compared_refused"]) == (1, 1)
+    assert numbers["compared_answered_without_model_rate"] == 1 / 3
+    assert numbers["samples"]["ttft_ratio_with_model"] == 2
+    assert numbers["samples"]["ttft_ratio_vs_mlx_lm_server"] == 3
+    low, high = numbers["intervals"]["ttft_ratio_with_model"]
+    assert 16 / 100 <= low <= 17 / 100 <= high <= 18 / 100
     # Three tokens of its twelve: 100 + 2 * 100 / 11.
     assert numbers["latency_ratio_equal_length"] == pytest.approx(30 / (100 + 200 / 11))
 

@@ -40,13 +40,17 @@ def test_the_whole_bench(model: Path, tmp_path: Path) -> None:
     assert document["partial"] is False
     missing = {target.key for target in TARGETS if document[target.key] is None}
     # A random model is never sure, so nothing is shown.
-    assert missing <= {"shown_exact_rate", "shown_first_identifier_rate"}
+    assert missing <= {"shown_exact_rate", "shown_first_identifier_rate", "latency_ratio_shown_with_model"}
     assert document["n_cases"] == 4
     assert document["n_lines"] == 2
     assert document["n_compared_keys"] > 0
     assert document["mlx_lm_server_prompt_tokens_p50"] > 0
     assert set(document["seconds"]) == {"quality", "engine", "replay"}
     assert document["verdicts"]["quiet_rate"] == "not promised"
+    assert document["samples"]["ttft_ratio_vs_mlx_lm_server"] == document["n_compared_keys"]
+    assert document["n_preempt_pairs"] >= 40
+    assert any("never accepts" in note for note in document["notes"])
+    assert " s  Typing (" in result.stderr, "a log shows how far it is"
     check_page(report.read_text(encoding="utf-8"))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -49,12 +50,18 @@ def bench_inline(plan: Plan, *, as_json: bool, report: Path | None) -> int:
 
 
 def _run(plan: Plan, result: BenchResult, errors: Console) -> int:
+    if not errors.is_terminal:
+        return _measure(plan, result, errors, _plain_watcher(errors))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
+        return _measure(plan, result, errors, _watcher(progress))
+
+
+def _measure(plan: Plan, result: BenchResult, errors: Console, watcher: Watcher) -> int:
     # What goes wrong is in the result; a log line would tear the progress display.
     logging.disable(logging.CRITICAL)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     try:
-        with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
-            asyncio.run(run_bench(plan, result, _watcher(progress)))
+        asyncio.run(run_bench(plan, result, watcher))
     except KeyboardInterrupt:
         result.is_partial = True
         errors.print("Interrupted: the figures are of what was measured so far.")
@@ -65,6 +72,17 @@ def _run(plan: Plan, result: BenchResult, errors: Console) -> int:
     finally:
         logging.disable(logging.NOTSET)
     return 0
+
+
+def _plain_watcher(errors: Console) -> Watcher:
+    """One line as each part begins, with the seconds since the start: for logs, where a bar says nothing."""
+    started = time.monotonic()
+
+    def begin(name: str, n_steps: int | None) -> None:
+        steps = "" if n_steps is None else f" ({n_steps:,} steps)"
+        errors.print(f"{time.monotonic() - started:6.1f} s  {name}{steps}", markup=False, highlight=False)
+
+    return Watcher(begin)
 
 
 def _watcher(progress: Progress) -> Watcher:

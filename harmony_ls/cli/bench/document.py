@@ -18,6 +18,20 @@ from harmony_ls.settings.models import Settings
 
 __all__ = ["as_document"]
 
+NOTES = {
+    "ratio": "The ratios beside mlx_lm.server, and preempt_ratio, are ratios of medians, ours / theirs. The intervals "
+    "are bootstrapped over keys at 95 %; keys of one line are alike, so the true uncertainty is larger.",
+    "typed_through": "The replay never accepts a suggestion: every key of it is typed through, and those keys are "
+    "answered without the model.",
+    "first_token": "The first token is the first that adds to what was typed, or ends the answer; an answer without "
+    "the model counts with its whole time.",
+    "refusals": "Answers in which nothing is shown, because the model is not sure or the deadline passed, count as "
+    "whole answers; latency_ratio_shown_with_model leaves them out.",
+    "thresholds": "The confidence thresholds of the embedded model were read off cases of these same packages, so the "
+    "shown and quiet rates are somewhat too good. The model itself never saw the packages.",
+}
+"""What a reader of the numbers must know; a note is in a result that has its numbers."""
+
 _DIGITS = 6
 
 
@@ -57,6 +71,7 @@ def as_document(result: BenchResult) -> dict[str, Any]:
         **{target.key: numbers.get(target.key) for target in TARGETS},
         **{key: value for key, value in numbers.items() if key != "intervals"},
         "intervals": {key: {"low": low, "high": high} for key, (low, high) in numbers["intervals"].items()},
+        "notes": [NOTES[key] for key in _notes(result)],
         "verdicts": {target.key: judge(target, numbers, is_embedded=is_embedded) for target in TARGETS},
         "targets": {
             target.key: f"{target.comparison} {round(bound, 3):g}"
@@ -65,6 +80,12 @@ def as_document(result: BenchResult) -> dict[str, Any]:
         },
     }
     return {key: _rounded(value) for key, value in document.items()}
+
+
+def _notes(result: BenchResult) -> list[str]:
+    chosen = ["ratio", "typed_through", "first_token", "refusals"] if result.keys else []
+    is_embedded = result.facts is not None and result.facts.is_embedded
+    return [*chosen, "thresholds"] if result.cases and is_embedded else chosen
 
 
 def _machine() -> dict[str, Any]:

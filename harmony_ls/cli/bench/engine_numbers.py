@@ -22,7 +22,8 @@ __all__ = ["EngineRecord", "EngineSizes", "measure_engine"]
 _CHAT_TOKENS = 160
 _PROMPT_CHARACTERS = 6_000
 _NEVER_ENDING = 1024
-_FEW_TOKENS = 4
+_FEW_TOKENS = 6
+_FIRST_CHAT_TOKENS = 4
 
 Advance = Callable[[], None]
 
@@ -31,23 +32,27 @@ Advance = Callable[[], None]
 class EngineSizes:
     """How often each measurement is made, and how large its jobs are."""
 
-    decode_pairs: int = 7
-    decode_tokens: int = 96
+    decode_pairs: int = 5
+    decode_tokens: int = 80
     cancels: int = 40
     cancels_per_whole_job: int = 4
     cancelled_prompt_tokens: int = 512
     cancelled_tokens: int = 40
-    preempt_pairs: int = 30
+    preempt_pairs: int = 40
+    preempt_attempts: int = 60
 
     @property
     def n_measurements(self) -> int:
-        """How many times ``advance`` is called in all."""
+        """How many times ``advance`` is called in all, if no pair of the last kind is lost."""
         return self.decode_pairs + self.cancels + self.preempt_pairs
 
 
 @dataclass(slots=True)
 class EngineRecord:
-    """The raw figures; lists that grow, so that an interrupted run leaves what it has."""
+    """The raw figures; lists that grow, so that an interrupted run leaves what it has.
+
+    ``n_preempt_not_counted`` pairs came to no first token, or their chat had ended before the completion had.
+    """
 
     engine_rates: list[float] = field(default_factory=list)
     mlx_lm_rates: list[float] = field(default_factory=list)
@@ -56,6 +61,7 @@ class EngineRecord:
     device_idle_ms: list[float] = field(default_factory=list)
     idle_first_token_ms: list[float] = field(default_factory=list)
     busy_first_token_ms: list[float] = field(default_factory=list)
+    n_preempt_not_counted: int = 0
 
 
 async def measure_engine(
@@ -69,7 +75,7 @@ async def measure_engine(
     randomness = random.Random(f"{seed} engine")
     n_prompt = min(sizes.cancelled_prompt_tokens, room)
     await _cancel(subject, tokens, n_prompt, sizes, randomness, record, advance)
-    await _preempt(subject, file, tokens[: min(_CHAT_TOKENS, room)], sizes, record, advance)
+    await _preempt(subject, file, tokens[: min(_CHAT_TOKENS, room)], sizes, randomness, record, advance)
 
 
 async def _decode(
@@ -130,38 +136,60 @@ async def _preempt(
     file: SourceFile,
     chat_prompt: tuple[int, ...],
     sizes: EngineSizes,
+    randomness: random.Random,
     record: EngineRecord,
     advance: Advance,
 ) -> None:
-    """Type the same keys into two documents, one while the engine is idle, one while a chat is being written."""
+    """Type the same keys into two documents, one while the engine is idle, one while a chat is being written.
+
+    The two take turns which is first. Only whole pairs count.
+    """
     # Only the first token counts here.
     inline = subject.settings.inline_completion.model_copy(update={"max_tokens": _FEW_TOKENS})
     settings = subject.settings.model_copy(update={"inline_completion": inline})
     completer = InlineCompleter(subject.engine, subject.resident, settings)
     text = file.text
     begin = text.rfind("\n", 0, int(len(text) * 0.4)) + 1
+
+    async def idle(offset: int) -> float | None:
+        return await _first_token(completer, file, text, offset, busy=False)
+
+    async def busy(offset: int) -> float | None:
+        chat = _start_chat(subject, chat_prompt)
+        try:
+            pace = await _writing(chat)
+            # At any moment of the chat's steps, not always as one begins.
+            await asyncio.sleep(randomness.uniform(0, 2 * pace))
+            taken = await _first_token(completer, file, text, offset, busy=True)
+            return taken if await _goes_on(chat) else None
+        finally:
+            chat.cancel()
+            await chat.ended()
+
     try:
-        for busy in (False, True):
-            await _first_token(completer, file, text, begin, busy=busy)
-        for pair in range(sizes.preempt_pairs):
-            offset = begin + 1 + pair
-            for busy in (pair % 2 == 0, pair % 2 == 1):
-                chat = _start_chat(subject, chat_prompt) if busy else None
-                if chat is not None:
-                    await _writing(chat)
-                taken = await _first_token(completer, file, text, offset, busy=busy)
-                if chat is not None:
-                    chat.cancel()
-                    await chat.ended()
+        # Each document's first prompt is read here, so that what follows is typing.
+        await _first_token(completer, file, text, begin, busy=False)
+        await _first_token(completer, file, text, begin, busy=True)
+        for attempt in range(sizes.preempt_attempts):
+            taken: dict[bool, float | None] = {}
+            for is_busy in (attempt % 2 == 0, attempt % 2 == 1):
                 await measure.synchronize(subject.engine)
-                if taken is not None:
-                    (record.busy_first_token_ms if busy else record.idle_first_token_ms).append(taken)
+                taken[is_busy] = await (busy if is_busy else idle)(begin + 1 + attempt)
+            during, alone = taken[True], taken[False]
+            if during is None or alone is None:
+                record.n_preempt_not_counted += 1
+                continue
+            record.busy_first_token_ms.append(during)
+            record.idle_first_token_ms.append(alone)
             advance()
+            if len(record.busy_first_token_ms) == sizes.preempt_pairs:
+                return
     finally:
         completer.close()
 
 
 def _start_chat(subject: Subject, prompt: tuple[int, ...]) -> Generation:
+    """A generation of chat priority without stop tokens: it goes on until it is cancelled."""
     room = subject.completion.model.context_length - len(prompt) - 1
     request = GenerationRequest(
         prompt=prompt,
@@ -172,10 +200,24 @@ def _start_chat(subject: Subject, prompt: tuple[int, ...]) -> Generation:
     return subject.engine.generate(subject.completion.model, request)
 
 
-async def _writing(chat: Generation) -> None:
-    """Wait until a chat is past its prompt."""
-    for _ in range(3):
+async def _writing(chat: Generation) -> float:
+    """Wait until a chat is past its prompt; return the seconds that one token takes."""
+    await anext(chat)
+    started = time.perf_counter()
+    for _ in range(_FIRST_CHAT_TOKENS - 1):
         await anext(chat)
+    return (time.perf_counter() - started) / (_FIRST_CHAT_TOKENS - 1)
+
+
+async def _goes_on(chat: Generation) -> bool:
+    """Whether a chat still writes: a token comes that was not there yet."""
+    n_missing = chat.stats.generated_tokens - _FIRST_CHAT_TOKENS + 1
+    try:
+        for _ in range(n_missing):
+            await anext(chat)
+    except StopAsyncIteration:
+        return False
+    return True
 
 
 async def _first_token(

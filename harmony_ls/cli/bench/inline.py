@@ -84,18 +84,20 @@ class BenchResult:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """All numbers by their keys, with the intervals of all parts in one place."""
+        """All numbers by their keys, with the intervals and the sample sizes of all parts in one place each."""
         parts = [
             summary.replay_numbers(self.keys, self.plan.seed) if self.keys else {},
             summary.engine_numbers(self.engine),
             summary.quality_numbers(self.cases) if self.cases else {},
         ]
         intervals: dict[str, Any] = {}
+        samples: dict[str, int] = {}
         merged: dict[str, Any] = {}
         for part in parts:
             intervals |= part.pop("intervals", {})
+            samples |= part.pop("samples", {})
             merged |= part
-        return merged | {"intervals": intervals}
+        return merged | {"intervals": intervals, "samples": samples}
 
 
 async def run_bench(plan: Plan, result: BenchResult, watcher: Watcher) -> None:

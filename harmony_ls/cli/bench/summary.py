@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from harmony_ls.cli.bench.comparison import comparison_numbers
 from harmony_ls.cli.bench.engine_numbers import EngineRecord
-from harmony_ls.cli.bench.figures import Interval, bootstrap_ratio, median, percentile, share, wilson_interval
+from harmony_ls.cli.bench.figures import Interval, median, percentile, share, wilson_interval
 from harmony_ls.cli.bench.quality import CaseRecord
 from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.rival import RivalAnswer
 from harmony_ls.features.inline.request import Reason, Source
 
 __all__ = ["CALIBRATION_THRESHOLDS", "calibration", "engine_numbers", "quality_numbers", "replay_numbers"]
@@ -68,62 +68,13 @@ def replay_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
         "key_show_rate": share(sum(bool(record.shown) for record in records), n_keys),
         "outcomes": dict(outcomes.most_common()),
     }
-    return numbers | _comparison(records, seed)
-
-
-def _comparison(records: Sequence[KeyRecord], seed: int) -> Numbers:
-    pairs = [(record, record.rival) for record in records if record.rival is not None]
-    if not pairs:
-        return {}
-    ours_first = [record.client_first_token_ms for record, _ in pairs]
-    ours_whole = [record.client_ms for record, _ in pairs]
-    theirs_first = [answer.first_token_ms for _, answer in pairs]
-    theirs_whole = [answer.total_ms for _, answer in pairs]
-    with_model = [(record, answer) for record, answer in pairs if record.used_model]
-    shown = [(record, answer) for record, answer in with_model if record.shown]
-    return {
-        "ttft_ratio_vs_mlx_lm_server": _ratio(ours_first, theirs_first),
-        "latency_ratio_vs_mlx_lm_server": _ratio(ours_whole, theirs_whole),
-        "ttft_ratio_with_model": _ratio(
-            [record.client_first_token_ms for record, _ in with_model],
-            [answer.first_token_ms for _, answer in with_model],
-        ),
-        "latency_ratio_with_model": _ratio(
-            [record.client_ms for record, _ in with_model], [answer.total_ms for _, answer in with_model]
-        ),
-        "latency_ratio_shown_with_model": _ratio(
-            [record.client_ms for record, _ in shown], [answer.total_ms for _, answer in shown]
-        ),
-        "latency_ratio_equal_length": _ratio(
-            [record.client_ms for record, _ in with_model],
-            [_at_length(answer, record.generated_tokens) for record, answer in with_model],
-        ),
-        "n_compared_keys": len(pairs),
-        "n_compared_keys_with_model": len(with_model),
-        "n_compared_keys_shown_with_model": len(shown),
-        "compared_ours_first_token_ms_p50": median(ours_first),
-        "compared_ours_ms_p50": median(ours_whole),
-        "compared_ours_recomputed_p50": median([record.computed_tokens for record, _ in with_model]),
-        "compared_ours_generated_p50": median([record.generated_tokens for record, _ in with_model]),
-        "mlx_lm_server_first_token_ms_p50": median(theirs_first),
-        "mlx_lm_server_ms_p50": median(theirs_whole),
-        "mlx_lm_server_recomputed_p50": median([answer.computed_tokens for _, answer in pairs]),
-        "mlx_lm_server_generated_p50": median([answer.generated_tokens for _, answer in pairs]),
-        "mlx_lm_server_prompt_tokens_p50": median([answer.prompt_tokens for _, answer in pairs]),
-        "intervals": _without_none(
-            {
-                "ttft_ratio_vs_mlx_lm_server": bootstrap_ratio(ours_first, theirs_first, seed),
-                "latency_ratio_vs_mlx_lm_server": bootstrap_ratio(ours_whole, theirs_whole, seed),
-            }
-        ),
+    numbers["samples"] = {
+        "recomputed_p50": len(asked),
+        "recomputed_p95": len(within),
+        "answered_without_model_rate": n_keys,
     }
-
-
-def _at_length(answer: RivalAnswer, n_tokens: int) -> float:
-    """How long the rival's answer would have taken if it had been as long as ours."""
-    n_further = answer.generated_tokens - 1
-    pace = (answer.total_ms - answer.first_token_ms) / n_further if n_further > 0 else 0.0
-    return answer.first_token_ms + pace * max(0, n_tokens - 1)
+    compared = comparison_numbers(records, seed)
+    return numbers | compared | {"samples": numbers["samples"] | compared.get("samples", {})}
 
 
 def engine_numbers(record: EngineRecord) -> Numbers:
@@ -135,11 +86,13 @@ def engine_numbers(record: EngineRecord) -> Numbers:
             "decode_ratio_vs_mlx_lm": median([ours / theirs for ours, theirs in pairs]),
             "decode_tokens_per_second": median(record.engine_rates),
             "mlx_lm_tokens_per_second": median(record.mlx_lm_rates),
+            "n_decode_pairs": len(pairs),
         }
     if record.steps:
         lengths = [step.milliseconds for step in record.steps]
         numbers |= {
             "step_ms_p95": _percentile_of_moments(lengths, 95),
+            "n_steps": len(lengths),
             "step_ms_p50": _percentile_of_moments(lengths, 50),
             "decode_step_ms_p50": median([step.milliseconds for step in record.steps if step.phase == "decode"]),
             "prefill_step_ms_p50": median([step.milliseconds for step in record.steps if step.phase == "prefill"]),
@@ -154,10 +107,19 @@ def engine_numbers(record: EngineRecord) -> Numbers:
     if record.idle_first_token_ms and record.busy_first_token_ms:
         numbers |= {
             "preempt_ratio": _ratio(record.busy_first_token_ms, record.idle_first_token_ms),
+            "n_preempt_not_counted": record.n_preempt_not_counted,
             "first_token_idle_ms_p50": median(record.idle_first_token_ms),
             "first_token_during_chat_ms_p50": median(record.busy_first_token_ms),
             "n_preempt_pairs": min(len(record.idle_first_token_ms), len(record.busy_first_token_ms)),
         }
+    if numbers:
+        counts = {
+            "decode_ratio_vs_mlx_lm": "n_decode_pairs",
+            "cancel_to_idle_ms_p95": "n_cancels",
+            "step_ms_p95": "n_steps",
+            "preempt_ratio": "n_preempt_pairs",
+        }
+        numbers["samples"] = {key: numbers[count] for key, count in counts.items() if count in numbers}
     return numbers
 
 
@@ -178,6 +140,7 @@ def quality_numbers(records: Sequence[CaseRecord]) -> Numbers:
         "n_cases": len(code),
         "n_quiet_cases": len(finished),
         **{key: share(*counts) for key, counts in counted.items()},
+        "samples": {key: total for key, (_, total) in counted.items()},
         "quality_by_package": {
             package: {
                 "n_cases": len(group),

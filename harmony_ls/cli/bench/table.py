@@ -35,6 +35,7 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
     table.add_column("number", no_wrap=True)
     table.add_column("what it is")
     table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("target", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -44,6 +45,7 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
             target.key,
             target.meaning,
             format_value(document[target.key], target.unit),
+            str(document["samples"].get(target.key, "")),
             _interval(document["intervals"].get(target.key), target.unit),
             document["targets"].get(target.key, ""),
             Text(verdict, style=_STYLES[verdict]),
@@ -93,4 +95,12 @@ def _conditions(document: dict[str, Any]) -> str:
             f"{format_value(document['answered_by_gate'], '%')} gated; "
             f"{format_value(document['key_ms_p50'], 'ms')} median, {format_value(document['key_ms_p95'], 'ms')} p95"
         )
+    if "n_compared_keys" in document:
+        lines.append(
+            f"{document['n_compared_keys']} compared keys in {document['n_compared_lines']} lines: "
+            f"{document['n_compared_keys_with_model']} asked the model, of which "
+            f"{document['n_compared_keys_shown_with_model']} with a suggestion, "
+            f"{document['n_compared_refused']} refused, {document['n_compared_timed_out']} timed out"
+        )
+    lines += document["notes"]
     return "\n".join(lines)

@@ -3,6 +3,8 @@
 from html import escape
 from typing import Any
 
+from harmony_ls.cli.bench.table import format_value
+
 __all__ = ["conditions", "method"]
 
 
@@ -13,8 +15,14 @@ def method(document: dict[str, Any]) -> str:
         points.append(
             "Replay: at about 55 % of each file a block of 25 lines was taken out and typed again key by key into the "
             "real server (harmony-ls lsp over stdio). Every key is an incremental change and a request; the next key "
-            "comes when the answer is there. Enter brings the indentation with it. Latency is what the client sees, "
-            "from before the change is sent; tokens are what the server says of each answer."
+            "comes when the answer is there. Enter brings the indentation with it. No suggestion is ever accepted: "
+            "everything is typed through, and the keys that agree with what is shown are answered without the model. "
+            "Latency is what the client sees, from before the change is sent; tokens are what the server says of each "
+            "answer."
+        )
+        points.append(
+            "An answer is what the server answers: a suggestion, or nothing with a reason. Of all keys, "
+            f"{_counted(document['outcomes'])}."
         )
         points.append(
             "Recomputed prompt tokens count the keys that started a generation. The 95th percentile is within a line: "
@@ -36,11 +44,27 @@ def method(document: dict[str, Any]) -> str:
             "warm. Its median answer wrote "
             f"{document['mlx_lm_server_generated_p50']:g} tokens, ours {document['compared_ours_generated_p50'] or 0:g}"
             " (harmony-ls stops early where it is not sure)."
-            + (
-                f" Cut to our lengths, the ratio of whole answers from the model is {equal:.3f}."
-                if (equal := document.get("latency_ratio_equal_length")) is not None
-                else ""
-            )
+        )
+        points.append(
+            "Like for like: the first ratios are of the compared keys that asked the model in harmony-ls "
+            f"({document['n_compared_keys_with_model']} of {document['n_compared_keys']}, in "
+            f"{document['n_compared_lines']} lines); mlx_lm.server has no other kind. Of these, "
+            f"{document['n_compared_keys_shown_with_model']} showed a suggestion, "
+            f"{document['n_compared_refused']} were refused (not sure, empty, too short, a repetition) and "
+            f"{document['n_compared_timed_out']} came to nothing within {document['settings']['deadlineMs']} ms; the "
+            "three kinds count alike as answers, and the ratio of those shown stands beside. For equal lengths, "
+            "mlx_lm.server's answer is cut to as many tokens as ours has, at its own pace. The ratios over all "
+            "compared keys count also "
+            f"{format_value(document['compared_answered_without_model_rate'], '%')} answered without the model"
+            + (f" and {n} from a generation that was running" if (n := document["n_compared_adopted"]) else "")
+            + ". Each ratio is a ratio of medians; its 95 % interval is bootstrapped over the keys. Keys of one line "
+            "are alike, so the true uncertainty is larger."
+        )
+        points.append(
+            "The first token is the first that adds to what was typed, or ends the answer; tokens that only spell what "
+            "was typed already (token healing) do not count. LSP sends one answer, so no client sees it: it is the "
+            "server's own time, and the time that the key spent outside the server. A key without a token counts with "
+            "its whole time. For mlx_lm.server it is the first piece of text of the stream."
         )
     if "decode_ratio_vs_mlx_lm" in document and document["decode_ratio_vs_mlx_lm"] is not None:
         points.append(
@@ -56,7 +80,9 @@ def method(document: dict[str, Any]) -> str:
     if document.get("preempt_ratio") is not None:
         points.append(
             "Time to the first token while a chat is written: the same keys in two documents through the completer, "
-            "one while the engine is idle, one while a generation of chat priority is past its prompt; the ratio of "
+            "one while the engine is idle, one while a generation of chat priority writes, begun at a random moment "
+            "of its steps; they take turns which is first. A pair counts if both came to a token and the chat wrote on "
+            f"afterwards: {document['n_preempt_pairs']} did, {document['n_preempt_not_counted']} did not. The ratio of "
             "the medians."
         )
     if document["n_cases"]:
@@ -66,8 +92,18 @@ def method(document: dict[str, Any]) -> str:
             "are shown to the model. Nothing held back means asked for by a command. Intervals are Wilson's at 95 %. "
             "For quiet, the cursor stands at the end of a finished statement."
         )
+    if document["n_cases"] and document["model"] and document["model"]["embedded"]:
+        points.append(
+            "The confidence thresholds of the embedded model were read off cases of these same packages, so what is "
+            "said of the shown and of quiet is somewhat too good. The model itself never saw the packages."
+        )
     items = "".join(f"<li>{escape(point)}</li>" for point in points)
     return f"<h2>How it was measured</h2>\n<ul>{items}</ul>"
+
+
+def _counted(outcomes: dict[str, int]) -> str:
+    """How often each outcome came, the most frequent first."""
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items())
 
 
 def conditions(document: dict[str, Any]) -> str:

@@ -59,17 +59,29 @@ def _lead(document: dict[str, Any]) -> str:
 
 def _cards(document: dict[str, Any]) -> str:
     cards = []
-    if (ratio := document.get("ttft_ratio_vs_mlx_lm_server")) is not None:
-        ours, theirs = document["compared_ours_first_token_ms_p50"], document["mlx_lm_server_first_token_ms_p50"]
-        told = f"sooner to the first token than mlx_lm.server: {ours:.0f} ms instead of {theirs:.0f} ms (medians)"
-        if with_model := document.get("ttft_ratio_with_model"):
-            told += f"; {1 / with_model:.0f}x among the keys that asked the model"
-        cards.append((f"{1 / ratio:.0f}x" if ratio else "at once", told))
+    if (ratio := document.get("ttft_ratio_with_model")) is not None:
+        ours = document["compared_ours_with_model_first_token_ms_p50"]
+        theirs = document["mlx_lm_server_with_model_first_token_ms_p50"]
+        told = f"of mlx_lm.server's time to the first token where the model is asked: {ours:.0f} ms / {theirs:.0f} ms"
+        cards.append((f"{ratio:.2f}", told + _of_all(document, "ttft_ratio_with_model", "ttft_ratio_vs_mlx_lm_server")))
+    if (ratio := document.get("latency_ratio_with_model")) is not None:
+        told = "of its time to the whole answer where the model is asked"
+        if (shown := document.get("latency_ratio_shown_with_model")) is not None:
+            told += f"; {shown:.2f} where its text is shown (n {document['n_compared_keys_shown_with_model']})"
+        told += _of_all(document, "latency_ratio_with_model", "latency_ratio_vs_mlx_lm_server")
+        cards.append((f"{ratio:.2f}", told))
+    if (rate := document.get("compared_answered_without_model_rate")) is not None:
+        cards.append((f"{rate:.0%}", f"of the {document['n_compared_keys']} compared keys are answered without it"))
     if (recomputed := document.get("recomputed_p50")) is not None:
         told = f"prompt tokens computed again per key that asks the model, of {document['prompt_tokens_p50']:g}"
         cards.append((f"{recomputed:g}", told))
     if (rate := document.get("answered_without_model_rate")) is not None:
-        cards.append((f"{rate:.0%}", "of the keys are answered without the model"))
+        cards.append(
+            (
+                f"{rate:.0%}",
+                "of all keys are answered without the model: no suggestion is accepted, all is typed through",
+            )
+        )
     if (latency := document.get("key_ms_p95")) is not None:
         cards.append((f"{latency:.0f} ms", f"for 95 % of all keys; {document['key_ms_p50']:.0f} ms for half of them"))
     if (rate := document.get("shown_first_identifier_rate")) is not None:
@@ -81,6 +93,15 @@ def _cards(document: dict[str, Any]) -> str:
         f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in cards
     )
     return f'<div class="cards">{told}</div>' if cards else ""
+
+
+def _of_all(document: dict[str, Any], key: str, key_of_all: str) -> str:
+    """How sure a ratio is, and the same ratio over all compared keys."""
+    interval = document["intervals"].get(key)
+    between = "" if interval is None else f", 95 % interval {interval['low']:.2f} to {interval['high']:.2f}"
+    over_all = document.get(key_of_all)
+    of_all = "" if over_all is None else f"; {over_all:.2f} over all {document['samples'][key_of_all]} compared keys"
+    return f" (ratio of medians, n {document['samples'][key]}{between}){of_all}"
 
 
 def _lines(keys: Sequence[KeyRecord], blocks: Sequence[Block]) -> str:
@@ -123,8 +144,9 @@ def _answers(document: dict[str, Any], keys: Sequence[KeyRecord]) -> str:
     return "\n".join(
         [
             "<h2>How soon, and from where</h2>",
-            '<p class="explain">The share of keys whose whole answer was there after a time. '
-            "mlx_lm.server was asked on the compared lines only.</p>",
+            '<p class="explain">The share of keys that had been answered after a time, with a suggestion or with '
+            "nothing (the model is not sure, the deadline passed). mlx_lm.server always writes its whole answer; it "
+            "was asked on the compared lines only.</p>",
             _legend(("ours", "harmony-ls, all keys"), ("theirs", "mlx_lm.server")),
             f'<div class="panel"><div class="scroll fit">{answer_curve(keys)}</div></div>',
             _legend(*((kind, f"{name}, {share:.0%}") for kind, name, share in shares if share > 0.0005)),
@@ -163,6 +185,7 @@ def _numbers(document: dict[str, Any]) -> str:
     for target in TARGETS:
         verdict = document["verdicts"][target.key]
         interval = document["intervals"].get(target.key)
+        n_samples = document["samples"].get(target.key, "")
         between = (
             ""
             if interval is None
@@ -171,13 +194,14 @@ def _numbers(document: dict[str, Any]) -> str:
         rows.append(
             f'<tr><td>{escape(target.meaning)}<span class="code">{target.key}</span></td>'
             f'<td class="number">{escape(format_value(document[target.key], target.unit))}</td>'
+            f'<td class="number">{n_samples}</td>'
             f'<td class="number interval">{escape(between)}</td>'
             f'<td class="number">{escape(document["targets"].get(target.key, ""))}</td>'
             f'<td><span class="verdict {verdict.replace(" ", "-")}">{verdict}</span></td></tr>'
         )
     head = (
-        '<tr><th>number</th><th class="number">measured</th><th class="number interval">95 % interval</th>'
-        '<th class="number">target</th><th>verdict</th></tr>'
+        '<tr><th>number</th><th class="number">measured</th><th class="number">n</th>'
+        '<th class="number interval">95 % interval</th><th class="number">target</th><th>verdict</th></tr>'
     )
     table = f'<table class="numbers"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
     return f'<h2>The numbers</h2>\n<div class="panel"><div class="scroll">{table}</div></div>'
