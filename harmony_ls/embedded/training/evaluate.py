@@ -2,7 +2,8 @@
 
 Greedy, with token healing: the prompt ends before the last unit of the tokenizer's split and the first tokens must
 spell what was given back. A line ends at the first newline or at the end-of-middle token. Takes an exported folder or
-a checkpoint; weights are dequantised to float32. `harmony-ls bench inline` measures the same through the product.
+a checkpoint; weights are dequantised to float32. The cases are drawn as `harmony-ls bench inline` draws its own, which
+measures the same through the product. The tabs of the files are kept.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
-from cases import Case, draw  # type: ignore[import-not-found]
 from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
 from tokenizers import Tokenizer
+
+from harmony_ls.cli.bench.cases import Case, draw_code_cases, draw_finished_cases
+from harmony_ls.cli.bench.corpus import read_sources
 
 END, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, FIM_PAD = range(5)
 GATE_TOKENS = 6
@@ -150,6 +153,11 @@ def byte_characters() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + index): byte for index, byte in enumerate(others)}
 
 
+def around(case: Case) -> tuple[str, str]:
+    """The text before the cursor and the lines after the cursor's, as training saw them."""
+    return case.text[:case.offset], case.text[case.offset:].removeprefix("\n")
+
+
 def first_word(text: str) -> str:
     match = WORD.search(text)
     return match.group(0) if match else text.strip()
@@ -212,20 +220,23 @@ def main() -> None:
         mx.set_default_device(mx.cpu)
     model = load(arguments.model)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer or arguments.model / "tokenizer.json"))
-    cases = draw(arguments.packages, arguments.per_package, arguments.seed)
-    finished = draw(arguments.packages, arguments.finished_per_package, arguments.seed + 1, finished=True)
+    files = read_sources({folder.absolute().name: folder for folder in arguments.packages})
+    n_packages = len({file.package for file in files})
+    cases = draw_code_cases(files, arguments.per_package * n_packages, arguments.seed)
+    finished = draw_finished_cases(files, arguments.finished_per_package * n_packages, arguments.seed)
     report: dict[str, Any] = {}
     for layout in arguments.layouts:
         completer = Completer(model, tokenizer, layout, arguments.prefix_tokens, arguments.suffix_tokens,
                               not arguments.no_healing)
-        answers = [completer.complete(case.before, case.after) for case in cases]
+        answers = [completer.complete(*around(case)) for case in cases]
         summary = summarise(cases, answers)
-        quiet = [completer.complete(case.before, case.after) for case in finished]
+        quiet = [completer.complete(*around(case)) for case in finished]
         summary["silence"] = silence(quiet)
         report[layout] = summary
         print(layout, json.dumps(summary, indent=1, default=float), flush=True)
         if arguments.json:
-            rows = [{"package": case.package, "path": case.path, "line": case.line, "column": case.column,
+            rows = [{"package": case.package, "path": case.path, "line": case.line,
+                     "column": case.offset - case.text.rfind("\n", 0, case.offset) - 1,
                      "expected": case.expected, **asdict(answer)}
                     for case, answer in zip([*cases, *finished], [*answers, *quiet], strict=True)]
             beside = arguments.json.with_suffix(f".{layout}.jsonl")
