@@ -6,7 +6,6 @@ would be typed next, it is accepted with one key, as a person would.
 
 import asyncio
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _PLACE = re.compile(r"(?P<file>.+?)(?::(?P<line>\d+))?(?::(?P<column>\d+))?")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SAMPLE = Path(__file__).parent.parent / "features" / "inline" / "journal.py"
 _SAMPLE_LINE = 48
 _SHORTEST_ACCEPTED = 2
 _TERMINAL_PACE_MS = 40
-# The load of a large model, or its download.
-_LONGEST_LOAD_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def demo(
         script = _read_script(place, lines)
         asyncio.run(_play(console, script, model, pace / 1000))
     except UserError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
+        console.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Stopped.")
@@ -87,7 +85,7 @@ def _read_script(place: str | None, n_lines: int) -> Script:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text.") from error
-    lines = text.splitlines(keepends=True)
+    lines = _LINE.findall(text)
     if not lines:
         raise UserError(f"{file} is empty: there is nothing to type.")
     if match is None:
@@ -110,52 +108,41 @@ def _first_interesting_line(lines: list[str]) -> int:
 
 
 async def _play(console: "Console", script: Script, model: str | None, pace: float) -> None:
+    from rich.markup import escape
+
     from harmony_ls.cli.demo_view import DemoView
-    from harmony_ls.cli.typist import CAPABILITIES
+    from harmony_ls.cli.typist import CAPABILITIES, model_ready
     from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 
     arguments = ["--log-level", "error", *(("--model", model) if model else ())]
-    console.print(f"Typing into [bold]{script.file.name}[/] from line {script.first_line}.", highlight=False)
+    name = escape(script.file.name)
+    console.print(f"Typing into [bold]{name}[/] from line {script.first_line}.", highlight=False)
     try:
         async with await LspClient.start(arguments) as client:
             with console.status("Starting the server…") as status:
                 await client.initialize(capabilities=CAPABILITIES, name="harmony-ls demo")
                 uri = script.file.absolute().as_uri()
                 client.open(uri, script.text, _language(script.file))
-                ready = await _model_ready(client, status.update)
-            console.print(ready, highlight=False)
+                if not (await client.doctor())["settings"]["inlineCompletion"]["enabled"]:
+                    raise UserError("Your settings switch inline completions off (inlineCompletion.enabled).")
+                ready = await model_ready(client, lambda message: status.update(escape(message)))
+            console.print(ready["message"], highlight=False, markup=False)
             view = DemoView(console, script.text, script.offset, script.first_line)
             with view:
                 await _type(client, uri, script, view, pace)
-            view.print_summary(model)
+            view.print_summary(is_embedded=ready["model"] == "embedded")
             await client.shutdown()
     except (ServerGoneError, ResponseError) as error:
         raise UserError(f"The server failed: {error}. Run harmony-ls doctor.") from error
 
 
-async def _model_ready(client: "LspClient", progress: object) -> str:
-    def settled(method: str, params: object) -> bool:
-        if method != "harmony/status" or not isinstance(params, dict):
-            return False
-        if callable(progress) and params.get("message"):
-            progress(params["message"])
-        return params["state"] in ("ready", "busy", "error")
-
-    with suppress(TimeoutError):
-        status = await asyncio.wait_for(client.notified(settled), _LONGEST_LOAD_SECONDS)
-        if status["state"] == "error":
-            raise UserError(str(status["message"]))
-        return str(status["message"])
-    raise UserError(f"The model was not loaded after {_LONGEST_LOAD_SECONDS:.0f} seconds.")
-
-
 async def _type(client: "LspClient", uri: str, script: Script, view: "DemoView", pace: float) -> None:
     from harmony_ls.cli.demo_view import Keystroke
-    from harmony_ls.cli.typist import press
+    from harmony_ls.cli.typist import next_key, press
 
     position = 0
     accepted = False
-    inserted = _next_key(script.typed, 0)
+    inserted = next_key(script.typed, 0)
     while inserted:
         answer = await press(client, uri, script.offset + position, inserted)
         position += len(inserted)
@@ -165,13 +152,7 @@ async def _type(client: "LspClient", uri: str, script: Script, view: "DemoView",
             # A suggestion that is about to be accepted stays long enough to be read.
             await asyncio.sleep(pace * 12 if answer.shown and rest.startswith(answer.shown) else pace)
         accepted = len(answer.shown) >= _SHORTEST_ACCEPTED and rest.startswith(answer.shown)
-        inserted = answer.shown if accepted else _next_key(script.typed, position)
-
-
-def _next_key(typed: str, position: int) -> str:
-    """One character; Enter brings the next line's indentation with it, as editors do."""
-    match = re.compile(r"(?:\r\n|\r|\n)[ \t]*|[^\r\n]").match(typed, position)
-    return match.group() if match else ""
+        inserted = answer.shown if accepted else next_key(script.typed, position)
 
 
 def _language(file: Path) -> str:

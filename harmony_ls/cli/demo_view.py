@@ -132,7 +132,7 @@ class DemoView:
         cost.no_wrap, cost.overflow = True, "ellipsis"
         return cost
 
-    def print_summary(self, model: str | None) -> None:
+    def print_summary(self, *, is_embedded: bool) -> None:
         """The figures of all keys, and where to go from here."""
         keys = self._keys
         asked = [key.answer for key in keys if key.answer.stats["prompt_tokens"]]
@@ -154,13 +154,13 @@ class DemoView:
             prompt = statistics.median(answer.stats["prompt_tokens"] for answer in asked)
             table.add_row("prompt tokens computed again", f"{computed:.0f} of {prompt:.0f} (median)")
             n_free = len(keys) - len(asked)
-            table.add_row("answered without the model", f"{n_free} of {len(keys)} keys")
+            table.add_row("keys that needed no generation", f"{n_free} of {len(keys)}")
         self._console.print()
         self._console.print(table)
-        self._console.print(_next_steps(model), highlight=False)
+        self._console.print(_next_steps(is_embedded=is_embedded), highlight=False)
 
 
-def _next_steps(model: str | None) -> str:
+def _next_steps(*, is_embedded: bool) -> str:
     better = (
         "This was the small model that ships with harmony-ls. A better one, any that mlx-lm can load:\n"
         "  harmony-ls demo --model mlx-community/Qwen2.5-Coder-1.5B-4bit\n"
@@ -173,4 +173,4 @@ def _next_steps(model: str | None) -> str:
         "  vim.lsp.inline_completion.enable()\n"
         "The README has the rest; [bold]harmony-ls doctor[/] checks the installation."
     )
-    return "\n" + ("" if model else better) + connect
+    return "\n" + (better if is_embedded else "") + connect
