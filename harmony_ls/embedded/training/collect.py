@@ -1,9 +1,10 @@
 """Collect the training corpus: Python files of permissively licensed sources, cleaned and without near-duplicates.
 
 Sources are archives (wheels and sdists), a site-packages folder and folders of CPython's standard library. A package
-whose licence metadata is not on the permissive list is left out and reported. Whatever belongs to a held-out package,
-or shares too much text with one, is left out too. Writes `corpus.txt.xz` (files separated by NUL) and `sources.json`.
-It downloads nothing.
+whose licence metadata is not on the permissive list is left out and reported, and so is every file whose comments or
+docstrings name a licence of the GPL family, whatever its package says. Whatever belongs to a held-out package, or
+shares too much text with one, is left out too. Writes `corpus.txt.xz` (files separated by NUL) and `sources.json`. It
+downloads nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import argparse
 import email
 import hashlib
+import io
 import json
 import lzma
 import random
 import re
 import tarfile
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +36,16 @@ PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|PSF|Python Software Foundation|Python-2\.0|ISC|Zlib|CC0|Unlicense|HPND|Expat)\b", re.I
 )
 NOT_PERMISSIVE = re.compile(r"GPL|GNU|MPL|Mozilla|EPL|CDDL|SSPL|BUSL|Proprietary|Commercial", re.I)
+
+# Any mention counts, as a file's licence, as the source of its logic or in passing: a file less costs nothing.
+COPYLEFT = re.compile(
+    r"(?<![a-z0-9])[al]?gpl(?:[ -]?v?\.? ?[0-9][0-9.]*)?(?:\+|-only|-or-later)?(?![a-z0-9])"
+    r"|\b(?:general|gnu|affero|lesser|library) public licen[sc]e"
+    r"|\bgnu (?:lesser|library|affero|general)\b|\bcopyleft\b",
+    re.I,
+)
+LICENCE_CONSTANT = re.compile(r"^[ \t]*_*licen[sc]e_*[ \t]*(?::[^=\n]*)?=.*$", re.I | re.M)
+MENTION_AROUND = 60
 
 LONGEST_FILE = 400_000
 SHINGLE_LINES = 3
@@ -56,6 +69,7 @@ class Source:
     files: int = 0
     kept_files: int = 0
     kept_characters: int = 0
+    copyleft: list[tuple[str, str]] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     def summary(self) -> dict[str, object]:
@@ -187,9 +201,54 @@ def shingles(text: str) -> set[int]:
     return {int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little") for part in joined}
 
 
-def prepare(item: tuple[str, str]) -> tuple[str, set[int]] | None:
-    text = clean(item[1])
-    return None if text is None else (text, shingles(text))
+def prose(text: str) -> str:
+    """A file's comments, docstrings and licence constants on one line, so that no line break hides a name.
+
+    Of what is no Python, everything.
+    """
+    parts: list[str] = []
+    begins_statement = True
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                parts.append(token.string.lstrip("#!: \t"))
+            elif token.type == tokenize.STRING and begins_statement:
+                # What follows may belong to it: adjacent strings are one.
+                parts.append(token.string)
+            elif token.type not in (tokenize.NL, tokenize.ENCODING):
+                begins_statement = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    except (tokenize.TokenError, SyntaxError):
+        parts = [re.sub(r"^[ \t]*#+", "", text, flags=re.M)]
+    parts += LICENCE_CONSTANT.findall(text)
+    return " ".join(" ".join(parts).split())
+
+
+def copyleft_mention(text: str) -> str | None:
+    """Where a file names a licence of the GPL family, with the words around it; None where it does not."""
+    words = prose(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\f", ""))
+    found = COPYLEFT.search(words)
+    return None if found is None else words[max(0, found.start() - MENTION_AROUND):found.end() + MENTION_AROUND]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One file as training wants it, or (without text) the words for which it is left out."""
+
+    name: str
+    text: str | None
+    marks: set[int]
+    mention: str | None = None
+
+
+def prepare(item: tuple[str, str]) -> Prepared:
+    name, original = item
+    text = clean(original)
+    if text is None:
+        return Prepared(name, None, set())
+    # In the original: cleaning strips headers and shortens docstrings.
+    if (mention := copyleft_mention(original)) is not None:
+        return Prepared(name, None, set(), mention)
+    return Prepared(name, text, shingles(text))
 
 
 def at_most(texts: list[str], most_characters: int) -> list[str]:
@@ -259,9 +318,11 @@ def main() -> None:
             source.files = len(texts)
             kept: list[str] = []
             for prepared in pool.map(prepare, texts if source.permitted else [], chunksize=16):
-                if prepared is None:
+                if prepared.mention is not None:
+                    source.copyleft.append((prepared.name, prepared.mention))
+                text, marks = prepared.text, prepared.marks
+                if text is None:
                     continue
-                text, marks = prepared
                 if len(marks & forbidden) > HELD_OUT_SHARE * len(marks) or len(marks & seen) > SEEN_SHARE * len(marks):
                     continue
                 seen |= marks
@@ -273,6 +334,8 @@ def main() -> None:
             summaries.append(source.summary())
             print(f"{source.name} {source.version} [{source.licence}] {'' if source.permitted else 'LEFT OUT '}"
                   f"{source.kept_files}/{source.files} files, {source.kept_characters:,} characters", flush=True)
+            for file, mention in source.copyleft:
+                print(f"  LEFT OUT {file}: {mention}", flush=True)
     (arguments.out / "sources.json").write_text(json.dumps(summaries, indent=1) + "\n")
     print(f"total {sum(int(str(item['kept_characters'])) for item in summaries):,} characters")
 
