@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harmony_ls.errors import UserError
+
 __all__ = ["lsp"]
 
 
@@ -43,9 +45,13 @@ def lsp(
         settings["logLevel"] = log_level
     if tcp is not None and stdio:
         raise typer.BadParameter("--stdio and --tcp exclude each other", param_hint="--tcp")
-    if tcp is not None:
-        raise typer.Exit(_serve_tcp(tcp, settings, log_level, log_file))
-    raise typer.Exit(_serve_stdio(settings, log_level, log_file))
+    try:
+        if tcp is not None:
+            raise typer.Exit(_serve_tcp(tcp, settings, log_level, log_file))
+        raise typer.Exit(_serve_stdio(settings, log_level, log_file))
+    except UserError as error:
+        typer.echo(f"harmony-ls: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _serve_stdio(settings: dict[str, Any], log_level: str | None, log_file: Path | None) -> int:

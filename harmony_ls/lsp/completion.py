@@ -1,12 +1,15 @@
 """``textDocument/completion``: the inline completion as an item of the ordinary list, for want of ghost text."""
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from harmony_ls.features.inline.request import InlineCompletion
 from harmony_ls.lsp.inline_completion import offer_at
 from harmony_ls.lsp.synchronization import position_of
+from harmony_ls.lsp.text import Position
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
@@ -31,48 +34,54 @@ def wanted(settings: Settings, *, client_has_inline_completion: bool) -> bool:
 
 async def completion(server: "HarmonyServer", params: types.CompletionParams) -> types.CompletionList:
     """Answer with at most one item. The list is incomplete, so that the client asks again as the person types."""
-    document = server.documents.get(params.text_document.uri)
-    if document is None or not server.fallback_wanted:
+    if not server.fallback_wanted:
         return types.CompletionList(is_incomplete=False, items=[])
+    # "Invoked" is what the protocol says of typing an identifier too, so nothing tells that a person asked.
+    uri, position = params.text_document.uri, params.position
+    _, items = await offer_at(server, uri, position, partial(_item_of, server, uri, position), invoked=False)
+    return types.CompletionList(is_incomplete=True, items=items[:1])
+
+
+def _item_of(
+    server: "HarmonyServer", uri: str, position: types.Position, completion: InlineCompletion
+) -> types.CompletionItem | None:
+    """Make an item of a completion at ``position``; None where no item of a list can do what it does.
+
+    The typed word is part of what is replaced: clients compare it with ``filterText``.
+    """
+    document = server.documents.get(uri)
+    if document is None:
+        return None
     text = document.text
-    offset = text.offset_at(position_of(params.position))
-    context = params.context
-    invoked = context is None or context.trigger_kind is types.CompletionTriggerKind.Invoked
-    offer = await offer_at(server, document, params.position, invoked=invoked and context is not None)
-    items = []
-    for item in offer.items[:1]:
-        # The typed word is part of what is replaced: clients compare it with filterText.
-        place = text.position_at(offset)
-        line = text.line(place.line)
-        column = offset - text.offset_at(type(place)(place.line, 0))
-        word = _WORD_BEFORE.findall(line[:column])[0]
-        if item.start > offset or item.end < offset or item.start < offset - column:
-            continue
-        start = min(item.start, offset - len(word))
-        typed = line[start - (offset - column) : column]
-        new_text = typed[: max(item.start - start, 0)] + item.text
-        begin, end = text.position_at(start), text.position_at(item.end)
-        if begin.line != end.line or new_text == typed:
-            continue
-        items.append(
-            types.CompletionItem(
-                label=_label(new_text),
-                kind=types.CompletionItemKind.Text,
-                detail="harmony-ls",
-                documentation=_documentation(server, new_text, document.language_id),
-                sort_text="\x7f",  # after what other servers know for certain
-                filter_text=typed or new_text,
-                insert_text_format=types.InsertTextFormat.PlainText,
-                text_edit=types.TextEdit(
-                    range=types.Range(
-                        start=types.Position(line=begin.line, character=begin.character),
-                        end=types.Position(line=end.line, character=end.character),
-                    ),
-                    new_text=new_text,
-                ),
-            )
-        )
-    return types.CompletionList(is_incomplete=True, items=items)
+    offset = text.offset_at(position_of(position))
+    place = text.position_at(offset)
+    line = text.line(place.line)
+    column = offset - text.offset_at(Position(place.line, 0))
+    word = _WORD_BEFORE.findall(line[:column])[0]
+    if completion.start > offset or completion.end < offset or completion.start < offset - column:
+        return None
+    start = min(completion.start, offset - len(word))
+    typed = line[start - (offset - column) : column]
+    new_text = typed[: max(completion.start - start, 0)] + completion.text
+    begin, end = text.position_at(start), text.position_at(completion.end)
+    if begin.line != end.line or new_text == typed:
+        return None
+    return types.CompletionItem(
+        label=_label(new_text),
+        kind=types.CompletionItemKind.Text,
+        detail="harmony-ls",
+        documentation=_documentation(server, new_text, document.language_id),
+        sort_text="\x7f",  # after what other servers know for certain
+        filter_text=typed or new_text,
+        insert_text_format=types.InsertTextFormat.PlainText,
+        text_edit=types.TextEdit(
+            range=types.Range(
+                start=types.Position(line=begin.line, character=begin.character),
+                end=types.Position(line=end.line, character=end.character),
+            ),
+            new_text=new_text,
+        ),
+    )
 
 
 def _label(text: str) -> str:

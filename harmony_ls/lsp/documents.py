@@ -7,7 +7,7 @@ and kind of fault. Cells of notebooks are documents like others; the order of th
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -59,7 +59,7 @@ class Document:
                 path=path_of(self.uri),
                 language_id=self.language_id,
                 version=self.version,
-                text=_LONE_SURROGATE.sub("\ufffd", str(self.text)),
+                text=_without_surrogates(str(self.text)),
             )
         return self._snapshot
 
@@ -106,6 +106,7 @@ class Documents:
         self.encoding = encoding
         self._documents: dict[str, Document] = {}
         self._unopened: set[str] = set()
+        self._cells: dict[str, set[str]] = {}
 
     def __iter__(self) -> Iterator[Document]:
         return iter(self._documents.values())
@@ -113,11 +114,6 @@ class Documents:
     def get(self, uri: str) -> Document | None:
         """Return an open document, or None."""
         return self._documents.get(uri)
-
-    def snapshot(self, uri: str) -> DocumentSnapshot | None:
-        """Return an open document as it is now, or None."""
-        document = self._documents.get(uri)
-        return document.snapshot() if document else None
 
     def open(self, uri: str, language_id: str, version: int | None, text: str) -> None:
         """Take a document from the client. A second ``didOpen`` replaces the text: the client knows it best."""
@@ -143,10 +139,38 @@ class Documents:
             document.in_sync = False
             document.report("an edit could not be read; nothing is offered here until the document is opened again")
 
+    def open_cells(self, notebook: str, uris: Iterable[str]) -> None:
+        """Note that open documents are cells of a notebook."""
+        self._cells.setdefault(notebook, set()).update(uris)
+
+    def close_cells(self, notebook: str, uris: Iterable[str]) -> None:
+        """Note that documents are cells of a notebook no more."""
+        cells = self._cells.get(notebook, set())
+        cells.difference_update(uris)
+        if not cells:
+            self._cells.pop(notebook, None)
+
+    def distrust_notebook(self, notebook: object) -> None:
+        """Note that an edit of a notebook could not be read: of all notebooks, if it is not known of which."""
+        of_one = self._cells.get(notebook) if isinstance(notebook, str) else None
+        for uri in set().union(*self._cells.values()) if of_one is None else set(of_one):
+            self.distrust(uri)
+
     def close(self, uri: str) -> None:
         """Forget a document."""
         if self._documents.pop(uri, None) is None:
             _logger.warning("%s: closed without being open", uri)
+
+
+def _without_surrogates(text: str) -> str:
+    """Return ``text`` with U+FFFD in place of each lone surrogate; to encode it finds them far sooner than a search."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def path_of(uri: str) -> str | None:

@@ -61,10 +61,14 @@ def advertises_completion(params: Mapping[str, Any]) -> bool:
 
 
 class Greeter:
-    """Looks at the first message of a connection, and answers it if it is an ordinary ``initialize``."""
+    """Looks at the first message of a connection, and answers it if it is an ordinary ``initialize``.
+
+    ``answered`` is then the message's id, and ``encoding`` the position encoding that the client was told.
+    """
 
     def __init__(self) -> None:
         self.answered: int | str | None = None
+        self.encoding: str | None = None
         self._decoder: framing.FrameDecoder | None = framing.FrameDecoder()
 
     def greet(self, data: bytes) -> bytes | None:
@@ -80,6 +84,7 @@ class Greeter:
             return None
         result = initialize_result(message["params"])
         self.answered = message["id"]
+        self.encoding = result["capabilities"]["positionEncoding"]
         return framing.encode({"jsonrpc": "2.0", "id": self.answered, "result": result})
 
 

@@ -1,10 +1,16 @@
-"""``textDocument/inlineCompletion``: positions become offsets, the offer becomes items. The offer is made elsewhere."""
+"""``textDocument/inlineCompletion``: positions become offsets, the offer becomes items. The offer is made elsewhere.
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+Every way to an empty answer ends in `offer_at`, which keeps its reason in the journal.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lsprotocol import types
 
+from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.request import (
     InlineCompletion,
     InlineCompletionRequest,
@@ -12,35 +18,47 @@ from harmony_ls.features.inline.request import (
     Reason,
     SelectedCompletion,
 )
-from harmony_ls.lsp.documents import Document
+from harmony_ls.lsp.documents import Document, path_of
 from harmony_ls.lsp.messages import HARMONY_OUTCOME, OutcomeParams
 from harmony_ls.lsp.synchronization import position_of
+from harmony_ls.settings.models import InlineCompletionSettings
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["inline_completion", "offer_at", "range_of"]
 
+_Item = TypeVar("_Item")
+
+_NOT_OPEN: Final = Offer(reason=Reason.NOT_OPEN, detail="The document is not open.")
+
+_INVOKED_START_SECONDS: Final = 10.0
+"""How long a person who asks by a command waits for the engine; a key waits no longer than its deadline."""
+
 
 async def inline_completion(
     server: "HarmonyServer", params: types.InlineCompletionParams
 ) -> types.InlineCompletionList | None:
     """Answer with the items that fit the document as it is when the answer is sent, which may be none."""
-    document = server.documents.get(params.text_document.uri)
-    if document is None:
-        return None
-    version = document.version
-    selected = params.context.selected_completion_info
-    invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
-    offer = await offer_at(server, document, params.position, invoked=invoked, selected=selected)
+    uri = params.text_document.uri
+    document = server.documents.get(uri)
+    version = None if document is None else document.version
+
+    def item_of(completion: InlineCompletion) -> types.InlineCompletionItem | None:
+        place = None if document is None else range_of(document, completion)
+        return None if place is None else types.InlineCompletionItem(insert_text=completion.text, range=place)
+
+    offer, items = await offer_at(
+        server,
+        uri,
+        params.position,
+        item_of,
+        invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
+        selected=params.context.selected_completion_info,
+    )
     if server.client_wants_outcomes:
-        server.protocol.notify(HARMONY_OUTCOME, _outcome(document.uri, version, offer))
-    items = [
-        types.InlineCompletionItem(insert_text=item.text, range=place)
-        for item in offer.items
-        if (place := range_of(document, item)) is not None
-    ]
-    return types.InlineCompletionList(items=items)
+        server.protocol.notify(HARMONY_OUTCOME, _outcome(uri, version, offer))
+    return None if document is None else types.InlineCompletionList(items=items)
 
 
 def _outcome(uri: str, version: int | None, offer: Offer) -> OutcomeParams:
@@ -50,18 +68,70 @@ def _outcome(uri: str, version: int | None, offer: Offer) -> OutcomeParams:
 
 async def offer_at(
     server: "HarmonyServer",
-    document: Document,
+    uri: str,
     position: types.Position,
+    item_of: Callable[[InlineCompletion], _Item | None],
     *,
     invoked: bool,
     selected: types.SelectedCompletionInfo | None = None,
-) -> Offer:
-    """Ask for an offer at a position; one for a text that has changed meanwhile is no offer any more.
+) -> tuple[Offer, list[_Item]]:
+    """Ask for an offer at a position; return it with the items that ``item_of`` makes of it.
 
-    The text is taken before the first ``await``: it is the one that the client saw when it asked.
+    ``item_of`` returns None for what the client cannot show. Where no item is left, the offer has a reason; either way
+    it is recorded, here and nowhere else.
     """
-    text, n_changes = document.text, document.n_changes
-    request = InlineCompletionRequest(
+    document = server.documents.get(uri)
+    refusal = _refuse(document, server.configuration.settings.inline_completion)
+    if document is None or refusal is not None:
+        # The text has not been looked at: in a document that is too large, that alone would take too long.
+        language_id, version = ("", None) if document is None else (document.language_id, document.version)
+        request = InlineCompletionRequest(DocumentSnapshot(uri, path_of(uri), language_id, version, ""), 0, invoked)
+        refusal = refusal or _NOT_OPEN
+        server.record(request, refusal)
+        return refusal, []
+    n_changes = document.n_changes
+    request = _request(document, position, invoked=invoked, selected=selected)
+    try:
+        offer = await _ask(server, request)
+    except asyncio.CancelledError:
+        server.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
+        raise
+    items: list[_Item] = []
+    if offer.items:
+        if server.documents.get(uri) is not document or document.n_changes != n_changes:
+            detail = "The document changed before the offer was made."
+            offer = replace(offer, items=(), reason=Reason.SUPERSEDED, detail=detail)
+        elif not (items := [item for each in offer.items if (item := item_of(each)) is not None]):
+            detail = "The suggestion replaces what the editor cannot replace at this place."
+            offer = replace(offer, items=(), reason=Reason.NOT_SHOWABLE, detail=detail)
+    server.record(request, offer)
+    return offer, items
+
+
+def _refuse(document: Document | None, settings: InlineCompletionSettings) -> Offer | None:
+    """Say no where neither the text nor the engine is needed to know it."""
+    if document is None:
+        return _NOT_OPEN
+    if not document.in_sync:
+        return Offer(reason=Reason.INTERNAL_ERROR, detail="An edit of the document could not be read.")
+    if not settings.enabled:
+        detail = "Inline completion is switched off (inlineCompletion.enabled)."
+        return Offer(reason=Reason.DISABLED, detail=detail)
+    if document.text.n_characters > settings.max_document_kb * 1024:
+        detail = (
+            f"The document has {document.text.n_characters:,} characters, more than {settings.max_document_kb} KiB "
+            "(inlineCompletion.maxDocumentKb)."
+        )
+        return Offer(reason=Reason.DOCUMENT_TOO_LARGE, detail=detail)
+    return None
+
+
+def _request(
+    document: Document, position: types.Position, *, invoked: bool, selected: types.SelectedCompletionInfo | None
+) -> InlineCompletionRequest:
+    """Translate a question. It is done before the first ``await``: the text is the one that the client saw."""
+    text = document.text
+    return InlineCompletionRequest(
         document=document.snapshot(),
         offset=text.offset_at(position_of(position)),
         invoked=invoked,
@@ -73,21 +143,18 @@ async def offer_at(
             text=selected.text,
         ),
     )
-    if not document.in_sync:
-        offer = Offer(reason=Reason.INTERNAL_ERROR, detail="An edit of the document could not be read.")
-        server.record(request, offer)
-        return offer
+
+
+async def _ask(server: "HarmonyServer", request: InlineCompletionRequest) -> Offer:
+    within = server.configuration.settings.inline_completion.deadline_ms / 1000
     server.status.work_begun()
     try:
-        completer = await server.completer(within=server.configuration.settings.inline_completion.deadline_ms / 1000)
+        completer = await server.completer(within=max(within, _INVOKED_START_SECONDS) if request.invoked else within)
         if completer is None:
-            return Offer(reason=Reason.MODEL_LOADING, detail="the engine is being started")
-        offer = await completer.offer(request)
+            return Offer(reason=Reason.MODEL_LOADING, detail="The engine is being started.")
+        return await completer.offer(request)
     finally:
         server.status.work_ended()
-    if server.documents.get(document.uri) is not document or document.n_changes != n_changes:
-        return Offer(reason=Reason.SUPERSEDED, detail="the document changed before the offer was made")
-    return offer
 
 
 def range_of(document: Document, item: InlineCompletion) -> types.Range | None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from harmony_ls.errors import UserError
+
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
 
@@ -35,12 +37,18 @@ def start_logging(level: str, file: Path | None) -> logging.handlers.QueueListen
     """Log to ``file``, or to stderr; the result must be stopped at the end.
 
     Other libraries are heard from warnings on. Editors show stderr as errors, so it gets warnings alone unless more
-    is asked for.
+    is asked for. Raises UserError where ``file`` cannot be written.
     """
     target: logging.Handler
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        target = logging.FileHandler(file, encoding="utf-8")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            target = logging.FileHandler(file, encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(
+                f"The log file {file} cannot be written: {reason}. Name another with --log-file."
+            ) from error
     else:
         target = logging.StreamHandler(sys.stderr)
         target.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
@@ -67,7 +75,10 @@ def set_level(level: str) -> None:
 
 
 class ClientLog(logging.Handler):
-    """Sends what harmony-ls logs to the client as ``window/logMessage``; keeps it until the client is initialized."""
+    """Sends what harmony-ls logs to the client as ``window/logMessage``; keeps it until the client is initialized.
+
+    It gets the log of the whole process, so it is for the only client of one: others would read each other's paths.
+    """
 
     def __init__(self, server: "HarmonyServer", loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(logging.INFO)

@@ -2,7 +2,7 @@
 
 pygls gives the types, their conversion and the messages that a server sends; the dispatch is ours, because pygls's own
 answers some faults with a traceback, others not at all, and lets a ``BaseException`` end or hang the process. This
-module reads and writes no stream (`harmony_ls.lsp.transport`) and knows no feature (`harmony_ls.lsp.server`).
+module reads and writes no stream (`harmony_ls.lsp.run`) and knows no feature (`harmony_ls.lsp.server`).
 """
 
 import asyncio
@@ -30,8 +30,6 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 _WITHOUT_PARAMS = frozenset({types.INITIALIZED, types.SHUTDOWN, types.EXIT})
 """Their parameters mean nothing, and clients send null, ``{}``, ``[]`` or nothing."""
-
-_INITIALIZE_SECONDS = 5.0
 
 _Error = types.ErrorCodes
 _LspError = types.LSPErrorCodes
@@ -122,7 +120,7 @@ class HarmonyProtocol(LanguageServerProtocol):
             self.receive(frame)
             await asyncio.sleep(0)
             if self._initializing is not None and not self._initializing.done():
-                await asyncio.wait([self._initializing], timeout=_INITIALIZE_SECONDS)
+                await asyncio.wait([self._initializing])
 
     def receive(self, frame: framing.Body | framing.Oversized) -> None:
         """Handle one message; never raises."""
@@ -170,7 +168,8 @@ class HarmonyProtocol(LanguageServerProtocol):
         if message_id is not None:
             self._send_error(message_id, _Error.InvalidRequest, text)
         elif method and self.life_cycle:
-            self.life_cycle.lost(method, {"textDocument": {"uri": uri_in(frame.head)}})
+            name = "notebookDocument" if method.startswith("notebookDocument/") else "textDocument"
+            self.life_cycle.lost(method, {name: {"uri": uri_in(frame.head)}})
 
     def _receive_request(self, message_id: MessageId, method: str, params: object) -> None:
         if fault := self._fault_of_request(message_id, method):

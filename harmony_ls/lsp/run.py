@@ -73,6 +73,7 @@ async def _serve_stdio(options: ServeOptions, streams: StdioStreams, greeter: Gr
     server.protocol.connect(streams)
     chunks: asyncio.Queue[bytes] = asyncio.Queue()
     streams.attach(loop, chunks.put_nowait, partial(ending.decide, 1, "the client does not read what it is sent"))
+    server.greeted_encoding = greeter.encoding
     server.protocol.answered = greeter.answered  # whatever comes from now on is answered by the server itself
     reading = asyncio.create_task(_read_stdio(server, streams, chunks, ending), name="read stdio")
     exit_code = await ending.wait()

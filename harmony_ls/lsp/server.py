@@ -16,6 +16,7 @@ from pygls.lsp.server import LanguageServer
 
 from harmony_ls import __version__
 from harmony_ls.errors import HarmonyLsError
+from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
 from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
 from harmony_ls.lsp.backend import Backend
@@ -70,6 +71,8 @@ class HarmonyServer(LanguageServer):
         self._on_exit = on_exit
         self._on_process_id = on_process_id
         self._completer: InlineCompleter | None = None
+        self._journal = Journal()
+        self.greeted_encoding: str | None = None  # what "initialize" was answered with before we saw it
         self._configured = asyncio.Event()
         self._stop_listening = backend.listen(self.status.model_changed)
         self._fallback_registered = False
@@ -115,7 +118,7 @@ class HarmonyServer(LanguageServer):
 
     def warm_up(self) -> None:
         """Start the engine and load the model, so that the first key need not wait for them."""
-        if self.configuration.settings.inline_completion.enabled and self._completer is None:
+        if self._completer is None:
             self.protocol.spawn(self._warm_up())
 
     def forget(self, uri: str) -> None:
@@ -125,12 +128,14 @@ class HarmonyServer(LanguageServer):
 
     def journal(self) -> dict[str, Any]:
         """Return the last outcomes of inline completion."""
-        return {} if self._completer is None else self._completer.journal.report()
+        report = self._journal.report()
+        if self._completer is not None:
+            report["lastPrompt"] = self._completer.journal.report()["lastPrompt"]
+        return report
 
     def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
-        """Keep an outcome that the completer never saw."""
-        if self._completer is not None:
-            self._completer.journal.record(request, offer)
+        """Keep how a completion ended for the client. The completer's own journal does not know what came after it."""
+        self._journal.record(request, offer)
 
     async def use_settings(self, settings: Settings) -> None:
         """Go on with changed settings."""
@@ -155,8 +160,12 @@ class HarmonyServer(LanguageServer):
             self._configured.set()
 
     async def _warm_up(self) -> None:
+        await self._wait_until_configured()
+        if not self.configuration.settings.inline_completion.enabled:
+            return
         await self.completer(within=60)
-        if self.backend.resident_model is not None:
+        # The client's settings may have come while the engine was started.
+        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
             try:
                 await self.backend.resident_model.ready()
             except HarmonyLsError as error:  # the status has told it
@@ -170,16 +179,21 @@ class HarmonyServer(LanguageServer):
 
     def lost(self, method: str, params: object) -> None:
         """A notification could not be read: a document whose edit was lost is not the client's any more."""
-        document = params.get("textDocument") if isinstance(params, dict) else None
+        name = "notebookDocument" if method == types.NOTEBOOK_DOCUMENT_DID_CHANGE else "textDocument"
+        document = params.get(name) if isinstance(params, dict) else None
         uri = document.get("uri") if isinstance(document, dict) else None
-        if method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(uri, str):
+        if method == types.NOTEBOOK_DOCUMENT_DID_CHANGE:
+            self.documents.distrust_notebook(uri)
+        elif method == types.TEXT_DOCUMENT_DID_CHANGE and isinstance(uri, str):
             self.documents.distrust(uri)
 
     async def _initialize(self, params: types.InitializeParams) -> dict[str, Any]:
         self._capabilities = params.capabilities
         self.client_info = params.client_info
         unstructured = self.protocol.unstructure(params)
-        self.documents.encoding = PositionEncoding(choose_encoding(unstructured["capabilities"]))
+        # A greeted client counts as it was told, even if the rest of what it said of positions could not be read.
+        encoding = self.greeted_encoding or choose_encoding(unstructured["capabilities"])
+        self.documents.encoding = PositionEncoding(encoding)
         if params.process_id is not None and self._on_process_id is not None:
             self._on_process_id(params.process_id)
         await self.configuration.initialize(params)

@@ -60,6 +60,8 @@ class StatusReporter:
             self._progress.show(f"Loading {name}", self._model.message, self._model.progress)
         else:
             self._progress.end(self._model.message)
+        if state == "ready":
+            self._fault = None  # should it come back, that is news
         self._tell_fault(self._model.message if state == "error" else None)
         self.tell()
 

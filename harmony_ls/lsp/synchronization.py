@@ -42,6 +42,7 @@ async def did_open_notebook(server: "HarmonyServer", params: types.DidOpenNotebo
     """``notebookDocument/didOpen``: each cell is a document."""
     for cell in params.cell_text_documents:
         _open(server, cell)
+    server.documents.open_cells(params.notebook_document.uri, [cell.uri for cell in params.cell_text_documents])
     server.warm_up()
 
 
@@ -51,10 +52,13 @@ async def did_change_notebook(server: "HarmonyServer", params: types.DidChangeNo
     if cells is None:
         return
     if cells.structure is not None:
-        for cell in cells.structure.did_close or ():
+        notebook, gone, come = params.notebook_document.uri, cells.structure.did_close, cells.structure.did_open
+        for cell in gone or ():
             _close(server, cell)
-        for opened in cells.structure.did_open or ():
+        for opened in come or ():
             _open(server, opened)
+        server.documents.close_cells(notebook, [cell.uri for cell in gone or ()])
+        server.documents.open_cells(notebook, [cell.uri for cell in come or ()])
     for content in cells.text_content or ():
         _change(server, content.document, content.changes)
 
@@ -63,6 +67,7 @@ async def did_close_notebook(server: "HarmonyServer", params: types.DidCloseNote
     """``notebookDocument/didClose``."""
     for cell in params.cell_text_documents:
         _close(server, cell)
+    server.documents.close_cells(params.notebook_document.uri, [cell.uri for cell in params.cell_text_documents])
 
 
 def position_of(position: types.Position) -> Position:

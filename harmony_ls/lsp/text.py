@@ -39,12 +39,15 @@ class Text:
     Positions outside the text are clamped as LSP says: a character beyond the end of a line means the end of the line
     before its terminator, a line beyond the last means the end of the text. A position inside a character (in the
     middle of a surrogate pair or of a UTF-8 sequence) means the place before that character.
+
+    ``n_characters`` is its length, known without putting it together.
     """
 
-    __slots__ = ("_joined", "_lines", "_starts", "encoding")
+    __slots__ = ("_joined", "_lines", "_starts", "encoding", "n_characters")
 
     def __init__(self, text: str, encoding: PositionEncoding = PositionEncoding.UTF_16) -> None:
         self.encoding = encoding
+        self.n_characters = 0
         self._lines: list[str] = []
         self._joined: str | None = None
         self._starts: list[int] | None = None
@@ -69,6 +72,7 @@ class Text:
         """Take a new text in place of the old one."""
         text = _join_surrogates(text)
         self._lines = split_lines(text)
+        self.n_characters = len(text)
         self._joined = text
         self._starts = None
 
@@ -83,7 +87,9 @@ class Text:
         first, after = max(start_line - 1, 0), min(end_line + 2, len(self._lines))
         before_edit = "".join(self._lines[first:start_line]) + self._lines[start_line][:start_column]
         after_edit = self._lines[end_line][end_column:] + "".join(self._lines[end_line + 1 : after])
-        lines = split_lines(_join_surrogates(before_edit + text + after_edit))
+        region = _join_surrogates(before_edit + text + after_edit)
+        self.n_characters += len(region) - sum(map(len, self._lines[first:after]))
+        lines = split_lines(region)
         if after < len(self._lines) and lines[-1] == "":
             lines.pop()  # the empty line after the last terminator is the line that follows the region
         self._lines[first:after] = lines

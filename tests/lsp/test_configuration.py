@@ -1,4 +1,7 @@
-"""Settings on their way to the server, and what a person is told of those that cannot be used."""
+"""Settings on their way to the server, and what a person is told of those that cannot be used.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -175,8 +178,14 @@ async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, 
         peer.notify("workspace/didChangeConfiguration", {"settings": None})
         await settings_of(peer, lambda report: report["settings"]["model"] == str(adding_model))
         items = await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED)
-        assert [item["insertText"] for item in items] == ["first + second"]
-        assert (await peer.doctor())["status"]["state"] == "ready"
+        report = await peer.doctor()
+        assert [item["insertText"] for item in items] == ["first + second"], report["journal"]["last"][0]
+        assert report["status"]["state"] == "ready"
+        peer.configuration = missing
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["model"] == missing["model"])
+        assert await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED) == []
+        assert len(messages(peer)) == 2, "a fault that comes back is news"
         assert await peer.shutdown() == 0
 
 
@@ -224,6 +233,26 @@ async def test_the_settings_come_before_the_model(tiny_llama: Path, home: dict[s
         assert await peer.shutdown() == 0
 
 
+async def test_the_editor_switches_completion_off(tiny_llama: Path, home: dict[str, str]) -> None:
+    """Its settings come after the document is opened; the model is not loaded for nothing."""
+    async with starting(environment=home) as peer:
+        await handshake(
+            peer, options={"model": str(tiny_llama)}, configuration={"inlineCompletion": {"enabled": False}}
+        )
+        peer.open(URI, FUNCTION)
+        await settings_of(peer, lambda report: not report["settings"]["inlineCompletion"]["enabled"])
+        assert await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED) == []
+        report = await peer.doctor()
+        assert report["journal"]["counts"] == {"disabled": 1}
+        peer.configuration = {"inlineCompletion": {"enabled": True}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["enabled"])
+        assert [each for each in peer.notifications if each[0] == "harmony/status"] == [
+            ("harmony/status", report["status"])
+        ], "nothing was loaded"
+        assert await peer.shutdown() == 0
+
+
 async def test_a_client_that_answers_no_question(tiny_llama: Path, home: dict[str, str]) -> None:
     """It is asked for its settings and to show a progress bar; without an answer it still gets completions."""
     async with starting(environment=home) as peer:
@@ -260,6 +289,7 @@ async def test_the_completion_list_of_a_client_without_ghost_text(adding_model: 
         result = await peer.initialize(capabilities=NEOVIM_0_11, options={"model": str(adding_model)})
         assert result["capabilities"]["completionProvider"] == {"triggerCharacters": [".", "("]}
         peer.open(URI, "def add(first, second):\n    return f")
+        await peer.notified(lambda method, params: method == "harmony/status" and params["state"] == "ready")
         answer = await complete(peer)
         assert answer["isIncomplete"] is True
         [item] = answer["items"]
@@ -269,6 +299,12 @@ async def test_the_completion_list_of_a_client_without_ghost_text(adding_model: 
         places = {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 12}}
         assert item["textEdit"] == {"range": places, "newText": "first + second"}
         assert "```python\nfirst + second\n```" in item["documentation"]["value"]
+        # Trigger kind 1 is what typing an identifier is called too: it does not mean that a person asked.
+        peer.configuration = {"inlineCompletion": {"trigger": "invoked"}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["trigger"] == "invoked")
+        assert (await complete(peer, kind=1))["items"] == []
+        assert (await peer.doctor())["journal"]["last"][0]["outcome"] == "notTriggered"
         peer.configuration = {"inlineCompletion": {"completionFallback": "never"}}
         peer.notify("workspace/didChangeConfiguration", {"settings": None})
         await settings_of(peer, lambda report: report["settings"]["inlineCompletion"]["completionFallback"] == "never")
@@ -283,6 +319,7 @@ async def test_the_completion_list_of_a_client_with_ghost_text(adding_model: Pat
         result = await peer.initialize(capabilities=EDITOR_CAPABILITIES, options=options)
         assert "completionProvider" not in result["capabilities"]
         peer.open(URI, "def add(first, second):\n    return f")
+        await peer.notified(lambda method, params: method == "harmony/status" and params["state"] == "ready")
         assert (await complete(peer))["items"] == []
         for value, method in (("always", "client/registerCapability"), ("auto", "client/unregisterCapability")):
             peer.configuration = {"inlineCompletion": {"completionFallback": value}}

@@ -1,4 +1,7 @@
-"""The document store and the handshake by themselves."""
+"""The document store and the handshake by themselves.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import json
 import logging
@@ -43,16 +46,18 @@ def test_paths_come_back(tmp_path: Path) -> None:
 def test_snapshots() -> None:
     documents = Documents()
     documents.open(URI, "python", 1, "x = '\ud83d'")
-    before = documents.snapshot(URI)
+    document = documents.get(URI)
+    assert document is not None
+    before = document.snapshot()
     documents.change(URI, 2, [Change("y", Position(0, 0), Position(0, 1))])
-    after = documents.snapshot(URI)
-    assert before is not None
-    assert after is not None
+    after = document.snapshot()
     assert (before.text, before.version) == ("x = '\ufffd'", 1)
     assert (after.text, after.version, after.path) == ("y = '\ufffd'", 2, "/d.py")
-    assert documents.snapshot(URI) is after
+    assert document.snapshot() is after
+    documents.change(URI, 3, [Change("é👍")])
+    assert document.snapshot().text == "é👍"
     documents.close(URI)
-    assert documents.snapshot(URI) is None
+    assert documents.get(URI) is None
 
 
 def test_d84_faults_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -87,6 +92,23 @@ def test_distrust_ends_with_a_whole_text() -> None:
     assert not document.in_sync
     documents.change(URI, 3, [Change("c")])
     assert document.in_sync
+
+
+def test_cells_of_a_notebook_whose_edit_was_lost() -> None:
+    documents = Documents()
+    for uri in ("first", "second", "other", "plain"):
+        documents.open(uri, "python", 1, "x")
+    documents.open_cells("notebook", ["first", "second"])
+    documents.open_cells("another", ["other"])
+    documents.close_cells("notebook", ["second"])
+
+    def trusted() -> set[str]:
+        return {document.uri for document in documents if document.in_sync}
+
+    documents.distrust_notebook("notebook")
+    assert trusted() == {"second", "other", "plain"}
+    documents.distrust_notebook(None)
+    assert trusted() == {"second", "plain"}, "nobody knows of which notebook it was"
 
 
 INITIALIZE = {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": {"processId": None, "capabilities": {}}}

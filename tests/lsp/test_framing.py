@@ -1,4 +1,7 @@
-"""The decoder of the base protocol: any pieces, any noise, and never deaf."""
+"""The decoder of the base protocol: any pieces, any noise, and never deaf.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import json
 

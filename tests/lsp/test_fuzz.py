@@ -1,6 +1,7 @@
 """More than 10,000 random events over a real server: each request is answered once, each document is the client's.
 
 One server process per position encoding lives through all sequences that Hypothesis makes up.
+Tests named d77 to d94 are numbered robustness cases.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""How the process begins and ends, and what it lets nobody do to its streams."""
+"""How the process begins and ends, and what it lets nobody do to its streams.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import json
 import os
@@ -48,6 +51,28 @@ async def test_initialize_is_answered_before_anything_is_loaded() -> None:
         # Of the processor, since the time on the clock is that of all who share the machine.
         assert times.user + times.system < 1
         assert await peer.shutdown() == 0
+
+
+async def test_the_encoding_that_the_client_was_told_counts() -> None:
+    """Though the server, which reads more of the message than the greeting does, cannot read all of it."""
+    general = {"positionEncodings": ["utf-8"], "staleRequestSupport": {"cancel": True}}
+    async with starting() as peer:
+        await handshake(peer, capabilities={"general": general})
+        assert peer.encoding == "utf-8"
+        assert (await peer.doctor())["client"]["positionEncoding"] == "utf-8"
+        assert await peer.shutdown() == 0
+
+
+@pytest.mark.parametrize("transport", [["--stdio"], ["--tcp", "127.0.0.1:0"]], ids=str)
+def test_a_log_file_that_cannot_be_written(transport: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    log = tmp_path / "file" / "log"
+    command = [*SERVER, *transport, "--log-file", str(log)]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert f"The log file {log} cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "listen" not in result.stderr
 
 
 async def test_d94_requests_at_the_wrong_time() -> None:

@@ -1,8 +1,12 @@
-"""The dispatch alone, with handlers of this test: each request is answered exactly once, whatever a handler does."""
+"""The dispatch alone, with handlers of this test: each request is answered exactly once, whatever a handler does.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import asyncio
 import json
 import logging
+import selectors
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -191,6 +195,48 @@ async def test_handlers_begin_in_order() -> None:
     await wire.send(*[{"id": number, "method": "test/note", "params": {"n": number}} for number in range(1, 100)])
     await wire.answer(99)
     assert seen == list(range(1, 100))
+
+
+class FastSelector(selectors.DefaultSelector):
+    """Waits a thousandth of the time."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(timeout / 1000 if timeout else timeout)
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock runs a thousand times as fast as others."""
+
+    def __init__(self) -> None:
+        super().__init__(FastSelector())
+
+    def time(self) -> float:
+        return super().time() * 1000
+
+
+def test_messages_wait_for_an_initialize_that_takes_long() -> None:
+    """A slow disk, say: a client that was greeted already relies on what it sends being heard."""
+
+    async def main() -> None:
+        read = asyncio.Event()
+        heard = []
+
+        async def slow(_params: object) -> dict[str, object]:
+            await read.wait()
+            return {}
+
+        async def hear(_params: object) -> None:
+            heard.append(True)
+
+        wire = Wire(hear=hear)
+        wire.protocol.handlers = {**wire.protocol.handlers, "initialize": slow}
+        asyncio.get_running_loop().call_later(100, read.set)
+        await wire.send({"id": 0, "method": "initialize", "params": INITIALIZE}, {"method": "test/hear"})
+        await asyncio.sleep(0)
+        assert heard == [True]
+
+    with asyncio.Runner(loop_factory=FastLoop) as runner:
+        runner.run(main())
 
 
 async def test_answers_of_the_client() -> None:

@@ -1,4 +1,7 @@
-"""The whole server as an editor sees it: a process over stdio with a model that answers from a table."""
+"""The whole server as an editor sees it: a process over stdio with a model that answers from a table.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import asyncio
 import hashlib
@@ -21,6 +24,10 @@ numbers = iter(range(10_000))
 
 def fresh_uri() -> str:
     return f"file:///server/{next(numbers)}.py"
+
+
+async def last_outcome(peer: Peer) -> str:
+    return str((await peer.doctor())["journal"]["last"][0]["outcome"])
 
 
 def is_ready(method: str, params: Any) -> bool:
@@ -113,6 +120,12 @@ async def test_no_stale_item(peer: Peer) -> None:
     number = peer.send_request("textDocument/inlineCompletion", params)
     peer.replace_all(uri, "something = else_entirely\n")
     assert (await peer.answer(number))["items"] == []
+    assert await last_outcome(peer) == "superseded"
+
+
+async def test_a_document_that_is_not_open(peer: Peer) -> None:
+    assert await peer.inline_completion(fresh_uri(), Position(0, 0), trigger_kind=INVOKED) == []
+    assert await last_outcome(peer) == "notOpen"
 
 
 async def test_closing_a_document_answers_its_request(peer: Peer) -> None:
@@ -206,8 +219,7 @@ async def test_d86_hard_texts(peer: Peer, case: str) -> None:
     for item in items:
         assert "<|" not in item["insertText"]
         assert item["range"]["start"]["line"] == item["range"]["end"]["line"]
-    outcome = (await peer.doctor())["journal"]["last"][0]["outcome"]
-    assert items or outcome, "an empty answer has a reason"
+    assert items or await last_outcome(peer), "an empty answer has a reason"
     peer.close_document(uri)
 
 
@@ -264,6 +276,11 @@ async def test_notebooks(peer: Peer) -> None:
     )
     items = await peer.inline_completion(first, Position(1, 8), trigger_kind=INVOKED)
     assert [item["insertText"] for item in items] == ["add(1, 2)"]
+    broken = {"cells": {"textContent": [{"document": {"uri": first, "version": 3}, "changes": [{"text": None}]}]}}
+    peer.notify("notebookDocument/didChange", {"notebookDocument": {"uri": notebook, "version": 3}, "change": broken})
+    assert await peer.inline_completion(first, Position(1, 8), trigger_kind=INVOKED) == []
+    in_sync = {each["uri"]: each["inSync"] for each in (await peer.doctor())["documents"]}
+    assert (in_sync[first], in_sync[second]) == (False, False)
     peer.notify(
         "notebookDocument/didClose",
         {"notebookDocument": {"uri": notebook}, "cellTextDocuments": [{"uri": first}, {"uri": second}]},

@@ -1,4 +1,7 @@
-"""The server on TCP: many clients around one model, and nobody who is no client."""
+"""The server on TCP: many clients around one model, and nobody who is no client.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import asyncio
 import itertools

@@ -1,4 +1,7 @@
-"""The text of a document against LSP's rules, spelled out once more in `tests.lsp.reference`."""
+"""The text of a document against LSP's rules, spelled out once more in `tests.lsp.reference`.
+
+Tests named d77 to d94 are numbered robustness cases.
+"""
 
 import re
 import time
@@ -30,6 +33,7 @@ def test_edits_are_what_lsp_says(
         expected = reference_replace(expected, start, end, new, encoding)
         assert str(ours) == expected
         assert str(Text(expected, encoding)) == expected
+        assert ours.n_characters == len(expected)
         assert ours.n_lines == len(re.findall(r"\r\n|\r|\n", expected)) + 1
 
 
@@ -86,9 +90,9 @@ def test_d85_positions(text: str, position: Position, encoding: str, offset: int
 def test_terminators_join_and_part() -> None:
     text = Text("a\rb")
     text.replace(Position(1, 0), Position(1, 0), "\n")
-    assert (str(text), text.n_lines) == ("a\r\nb", 2)
+    assert (str(text), text.n_lines, text.n_characters) == ("a\r\nb", 2, 4)
     text.replace(Position(0, 0), Position(1, 0), "x\r")
-    assert (str(text), text.n_lines) == ("x\rb", 2)
+    assert (str(text), text.n_lines, text.n_characters) == ("x\rb", 2, 3)
 
 
 def test_d85_lone_surrogates() -> None:

@@ -1,6 +1,7 @@
 """What a client should never send, over a real pipe: the next request is answered, and stdout holds LSP alone.
 
 One server lives through the whole table. What ends a server by right is in `tests.lsp.test_process`.
+Tests named d77 to d94 are numbered robustness cases.
 """
 
 import itertools

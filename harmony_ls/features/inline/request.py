@@ -54,6 +54,7 @@ class Reason(StrEnum):
     """Why nothing is offered. Every empty offer has one; ``harmony-ls doctor`` and ``harmony/doctor`` show them."""
 
     DISABLED = "disabled"
+    NOT_OPEN = "notOpen"
     EXCLUDED_FILE = "excludedFile"
     DOCUMENT_TOO_LARGE = "documentTooLarge"
     LINE_TOO_LONG = "lineTooLong"
@@ -74,6 +75,7 @@ class Reason(StrEnum):
     REPEATS_ITSELF = "repeatsItself"
     TOO_SHORT = "tooShort"
     UNSAFE_TEXT = "unsafeText"
+    NOT_SHOWABLE = "notShowable"
     INTERNAL_ERROR = "internalError"
 
 

@@ -1,0 +1,83 @@
+"""Every empty answer has a reason, in the journal and in the outcome, also those for which no model was asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+
+from harmony_ls.features.inline.request import Reason
+from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.inline_completion import offer_at
+from harmony_ls.lsp.server import HarmonyServer
+from tests.lsp.test_protocol import INITIALIZE, Wire
+
+URI = "file:///reasons.py"
+OUTCOMES = {"experimental": {"harmonyOutcomes": True}}
+# Such a client is asked for its settings, and the engine is not started before it has answered.
+SILENT = OUTCOMES | {"workspace": {"configuration": True}}
+
+
+async def ask(inline: dict[str, Any], capabilities: dict[str, Any], *, n_characters: int = 10) -> tuple[Wire, str]:
+    """The outcome of one inline completion; no document is opened for no characters."""
+    wire = Wire()
+    options = {"initializationOptions": {"inlineCompletion": inline}, "capabilities": capabilities}
+    item = {"uri": URI, "languageId": "python", "version": 1, "text": "x" * n_characters}
+    place = {"position": {"line": 0, "character": 0}, "context": {"triggerKind": 2}}
+    await wire.send(
+        {"id": 0, "method": "initialize", "params": INITIALIZE | options},
+        {"method": "initialized", "params": {}},
+        *([{"method": "textDocument/didOpen", "params": {"textDocument": item}}] if n_characters else []),
+        {"id": 1, "method": "textDocument/inlineCompletion", "params": {"textDocument": {"uri": URI}} | place},
+        {"id": 2, "method": "harmony/doctor"},
+    )
+    result = (await wire.answer(1))["result"]
+    assert result is None or result["items"] == []
+    [outcome] = [each["params"] for each in wire.sent if each.get("method") == "harmony/inlineCompletion/outcome"]
+    journal = wire.server.journal()
+    assert journal["counts"] == {outcome["outcome"]: 1}
+    assert outcome["uri"] == URI
+    assert outcome["detail"]
+    wire.server.close()
+    return wire, str(outcome["outcome"])
+
+
+@pytest.mark.parametrize(
+    ("inline", "n_characters", "reason"),
+    [
+        ({"enabled": False}, 10, Reason.DISABLED),
+        ({"enabled": False, "maxDocumentKb": 1}, 1025, Reason.DISABLED),
+        ({"enabled": False}, 0, Reason.NOT_OPEN),
+    ],
+)
+async def test_reasons_that_need_no_engine(inline: dict[str, Any], n_characters: int, reason: Reason) -> None:
+    wire, outcome = await ask(inline, OUTCOMES, n_characters=n_characters)
+    assert outcome == reason
+    assert wire.server.backend.engine is None
+
+
+async def test_a_document_that_is_too_large_is_not_put_together() -> None:
+    """Its size is known without its text and without the engine, which has not been started yet."""
+    wire, outcome = await ask({"maxDocumentKb": 1, "deadlineMs": 50}, SILENT, n_characters=1025)
+    assert outcome == Reason.DOCUMENT_TOO_LARGE
+    assert wire.server.backend.engine is None
+
+
+async def test_the_engine_is_being_started() -> None:
+    _, outcome = await ask({"deadlineMs": 50}, SILENT)
+    assert outcome == Reason.MODEL_LOADING
+
+
+async def test_an_offer_that_the_client_cannot_show(adding_model: Path) -> None:
+    server = HarmonyServer(Backend(), {"model": str(adding_model), "trustRemoteCode": True}, on_exit=lambda _code: None)
+    server.documents.open(URI, "python", 1, "def add(first, second):\n    return ")
+    place = types.Position(line=1, character=11)
+    try:
+        offer, items = await offer_at(server, URI, place, lambda completion: completion.text, invoked=True)
+        assert (items, offer.reason) == (["first + second"], None)
+        offer, items = await offer_at(server, URI, place, lambda _completion: None, invoked=True)
+        assert (items, offer.items, offer.reason) == ([], (), Reason.NOT_SHOWABLE)
+        assert [each["outcome"] for each in server.journal()["last"]] == ["notShowable", "model"]
+    finally:
+        server.close()
+        await server.backend.close(10)
