@@ -19,10 +19,11 @@ from harmony_ls.engine.prompt_cache import PromptCache, needs_checkpoints
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Priority
 
-__all__ = ["DecodeContext", "Progress", "generate"]
+__all__ = ["DecodeContext", "Progress", "generate", "warm_up"]
 
 # Up to this many new prompt tokens are computed together with the first decode step.
 _MERGED_TOKENS = 16
+_WARM_UP_TOKENS = 24
 # Into so many parts a step is cut while somebody types. More of them cost more waiting for the device.
 _SLICES = 8
 
@@ -107,6 +108,17 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         raise
     finally:
         context.prompt_cache.keep(held, lease.layers, request.cache_owner)
+
+
+def warm_up(context: DecodeContext) -> None:
+    """Run the network once: the first run reads the weights into place and compiles what is compiled.
+
+    Whoever presses the first key need not wait for that, and a network that cannot run is known when it is loaded.
+    """
+    request = GenerationRequest((0,) * _WARM_UP_TOKENS, max_tokens=2)
+    for _ in generate(context, request, Progress(GenerationStats())):
+        pass
+    context.prompt_cache.clear()
 
 
 def _decode(

@@ -19,7 +19,7 @@ from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.model import LoadProgress, Model, ModelSpec, describe_device, load_model, resolve_folder
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Job, Priority, Worker
-from harmony_ls.errors import EngineClosedError, PromptTooLongError
+from harmony_ls.errors import EngineClosedError, ModelError, PromptTooLongError
 
 __all__ = ["Engine", "Generation"]
 
@@ -170,13 +170,13 @@ class Engine:
         return model
 
     def _load_on_worker(self, spec: ModelSpec, folder: Path, report: Callable[[LoadProgress], None]) -> Model:
-        from harmony_ls.engine.decode import DecodeContext
+        from harmony_ls.engine.decode import DecodeContext, warm_up
         from harmony_ls.engine.prompt_cache import PromptCache
 
         self._device = describe_device()
         n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
         model, network = load_model(spec, folder, report, n_resident_bytes)
-        self._contexts[id(model)] = DecodeContext(
+        context = DecodeContext(
             network=network,
             n_bytes=model.n_bytes,
             prompt_cache=PromptCache(network, self._prompt_cache_bytes),
@@ -185,6 +185,15 @@ class Engine:
             is_typing=self._worker.is_typing,
             on_gpu=self._device.startswith("gpu"),
         )
+        report(LoadProgress(f"Warming up {model.name}"))
+        try:
+            warm_up(context)
+        except Exception as error:
+            # What a network can raise at its first run is not known; it is the model that cannot be used.
+            raise ModelError(
+                f"{model.name} was loaded but cannot run here: {type(error).__name__}: {error}. Choose another model."
+            ) from error
+        self._contexts[id(model)] = context
         return model
 
     def _drop_contexts(self, models: Sequence[Model]) -> None:
