@@ -116,10 +116,20 @@ class HarmonyServer(LanguageServer):
             self._completer = self.backend.completer(self.configuration.settings)
         return self._completer
 
-    def warm_up(self) -> None:
+    async def warm_up(self) -> None:
         """Start the engine and load the model, so that the first key need not wait for them."""
-        if self._completer is None:
-            self.protocol.spawn(self._warm_up())
+        if self._completer is not None:
+            return
+        await self._wait_until_configured()
+        if not self.configuration.settings.inline_completion.enabled:
+            return
+        await self.completer(within=60)
+        # The client's settings may have come while the engine was started.
+        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
+            try:
+                await self.backend.resident_model.ready()
+            except HarmonyLsError as error:  # the status has told it
+                _logger.warning("the model cannot be used: %s", error)
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document that was closed."""
@@ -158,18 +168,6 @@ class HarmonyServer(LanguageServer):
             await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
         except TimeoutError:
             self._configured.set()
-
-    async def _warm_up(self) -> None:
-        await self._wait_until_configured()
-        if not self.configuration.settings.inline_completion.enabled:
-            return
-        await self.completer(within=60)
-        # The client's settings may have come while the engine was started.
-        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
-            try:
-                await self.backend.resident_model.ready()
-            except HarmonyLsError as error:  # the status has told it
-                _logger.warning("the model cannot be used: %s", error)
 
     # Life cycle
 

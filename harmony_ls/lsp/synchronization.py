@@ -25,7 +25,7 @@ __all__ = [
 async def did_open(server: "HarmonyServer", params: types.DidOpenTextDocumentParams) -> None:
     """``textDocument/didOpen``. The first document is what starts the engine."""
     _open(server, params.text_document)
-    server.warm_up()
+    server.protocol.spawn(server.warm_up())
 
 
 async def did_change(server: "HarmonyServer", params: types.DidChangeTextDocumentParams) -> None:
@@ -43,7 +43,7 @@ async def did_open_notebook(server: "HarmonyServer", params: types.DidOpenNotebo
     for cell in params.cell_text_documents:
         _open(server, cell)
     server.documents.open_cells(params.notebook_document.uri, [cell.uri for cell in params.cell_text_documents])
-    server.warm_up()
+    server.protocol.spawn(server.warm_up())
 
 
 async def did_change_notebook(server: "HarmonyServer", params: types.DidChangeNotebookDocumentParams) -> None:

@@ -1,5 +1,6 @@
 """Every empty answer has a reason, in the journal and in the outcome, also those for which no model was asked."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from harmony_ls.features.inline.request import Reason
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.inline_completion import offer_at
 from harmony_ls.lsp.server import HarmonyServer
+from harmony_ls.settings import Source, resolve
 from tests.lsp.test_protocol import INITIALIZE, Wire
 
 URI = "file:///reasons.py"
@@ -66,6 +68,21 @@ async def test_a_document_that_is_too_large_is_not_put_together() -> None:
 async def test_the_engine_is_being_started() -> None:
     _, outcome = await ask({"deadlineMs": 50}, SILENT)
     assert outcome == Reason.MODEL_LOADING
+
+
+async def test_nothing_is_loaded_where_completion_is_switched_off(tiny_llama: Path) -> None:
+    """The client's settings come after its first document."""
+    server = HarmonyServer(Backend(), {"model": str(tiny_llama)}, on_exit=lambda _code: None)
+    try:
+        warming_up = asyncio.create_task(server.warm_up())
+        await asyncio.sleep(0)
+        switched_off = Source("the editor's settings", {"inlineCompletion": {"enabled": False}})
+        server.configuration.resolved = resolve([switched_off], server.configuration.resolved)
+        await warming_up
+        assert server.backend.engine is None
+    finally:
+        server.close()
+        await server.backend.close(10)
 
 
 async def test_an_offer_that_the_client_cannot_show(adding_model: Path) -> None:
