@@ -35,11 +35,15 @@ _SYSTEM_LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class BlasReport:
-    """Whether OpenBLAS serves MLX's matrix products, from which file, and if not, what to do about it."""
+    """Whether OpenBLAS serves MLX's matrix products, from which file, and if not, what to do about it.
+
+    ``n_threads`` is what its threads were limited to, None where that was left alone.
+    """
 
     active: bool
     library: str
     advice: str = ""
+    n_threads: int | None = None
 
 
 def preload_openblas() -> BlasReport:
@@ -52,16 +56,32 @@ def preload_openblas() -> BlasReport:
     for find in (_packaged_library, _system_library):
         try:
             library = find()
-            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+            n_threads = _limit_threads(ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL))
         except (OSError, LookupError, subprocess.SubprocessError) as error:
             faults.append(str(error))
             continue
-        return BlasReport(active=True, library=str(library))
+        return BlasReport(active=True, library=str(library), n_threads=n_threads)
     advice = (
         "Matrix products on the CPU are 40 to 75 times slower without OpenBLAS. Reinstall harmony-ls with its "
         "dependencies, or install the system's package (Debian: libopenblas0-pthread). Tried: " + "; ".join(faults)
     )
     return BlasReport(active=False, library="", advice=advice)
+
+
+def _limit_threads(library: ctypes.CDLL) -> int | None:
+    """Leave one core to the rest of the machine, unless OPENBLAS_NUM_THREADS says otherwise; return the threads.
+
+    OpenBLAS's threads wait for each other by spinning. Where another program has taken the core of one of them, the
+    product of a small matrix takes not milliseconds but seconds.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return None
+    n_threads = max(1, len(os.sched_getaffinity(0)) - 1)
+    for name in ("scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+        if hasattr(library, name):
+            getattr(library, name)(n_threads)
+            return n_threads
+    return None
 
 
 def _packaged_library() -> Path:
