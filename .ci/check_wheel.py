@@ -4,7 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-MAX_BYTES = 25_000_000
+MAX_BYTES = 22_000_000
 REQUIRED = {
     "harmony_ls/__main__.py",
     *(

@@ -28,9 +28,24 @@ from pathlib import Path
 HELD_OUT = ("pygls", "aiohttp", "docker", "unidiff", "mlx_lm", "rich")
 
 # Copies of other projects live in such folders: their licence is not the package's.
-FOREIGN_FOLDERS = {"_vendor", "vendor", "vendored", "_vendored", "thirdparty", "thirdparty_files", "third_party", "ext",
-                   "extern", "externals", "site-packages", "dist-packages", "enterprise", "enterprise_billing",
-                   "ensurepip", "__pycache__"}
+FOREIGN_FOLDERS = {
+    "_vendor",
+    "vendor",
+    "vendored",
+    "_vendored",
+    "thirdparty",
+    "thirdparty_files",
+    "third_party",
+    "ext",
+    "extern",
+    "externals",
+    "site-packages",
+    "dist-packages",
+    "enterprise",
+    "enterprise_billing",
+    "ensurepip",
+    "__pycache__",
+}
 
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|PSF|Python Software Foundation|Python-2\.0|ISC|Zlib|CC0|Unlicense|HPND|Expat)\b", re.I
@@ -79,8 +94,11 @@ class Source:
 def licence_of(metadata: str) -> tuple[str, str, str, bool]:
     """Name, version, licence and permission from a METADATA or PKG-INFO file."""
     headers = email.message_from_string(metadata)
-    classifiers = [value.split(" :: ")[-1] for key, value in headers.items()
-                   if key == "Classifier" and value.startswith("License ::")]
+    classifiers = [
+        value.split(" :: ")[-1]
+        for key, value in headers.items()
+        if key == "Classifier" and value.startswith("License ::")
+    ]
     expression = headers.get("License-Expression") or ""
     free_text = (headers.get("License") or "").strip().split("\n")[0][:80]
     licence = expression or ", ".join(classifiers) or free_text
@@ -183,7 +201,7 @@ def clean(text: str) -> str | None:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\f", "").expandtabs(4)
     header = LEADING_COMMENTS.match(text)
     if header and re.search(r"licen[sc]e|copyright", header.group(1), re.I):
-        text = text[header.end():]
+        text = text[header.end() :]
     text = DOCSTRING.sub(shorten_docstring, text)
     lines = [line.rstrip() for line in text.split("\n")]
     kept = [line for line in lines if not is_table_line(line)]
@@ -197,7 +215,7 @@ def shingles(text: str) -> set[int]:
     """Hashes of every three consecutive non-blank lines."""
     lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line]
-    joined = ("\n".join(lines[at:at + SHINGLE_LINES]) for at in range(max(1, len(lines) - SHINGLE_LINES + 1)))
+    joined = ("\n".join(lines[at : at + SHINGLE_LINES]) for at in range(max(1, len(lines) - SHINGLE_LINES + 1)))
     return {int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little") for part in joined}
 
 
@@ -227,7 +245,7 @@ def copyleft_mention(text: str) -> str | None:
     """Where a file names a licence of the GPL family, with the words around it; None where it does not."""
     words = prose(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\f", ""))
     found = COPYLEFT.search(words)
-    return None if found is None else words[max(0, found.start() - MENTION_AROUND):found.end() + MENTION_AROUND]
+    return None if found is None else words[max(0, found.start() - MENTION_AROUND) : found.end() + MENTION_AROUND]
 
 
 @dataclass(frozen=True)
@@ -307,14 +325,16 @@ def main() -> None:
     summaries: list[dict[str, object]] = []
     arguments.out.mkdir(parents=True, exist_ok=True)
     packages: set[str] = set()
-    with (ProcessPoolExecutor(arguments.workers) as pool,
-          lzma.open(arguments.out / "corpus.txt.xz", "wt", encoding="utf-8", preset=1, newline="") as corpus):
+    with (
+        ProcessPoolExecutor(arguments.workers) as pool,
+        lzma.open(arguments.out / "corpus.txt.xz", "wt", encoding="utf-8", preset=1, newline="") as corpus,
+    ):
         for source in all_sources():
             name = source.name.lower().replace("-", "_")
             if name in HELD_OUT or (name in packages and not name.startswith("cpython")):
                 continue
             packages.add(name)
-            texts = source.texts[:arguments.limit_files]
+            texts = source.texts[: arguments.limit_files]
             source.files = len(texts)
             kept: list[str] = []
             for prepared in pool.map(prepare, texts if source.permitted else [], chunksize=16):
@@ -332,8 +352,11 @@ def main() -> None:
             source.kept_files = len(kept)
             source.kept_characters = sum(map(len, kept))
             summaries.append(source.summary())
-            print(f"{source.name} {source.version} [{source.licence}] {'' if source.permitted else 'LEFT OUT '}"
-                  f"{source.kept_files}/{source.files} files, {source.kept_characters:,} characters", flush=True)
+            print(
+                f"{source.name} {source.version} [{source.licence}] {'' if source.permitted else 'LEFT OUT '}"
+                f"{source.kept_files}/{source.files} files, {source.kept_characters:,} characters",
+                flush=True,
+            )
             for file, mention in source.copyleft:
                 print(f"  LEFT OUT {file}: {mention}", flush=True)
     (arguments.out / "sources.json").write_text(json.dumps(summaries, indent=1) + "\n")

@@ -47,9 +47,13 @@ def load(folder: Path) -> llama.Model:
             continue
         stem = name.removesuffix(".weight")
         if f"{stem}.scales" in arrays:
-            value = mx.dequantize(value, arrays[f"{stem}.scales"].astype(mx.float32),
-                                  arrays[f"{stem}.biases"].astype(mx.float32), quantisation["group_size"],
-                                  quantisation["bits"])
+            value = mx.dequantize(
+                value,
+                arrays[f"{stem}.scales"].astype(mx.float32),
+                arrays[f"{stem}.biases"].astype(mx.float32),
+                quantisation["group_size"],
+                quantisation["bits"],
+            )
         weights.append((name, value.astype(mx.float32)))
     model = llama.Model(llama.ModelArgs.from_dict(configuration))
     model.load_weights(weights)
@@ -70,8 +74,15 @@ class Answer:
 class Completer:
     """Greedy completion with token healing."""
 
-    def __init__(self, model: llama.Model, tokenizer: Tokenizer, layout: str, prefix_tokens: int, suffix_tokens: int,
-                 healing: bool) -> None:
+    def __init__(
+        self,
+        model: llama.Model,
+        tokenizer: Tokenizer,
+        layout: str,
+        prefix_tokens: int,
+        suffix_tokens: int,
+        healing: bool,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.layout = layout
@@ -100,10 +111,10 @@ class Completer:
             lines = lines[1:]
         prefix: list[int] = self.encode("".join(lines))
         while len(prefix) > self.prefix_tokens and len(lines) > 1:
-            lines = lines[max(1, len(lines) * (len(prefix) - self.prefix_tokens) // len(prefix) // 2):]
+            lines = lines[max(1, len(lines) * (len(prefix) - self.prefix_tokens) // len(prefix) // 2) :]
             prefix = self.encode("".join(lines))
-        prefix = prefix[-self.prefix_tokens:]
-        suffix = self.encode(after[:3000])[:self.suffix_tokens]
+        prefix = prefix[-self.prefix_tokens :]
+        suffix = self.encode(after[:3000])[: self.suffix_tokens]
         suffix_part = [FIM_SUFFIX, *suffix] if suffix else []
         if self.layout == "spm":
             return [*suffix_part, FIM_PREFIX, *prefix, FIM_MIDDLE], owed.encode()
@@ -111,7 +122,7 @@ class Completer:
             return [FIM_PREFIX, *prefix, *suffix_part, FIM_MIDDLE], owed.encode()
         # The line being typed stands behind the middle token.
         typed = lines[-1] if lines and not lines[-1].endswith("\n") else ""
-        earlier = self.encode("".join(lines[:-1] if typed else lines))[-self.prefix_tokens:]
+        earlier = self.encode("".join(lines[:-1] if typed else lines))[-self.prefix_tokens :]
         return [FIM_PREFIX, *earlier, *suffix_part, FIM_MIDDLE, *self.encode(typed)], owed.encode()
 
     def allowed(self, owed: bytes) -> mx.array:
@@ -136,8 +147,8 @@ class Completer:
             if count < GATE_TOKENS:
                 confidence *= math.exp((logits[best] - mx.logsumexp(logits)).item())
             spelled = self.bytes_of[best]
-            written += spelled[len(owed):]
-            owed = owed[len(spelled):]
+            written += spelled[len(owed) :]
+            owed = owed[len(spelled) :]
             if b"\n" in written:
                 ended = "newline"
                 break
@@ -155,7 +166,7 @@ def byte_characters() -> dict[str, int]:
 
 def around(case: Case) -> tuple[str, str]:
     """The text before the cursor and the lines after the cursor's, as training saw them."""
-    return case.text[:case.offset], case.text[case.offset:].removeprefix("\n")
+    return case.text[: case.offset], case.text[case.offset :].removeprefix("\n")
 
 
 def first_word(text: str) -> str:
@@ -170,16 +181,22 @@ def interval(share: float, count: int) -> float:
 
 def summarise(cases: list[Case], answers: list[Answer]) -> dict[str, Any]:
     exact = np.array([answer.text == case.expected.rstrip() for case, answer in zip(cases, answers, strict=True)])
-    first = np.array([first_word(answer.text) == first_word(case.expected)
-                      for case, answer in zip(cases, answers, strict=True)])
+    first = np.array(
+        [first_word(answer.text) == first_word(case.expected) for case, answer in zip(cases, answers, strict=True)]
+    )
     lengths = np.array([len(case.expected) for case in cases])
     sure = np.array([answer.confidence for answer in answers])
     shown = np.array([bool(answer.text) for answer in answers])
     result: dict[str, Any] = {
-        "cases": len(cases), "exact": exact.mean(), "exact_interval": interval(exact.mean(), len(cases)),
-        "first_identifier": first.mean(), "mean_target": lengths.mean(),
+        "cases": len(cases),
+        "exact": exact.mean(),
+        "exact_interval": interval(exact.mean(), len(cases)),
+        "first_identifier": first.mean(),
+        "mean_target": lengths.mean(),
         "ended": {how: sum(answer.ended == how for answer in answers) for how in ("end", "newline", "length")},
-        "by_length": {}, "by_package": {}, "gates": {},
+        "by_length": {},
+        "by_package": {},
+        "gates": {},
     }
     for low, high in ((4, 10), (11, 20), (21, 40), (41, 400)):
         chosen = (lengths >= low) & (lengths <= high)
@@ -189,15 +206,20 @@ def summarise(cases: list[Case], answers: list[Answer]) -> dict[str, Any]:
         result["by_package"][package] = [int(chosen.sum()), exact[chosen].mean(), first[chosen].mean()]
     for gate in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7):
         chosen = shown & (sure >= gate)
-        result["gates"][gate] = [chosen.mean(), exact[chosen].mean() if chosen.any() else None,
-                                 first[chosen].mean() if chosen.any() else None]
+        result["gates"][gate] = [
+            chosen.mean(),
+            exact[chosen].mean() if chosen.any() else None,
+            first[chosen].mean() if chosen.any() else None,
+        ]
     return result
 
 
 def silence(answers: list[Answer]) -> dict[str, Any]:
     """How often nothing is offered at finished statements, by gate."""
-    gates = {gate: float(np.mean([not answer.text or answer.confidence < gate for answer in answers]))
-             for gate in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)}
+    gates = {
+        gate: float(np.mean([not answer.text or answer.confidence < gate for answer in answers]))
+        for gate in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
+    }
     return {"cases": len(answers), "quiet": gates}
 
 
@@ -226,8 +248,9 @@ def main() -> None:
     finished = draw_finished_cases(files, arguments.finished_per_package * n_packages, arguments.seed)
     report: dict[str, Any] = {}
     for layout in arguments.layouts:
-        completer = Completer(model, tokenizer, layout, arguments.prefix_tokens, arguments.suffix_tokens,
-                              not arguments.no_healing)
+        completer = Completer(
+            model, tokenizer, layout, arguments.prefix_tokens, arguments.suffix_tokens, not arguments.no_healing
+        )
         answers = [completer.complete(*around(case)) for case in cases]
         summary = summarise(cases, answers)
         quiet = [completer.complete(*around(case)) for case in finished]
@@ -235,10 +258,17 @@ def main() -> None:
         report[layout] = summary
         print(layout, json.dumps(summary, indent=1, default=float), flush=True)
         if arguments.json:
-            rows = [{"package": case.package, "path": case.path, "line": case.line,
-                     "column": case.offset - case.text.rfind("\n", 0, case.offset) - 1,
-                     "expected": case.expected, **asdict(answer)}
-                    for case, answer in zip([*cases, *finished], [*answers, *quiet], strict=True)]
+            rows = [
+                {
+                    "package": case.package,
+                    "path": case.path,
+                    "line": case.line,
+                    "column": case.offset - case.text.rfind("\n", 0, case.offset) - 1,
+                    "expected": case.expected,
+                    **asdict(answer),
+                }
+                for case, answer in zip([*cases, *finished], [*answers, *quiet], strict=True)
+            ]
             beside = arguments.json.with_suffix(f".{layout}.jsonl")
             beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
     if arguments.json:

@@ -63,8 +63,8 @@ def encode(arguments: argparse.Namespace) -> None:
     with lzma.open(arguments.corpus, "rt", encoding="utf-8", newline="") as corpus:
         # Literal markers in the text must stay text; a corpus of code can do without the few files that hold them.
         texts = [text for text in corpus.read().split("\0") if len(text) > 50 and "<|" not in text]
-    texts = texts[:arguments.limit_files]
-    chunks = [texts[at:at + 200] for at in range(0, len(texts), 200)]
+    texts = texts[: arguments.limit_files]
+    chunks = [texts[at : at + 200] for at in range(0, len(texts), 200)]
     ids: list[Ids] = []
     starts: list[np.ndarray[Any, Any]] = []
     with ProcessPoolExecutor(arguments.workers) as pool:
@@ -104,8 +104,8 @@ def load(path: Path, tokenizer_path: Path) -> Corpus:
         key = ids[start:end].tobytes()
         if key not in known:
             text = tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=False)
-            last = text[text.rindex("\n") + 1:]
-            known[key] = (len(last), number_of(text[text.index("\n") + 1:]), number_of(last))
+            last = text[text.rindex("\n") + 1 :]
+            known[key] = (len(last), number_of(text[text.index("\n") + 1 :]), number_of(last))
         rows[row] = known[key]
     return Corpus(ids, unit_start, file_at, break_at, content_at, rows[:, 0], rows[:, 1], rows[:, 2], remains)
 
@@ -213,9 +213,9 @@ def draw_prefix(corpus: Corpus, cut: int, budget: int, file_start: int) -> Ids:
         return corpus.ids[file_start:cut]
     line = int(np.searchsorted(corpus.content_at, cut - budget, "left"))
     if line >= len(corpus.content_at) or corpus.content_at[line] > cut:
-        return corpus.ids[max(file_start, cut - budget):cut]
+        return corpus.ids[max(file_start, cut - budget) : cut]
     head = corpus.remains[corpus.after_last[line]]
-    return np.concatenate([head, corpus.ids[int(corpus.content_at[line]):cut]])
+    return np.concatenate([head, corpus.ids[int(corpus.content_at[line]) : cut]])
 
 
 def plain(corpus: Corpus, length: int, random: np.random.Generator) -> Ids:

@@ -45,8 +45,14 @@ FULL_SIZE = {
     "eos_token_id": END,
     "pad_token_id": FIM_PAD,
 }
-TOY_SIZE = FULL_SIZE | {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 2,
-                        "num_key_value_heads": 1, "head_dim": 32}
+TOY_SIZE = FULL_SIZE | {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "intermediate_size": 128,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+}
 
 
 def build(configuration: dict[str, Any], seed: int) -> llama.Model:
@@ -97,8 +103,9 @@ class Optimizer:
                 self.others.append(name)
                 self.state[f"square.{name}"] = mx.zeros_like(value)
 
-    def update(self, parameters: Parameters, gradients: Parameters, state: Parameters, rate: mx.array,
-               step: mx.array) -> tuple[Parameters, Parameters]:
+    def update(
+        self, parameters: Parameters, gradients: Parameters, state: Parameters, rate: mx.array, step: mx.array
+    ) -> tuple[Parameters, Parameters]:
         """New parameters and state. Muon's steps are scaled to the size of Adam's, so both share the rate."""
         parameters, state = dict(parameters), dict(state)
         for shape, names in self.groups.items():
@@ -141,7 +148,7 @@ def batches(folder: Path, batch: int, first_step: int) -> Iterator[np.ndarray[An
             skip -= len(shard)
             continue
         for start in range(skip, len(shard) - batch + 1, batch):
-            yield np.asarray(shard[start:start + batch]).astype(np.int32)
+            yield np.asarray(shard[start : start + batch]).astype(np.int32)
         skip = 0
 
 
@@ -187,16 +194,23 @@ def main() -> None:
     # On a CPU bfloat16 products are many times slower than float32.
     kind = mx.float32 if mx.default_device() == mx.cpu else mx.bfloat16
 
-    def loss_of(parameters: Parameters, inputs: mx.array, targets: mx.array,
-                weights: mx.array) -> tuple[mx.array, mx.array]:
+    def loss_of(
+        parameters: Parameters, inputs: mx.array, targets: mx.array, weights: mx.array
+    ) -> tuple[mx.array, mx.array]:
         model.update(tree_unflatten([(name, value.astype(kind)) for name, value in parameters.items()]))
         losses = nn.losses.cross_entropy(model(inputs).astype(mx.float32), targets)
         middle = weights > 1
         return (losses * weights).sum() / weights.sum(), (losses * middle).sum() / mx.maximum(middle.sum(), 1)
 
     @mx.compile
-    def train_step(parameters: Parameters, state: Parameters, windows: mx.array, weights: mx.array, rate: mx.array,
-                   number: mx.array) -> tuple[Parameters, Parameters, mx.array, mx.array]:
+    def train_step(
+        parameters: Parameters,
+        state: Parameters,
+        windows: mx.array,
+        weights: mx.array,
+        rate: mx.array,
+        number: mx.array,
+    ) -> tuple[Parameters, Parameters, mx.array, mx.array]:
         (loss, middle), gradients = mx.value_and_grad(loss_of)(parameters, windows[:, :-1], windows[:, 1:], weights)
         parameters, state = optimizer.update(parameters, gradients, state, rate, number)
         return parameters, state, loss, middle
@@ -216,8 +230,13 @@ def main() -> None:
             break
         rate = learning_rate(step, progress, arguments.rate, arguments.warm_up)
         parameters, state, loss, middle = train_step(
-            parameters, state, mx.array(windows), mx.array(target_weights(windows)), mx.array(rate),
-            mx.array(step + 1.0))
+            parameters,
+            state,
+            mx.array(windows),
+            mx.array(target_weights(windows)),
+            mx.array(rate),
+            mx.array(step + 1.0),
+        )
         mx.async_eval(parameters, state, loss, middle)  # type: ignore[no-untyped-call]
         recent.append((loss, middle))
         step += 1
@@ -226,8 +245,11 @@ def main() -> None:
         if step % arguments.report_every == 0:
             values = np.array([[loss.item(), middle.item()] for loss, middle in recent]).mean(axis=0)
             speed = (step - mark_step) * arguments.batch * (windows.shape[1] - 1) / (time.monotonic() - mark)
-            print(f"step {step} loss {values[0]:.4f} middle {values[1]:.4f} rate {rate:.2e} "
-                  f"{speed / 1e3:.0f}k tokens/s {mx.get_peak_memory() / 2**30:.1f} GiB", flush=True)
+            print(
+                f"step {step} loss {values[0]:.4f} middle {values[1]:.4f} rate {rate:.2e} "
+                f"{speed / 1e3:.0f}k tokens/s {mx.get_peak_memory() / 2**30:.1f} GiB",
+                flush=True,
+            )
             recent, mark, mark_step = [], time.monotonic(), step
             if not np.isfinite(values[0]):
                 raise SystemExit("the loss is not finite")
