@@ -32,7 +32,7 @@ Advance = Callable[[], None]
 class EngineSizes:
     """How often each measurement is made, and how large its jobs are."""
 
-    decode_pairs: int = 5
+    decode_pairs: int = 11
     decode_tokens: int = 80
     cancels: int = 40
     cancels_per_whole_job: int = 4
