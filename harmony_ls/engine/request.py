@@ -1,9 +1,9 @@
 """What is asked of the engine and what it answers: plain frozen values, no arrays."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from harmony_ls.engine.worker import Priority
+from harmony_ls.messages import FinishReason
 
 __all__ = ["FinishReason", "GenerationRequest", "GenerationStats", "Sampling", "Token"]
 
@@ -50,14 +50,6 @@ class Token:
 
     id: int
     logprob: float
-
-
-class FinishReason(StrEnum):
-    """Why a generation ended, in OpenAI's words plus ``cancelled``."""
-
-    STOP = "stop"
-    LENGTH = "length"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

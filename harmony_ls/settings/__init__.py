@@ -1,6 +1,13 @@
 """What a person may set, where each setting may come from, and how the sources are merged."""
 
-from harmony_ls.settings.models import EngineSettings, FimMarkersSettings, InlineCompletionSettings, Settings
+from harmony_ls.settings.models import (
+    ChatSettings,
+    EngineSettings,
+    FimMarkersSettings,
+    InlineCompletionSettings,
+    Settings,
+    ToolSettings,
+)
 from harmony_ls.settings.sources import (
     Resolved,
     Source,
@@ -12,12 +19,14 @@ from harmony_ls.settings.sources import (
 )
 
 __all__ = [
+    "ChatSettings",
     "EngineSettings",
     "FimMarkersSettings",
     "InlineCompletionSettings",
     "Resolved",
     "Settings",
     "Source",
+    "ToolSettings",
     "client_source",
     "read_user_file",
     "read_workspace",

@@ -21,7 +21,9 @@ __all__ = [
     "OWN_SCOPE",
     "USER_SCOPE",
     "WORKSPACE_ADDS",
+    "ChatSettings",
     "CompletionFallback",
+    "ContextOverflow",
     "Eagerness",
     "EngineSettings",
     "FimMarkersSettings",
@@ -29,7 +31,10 @@ __all__ = [
     "InlineCompletionSettings",
     "LogLevel",
     "PromptLayout",
+    "ReasoningEffort",
     "Settings",
+    "ToolPermission",
+    "ToolSettings",
     "Trigger",
 ]
 
@@ -50,6 +55,9 @@ Eagerness = Literal["quiet", "normal", "eager"]
 PromptLayout = Literal["auto", "spm", "psm", "lineAfterMiddle"]
 CompletionFallback = Literal["auto", "always", "never"]
 FimOrder = Literal["psm", "spm"]
+ReasoningEffort = Literal["low", "medium", "high"]
+ContextOverflow = Literal["drop", "summarise"]
+ToolPermission = Literal["ask", "allow", "off"]
 
 DEFAULT_EXCLUDE: Final = (
     ".env",
@@ -188,6 +196,56 @@ class InlineCompletionSettings(_Section):
     into."""
 
 
+class ChatSettings(_Section):
+    """Conversations with a model, in a terminal or an editor."""
+
+    model: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(default=None, json_schema_extra=USER_SCOPE)
+    """The model that you chat with: a folder, or the name of an MLX model on the Hugging Face Hub, such as
+    `mlx-community/gpt-oss-20b-MXFP4-Q8`. Unset: the one that `model` names. The small model inside the package only
+    completes code."""
+
+    effort: ReasoningEffort = "medium"
+    """How much a reasoning model thinks before it answers. GPT-OSS knows all three; other models are told to think or
+    not to think where their chat template can say so, and `low` means that they are not."""
+
+    instructions: str = Field(default="", max_length=100_000)
+    """What the model is told before every conversation, in addition to what harmony-ls tells it."""
+
+    temperature: float | None = Field(default=None, ge=0, le=5, json_schema_extra=USER_SCOPE)
+    """How freely the next token is chosen; 0 always takes the likeliest. Unset: what the model's makers recommend in
+    its `generation_config.json`, else 1 for GPT-OSS and 0.7 for others."""
+
+    top_p: float | None = Field(default=None, gt=0, le=1, json_schema_extra=USER_SCOPE)
+    """Choose among the likeliest tokens that together have this probability. Unset: as for `temperature`, else 1."""
+
+    top_k: int | None = Field(default=None, ge=0, le=1_000_000, json_schema_extra=USER_SCOPE)
+    """Choose among so many likeliest tokens. 0 means all. Unset: as for `temperature`, else 0."""
+
+    min_p: float = Field(default=0, ge=0, le=1, json_schema_extra=USER_SCOPE)
+    """Leave out tokens that are less likely than this share of the likeliest one."""
+
+    max_tokens: int = Field(default=8192, ge=1, le=1_000_000, json_schema_extra=USER_SCOPE)
+    """The longest that a model may write in one go, reasoning included, in tokens."""
+
+    max_tool_calls: int = Field(default=32, ge=0, le=10_000, json_schema_extra=USER_SCOPE)
+    """How many tool calls one turn may make before it is ended."""
+
+    max_turn_seconds: float = Field(default=1800, gt=0, le=86_400, json_schema_extra=USER_SCOPE)
+    """How long one turn may take, in seconds. The time in which a question waits for your answer is not counted."""
+
+    context_overflow: ContextOverflow = "drop"
+    """What happens to the oldest turns when a conversation outgrows the model's context: `drop` leaves them out,
+    `summarise` has the model sum them up first. You are told either way."""
+
+
+class ToolSettings(_Section):
+    """What the model may do. `ask` shows you what would happen and waits, `allow` does not ask, `off` hides the tool
+    from the model."""
+
+    apply_patch: ToolPermission = Field(default="ask", json_schema_extra=USER_SCOPE)
+    """Change, create, move and delete files of the workspace."""
+
+
 class EngineSettings(_Section):
     """How the model is run. The defaults suit; these are for measuring and for unusual machines."""
 
@@ -225,6 +283,12 @@ class Settings(_Section):
 
     inline_completion: InlineCompletionSettings = InlineCompletionSettings()
     """The grey text that appears at the cursor while typing."""
+
+    chat: ChatSettings = ChatSettings()
+    """Conversations with a model, in a terminal or an editor."""
+
+    tools: ToolSettings = ToolSettings()
+    """What the model may do."""
 
     engine: EngineSettings = EngineSettings()
     """How the model is run."""

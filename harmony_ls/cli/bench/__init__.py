@@ -46,7 +46,8 @@ def inline(
 ) -> None:
     """Measure inline completion: latency key by key, beside mlx_lm.server, the engine, and the answers' worth.
 
-    The whole takes about twenty minutes on two processor cores; --lines, --cases and --only make it shorter. Run it on a machine that does nothing else.
+    The whole takes about twenty minutes on two processor cores; --lines, --cases and --only make it shorter.
+    Run it on a machine that does nothing else.
     """
     from harmony_ls.cli.bench import command
 
