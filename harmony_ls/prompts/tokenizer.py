@@ -24,6 +24,13 @@ class Tokenizer(Protocol):
     def token_id(self, literal: str) -> int | None:
         """The id of the one token that is spelled ``literal``."""
 
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the tokenizer knows."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes a token stands for; empty for markers and for ids that the tokenizer does not know."""
+
     def encode(self, text: str) -> list[int]:
         """The tokens of plain text; never a marker, whatever the text holds."""
 
