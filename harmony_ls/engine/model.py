@@ -16,6 +16,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls import embedded
+from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError, ModelTooLargeError
 
@@ -39,6 +40,7 @@ class ModelSpec:
     reference: str | None = None
     trust_remote_code: bool = False
     memory_budget_bytes: int | None = None
+    cache_options: CacheOptions = CacheOptions()
 
 
 @dataclass(frozen=True, slots=True)
