@@ -1,0 +1,87 @@
+"""The turns of a conversation, and what of them is shown to the model when not all of it fits.
+
+Nothing here renders or generates: how long a prompt would be is asked of a function.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from harmony_ls.errors import PromptTooLongError
+from harmony_ls.messages import Message, Role, ToolCall
+
+__all__ = ["History", "answer_open_calls"]
+
+# Once turns have to go, so many go that the prompt is at most this share of the room: dropping a little at every turn
+# would change the beginning of the prompt, and have all of it read again, each time.
+_SHARE_AFTER_DROPPING = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Finished turns, oldest first; each begins with a user's message.
+
+    The model is shown ``turns[n_hidden:]``, after ``summary`` where the hidden ones were summed up. Nothing is
+    forgotten: hidden turns are still saved, and shown to people.
+    """
+
+    turns: tuple[tuple[Message, ...], ...] = ()
+    n_hidden: int = 0
+    summary: str = ""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All messages, hidden ones too."""
+        return tuple(message for turn in self.turns for message in turn)
+
+    @property
+    def hidden(self) -> tuple[Message, ...]:
+        """The messages that the model is no longer shown."""
+        return tuple(message for turn in self.turns[: self.n_hidden] for message in turn)
+
+    def shown(self, instructions: str, running: Sequence[Message] = ()) -> tuple[Message, ...]:
+        """What the model is shown: instructions, summary, the turns that are not hidden, the ``running`` turn."""
+        told = [text for text in (instructions, _summary_text(self.summary)) if text]
+        system = (Message(Role.SYSTEM, "\n\n".join(told)),) if told else ()
+        kept = tuple(message for turn in self.turns[self.n_hidden :] for message in turn)
+        return (*system, *kept, *running)
+
+    def with_turn(self, messages: Sequence[Message]) -> "History":
+        """The history with one more turn."""
+        return replace(self, turns=(*self.turns, tuple(messages)))
+
+    def without_last(self) -> "History":
+        """The history without its last turn; hidden turns stay hidden."""
+        turns = self.turns[:-1]
+        return replace(self, turns=turns, n_hidden=min(self.n_hidden, len(turns)))
+
+    def fitted(self, n_tokens: Callable[["History"], int], room: int) -> "History":
+        """The history with as many of the oldest turns hidden as it takes for the prompt to have ``room``.
+
+        ``n_tokens`` says how long the prompt of a history would be. Raises PromptTooLongError where even the running
+        turn alone is too long.
+        """
+        length = n_tokens(self)
+        if length <= room:
+            return self
+        fitted = self
+        target = int(room * _SHARE_AFTER_DROPPING)
+        while fitted.n_hidden < len(self.turns) and length > target:
+            fitted = replace(fitted, n_hidden=fitted.n_hidden + 1)
+            length = n_tokens(fitted)
+        if length > room:
+            raise PromptTooLongError(
+                f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "
+                f"model has room for {room:,}. Shorten it, or choose a model with a longer context."
+            )
+        return fitted
+
+
+def answer_open_calls(messages: Sequence[Message], why: str) -> list[Message]:
+    """The messages with a tool message for every call that has none yet, so that the turn can stand in a history."""
+    answered = {message.tool_call_id for message in messages if message.role is Role.TOOL}
+    calls: list[ToolCall] = [call for message in messages for call in message.tool_calls if call.id not in answered]
+    return [*messages, *(Message(Role.TOOL, why, tool_call_id=call.id, name=call.name) for call in calls)]
+
+
+def _summary_text(summary: str) -> str:
+    return f"What was said before, summed up:\n{summary}" if summary else ""

@@ -1,0 +1,138 @@
+"""The tools of one conversation: which there are, what each may do, and the one way in which a call is run.
+
+Every call is answered with text, whatever goes wrong, since the model can mend its own mistakes.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from harmony_ls.messages import ToolCall, ToolSpec
+from harmony_ls.settings.models import ToolPermission
+from harmony_ls.tools.tool import ApprovalRequest, Approve, Decision, Tool, ToolOutput
+
+__all__ = ["ToolBox"]
+
+log = logging.getLogger(__name__)
+
+# What a model can read of one result without losing sight of the rest.
+_LONGEST_OUTPUT = 40_000
+
+
+class ToolBox:
+    """The tools that a model may call, each with its permission.
+
+    A tool without a permission asks. ``approve`` is the port to the person; without it every question is answered no.
+    ``absent`` names tools that cannot be offered here, with the reason, for people.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[Tool] = (),
+        permissions: Mapping[str, ToolPermission] | None = None,
+        approve: Approve | None = None,
+        absent: Mapping[str, str] | None = None,
+    ) -> None:
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._permissions: dict[str, ToolPermission] = dict.fromkeys(self._tools, "ask") | dict(permissions or {})
+        self._approve = approve
+        self._allowed: set[str] = set()
+        self.why_absent: Mapping[str, str] = MappingProxyType(dict(absent or {}))
+        self.waited_seconds = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tools, those that are off included."""
+        return tuple(self._tools)
+
+    @property
+    def permissions(self) -> Mapping[str, ToolPermission]:
+        """What each tool may do; what a person allowed for this conversation shows as ``allow``."""
+        return {
+            name: "allow" if name in self._allowed and self._permissions[name] == "ask" else self._permissions[name]
+            for name in self._tools
+        }
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What the model is told of: the tools that are not off."""
+        return tuple(tool.spec for name, tool in self._tools.items() if self._permissions[name] != "off")
+
+    def set_permission(self, name: str, permission: ToolPermission) -> None:
+        """Change what a tool may do in this conversation. Raises KeyError for a tool that there is not."""
+        if name not in self._tools:
+            raise KeyError(name)
+        self._permissions[name] = permission
+        self._allowed.discard(name)
+
+    async def run(self, call: ToolCall, *, is_tainted: bool = False) -> ToolOutput:
+        """Run a call, after asking where that is due, and answer it.
+
+        ``is_tainted``: text of strangers has come into the turn, so that a permission given in advance does not count.
+        """
+        tool = self._tools.get(call.name)
+        if tool is None or self._permissions[call.name] == "off":
+            return ToolOutput(self._unknown(call.name), is_error=True)
+        if (fault := _json_fault(call, tool.spec)) is not None:
+            return ToolOutput(fault, is_error=True)
+        try:
+            asked = await tool.prepare(call)
+            if isinstance(asked, ToolOutput):
+                return _bounded(asked)
+            if asked is not None and not await self._may(asked, is_tainted=is_tainted):
+                return ToolOutput("The person did not allow this. Do not try it again; ask what to do instead.", True)
+            return _bounded(await tool.run(call))
+        except Exception as error:
+            # A tool that fails must not end the conversation; the model is told, and the log has the rest.
+            log.exception("The tool %s failed", call.name)
+            return ToolOutput(f"{call.name} failed: {type(error).__name__}: {error}", is_error=True)
+
+    async def close(self) -> None:
+        """Let go of what the tools hold."""
+        for tool in self._tools.values():
+            await tool.close()
+
+    async def _may(self, request: ApprovalRequest, *, is_tainted: bool) -> bool:
+        name = request.call.name
+        if self.permissions[name] == "allow" and not is_tainted:
+            return True
+        if self._approve is None:
+            return False
+        started = time.monotonic()
+        try:
+            decision = await self._approve(request)
+        finally:
+            self.waited_seconds += time.monotonic() - started
+        if decision is Decision.SESSION:
+            self._allowed.add(name)
+        return decision is not Decision.NO
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(spec.name for spec in self.specs)
+        offered = f"The tools are: {known}." if known else "There are no tools in this conversation; answer yourself."
+        return f"There is no tool {name!r}. {offered}"
+
+
+def _json_fault(call: ToolCall, spec: ToolSpec) -> str | None:
+    """What is wrong with arguments that should be a JSON object; None where nothing is, or where text is expected."""
+    if spec.parameters.get("type") != "object":
+        return None
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError) as error:
+        return f"The arguments of {call.name} are not valid JSON: {error}. Call it again with a JSON object."
+    if not isinstance(arguments, dict):
+        return f"The arguments of {call.name} must be a JSON object, not {type(arguments).__name__}. Call it again."
+    return None
+
+
+def _bounded(output: ToolOutput) -> ToolOutput:
+    """The output, its middle left out where it is too long to be of use."""
+    if len(output.text) <= _LONGEST_OUTPUT:
+        return output
+    half = _LONGEST_OUTPUT // 2
+    n_left_out = len(output.text) - 2 * half
+    text = f"{output.text[:half]}\n… {n_left_out:,} characters left out …\n{output.text[-half:]}"
+    return ToolOutput(text, output.is_error, output.is_untrusted)

@@ -1,0 +1,76 @@
+"""Which turns the model is shown when not all of them fit, and that nothing is forgotten."""
+
+import pytest
+
+from harmony_ls.errors import PromptTooLongError
+from harmony_ls.messages import Message, Role, ToolCall
+from harmony_ls.session.history import History, answer_open_calls
+
+
+def turn(number: int) -> list[Message]:
+    return [Message(Role.USER, f"question {number}"), Message(Role.ASSISTANT, f"answer {number}")]
+
+
+def history(n_turns: int) -> History:
+    whole = History()
+    for number in range(n_turns):
+        whole = whole.with_turn(turn(number))
+    return whole
+
+
+def ten_tokens_a_message(history: History) -> int:
+    return 10 * len(history.shown("instructions"))
+
+
+def test_a_history_that_fits_stays_whole() -> None:
+    whole = history(3)
+    assert whole.fitted(ten_tokens_a_message, room=70) is whole
+
+
+def test_the_oldest_turns_go_first_and_more_than_need_be() -> None:
+    fitted = history(10).fitted(ten_tokens_a_message, room=200)
+    assert fitted.n_hidden == 5  # 11 messages are 110 tokens, 9 would be needed for 60 % of the room
+    assert [message.content for message in fitted.shown("instructions")][:2] == ["instructions", "question 5"]
+
+
+def test_hidden_turns_are_still_there() -> None:
+    whole = history(10)
+    fitted = whole.fitted(ten_tokens_a_message, room=100)
+    assert fitted.messages == whole.messages
+    assert fitted.hidden == whole.messages[: 2 * fitted.n_hidden]
+
+
+def test_a_summary_stands_before_what_is_left() -> None:
+    shown = History((tuple(turn(0)), tuple(turn(1))), n_hidden=1, summary="They said hello.").shown("Be brief.")
+    assert shown[0].role is Role.SYSTEM
+    assert shown[0].content.startswith("Be brief.\n\n")
+    assert shown[0].content.endswith("They said hello.")
+    assert [message.content for message in shown[1:]] == ["question 1", "answer 1"]
+
+
+def test_without_anything_to_say_there_is_no_system_message() -> None:
+    assert [message.role for message in history(1).shown("")] == [Role.USER, Role.ASSISTANT]
+
+
+def test_a_message_that_is_too_long_by_itself_is_refused() -> None:
+    with pytest.raises(PromptTooLongError, match=r"1,000 tokens.*room for 100"):
+        history(2).fitted(lambda _: 1000, room=100)
+
+
+def test_taking_turns_back_never_leaves_more_hidden_than_there_are() -> None:
+    fitted = History((tuple(turn(0)), tuple(turn(1))), n_hidden=2)
+    assert fitted.without_last().n_hidden == 1
+    assert fitted.without_last().without_last() == History()
+
+
+def test_every_call_of_a_settled_turn_is_answered() -> None:
+    calls = (ToolCall("1", "first", "{}"), ToolCall("2", "second", "{}"))
+    messages = [
+        Message(Role.USER, "go"),
+        Message(Role.ASSISTANT, tool_calls=calls),
+        Message(Role.TOOL, "done", tool_call_id="1", name="first"),
+    ]
+    settled = answer_open_calls(messages, "stopped")
+    assert settled[:3] == messages
+    assert settled[3:] == [Message(Role.TOOL, "stopped", tool_call_id="2", name="second")]
+    assert answer_open_calls(settled, "stopped") == settled

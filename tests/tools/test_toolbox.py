@@ -1,0 +1,163 @@
+"""The one way in which a tool call is run: asked for where that is due, answered whatever goes wrong."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from harmony_ls.messages import ToolCall, ToolSpec
+from harmony_ls.tools.tool import ApprovalRequest, Decision, ToolOutput
+from harmony_ls.tools.toolbox import ToolBox
+
+OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}}
+
+
+@dataclass
+class Notebook:
+    """A tool that writes down what it is told, if it may."""
+
+    spec: ToolSpec = field(default_factory=lambda: ToolSpec("note", "Write a note.", OBJECT))
+    notes: list[str] = field(default_factory=list)
+    is_closed: bool = False
+
+    async def prepare(self, call: ToolCall) -> ApprovalRequest | ToolOutput | None:
+        if "secret" in call.arguments:
+            return ToolOutput("Secrets are not written down.", is_error=True)
+        if "trivial" in call.arguments:
+            return None
+        return ApprovalRequest(call, "Write a note", call.arguments)
+
+    async def run(self, call: ToolCall) -> ToolOutput:
+        if "crash" in call.arguments:
+            raise OSError("the pen is empty")
+        self.notes.append(call.arguments)
+        return ToolOutput(call.arguments * 3000 if "long" in call.arguments else "written")
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Person:
+    """Answers as it was told, and remembers what it was asked."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        self.asked: list[ApprovalRequest] = []
+
+    async def approve(self, request: ApprovalRequest) -> Decision:
+        self.asked.append(request)
+        return self.decision
+
+
+def call(arguments: str, name: str = "note") -> ToolCall:
+    return ToolCall("1", name, arguments)
+
+
+async def test_a_tool_asks_each_time_unless_it_was_told_otherwise() -> None:
+    tool, person = Notebook(), Person(Decision.ONCE)
+    box = ToolBox([tool], approve=person.approve)
+    assert (await box.run(call('{"text": "a"}'))).text == "written"
+    assert (await box.run(call('{"text": "b"}'))).text == "written"
+    assert [request.detail for request in person.asked] == ['{"text": "a"}', '{"text": "b"}']
+
+
+async def test_what_is_allowed_for_the_session_is_not_asked_again() -> None:
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], approve=person.approve)
+    await box.run(call("{}"))
+    await box.run(call("{}"))
+    assert len(person.asked) == 1
+    assert box.permissions == {"note": "allow"}
+    box.set_permission("note", "ask")
+    await box.run(call("{}"))
+    assert len(person.asked) == 2
+
+
+@pytest.mark.parametrize("permission", ["allow", "ask"])
+async def test_after_text_of_strangers_everything_is_asked(permission: str) -> None:
+    tool, person = Notebook(), Person(Decision.NO)
+    box = ToolBox([tool], {"note": permission}, person.approve)  # type: ignore[dict-item]
+    output = await box.run(call("{}"), is_tainted=True)
+    assert (output.is_error, tool.notes, len(person.asked)) == (True, [], 1)
+
+
+async def test_nothing_is_run_without_a_person_to_ask() -> None:
+    tool = Notebook()
+    output = await ToolBox([tool]).run(call("{}"))
+    assert (output.is_error, tool.notes) == (True, [])
+    assert "did not allow" in output.text
+
+
+async def test_what_needs_no_question_is_run_at_once() -> None:
+    tool = Notebook()
+    assert (await ToolBox([tool]).run(call('{"text": "trivial"}'))).text == "written"
+
+
+async def test_a_call_that_cannot_be_run_is_answered_before_anyone_is_asked() -> None:
+    tool, person = Notebook(), Person(Decision.ONCE)
+    output = await ToolBox([tool], approve=person.approve).run(call('{"text": "secret"}'))
+    assert output == ToolOutput("Secrets are not written down.", is_error=True)
+    assert person.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('{"text": ', "not valid JSON"),
+        ("[1]", "must be a JSON object, not list"),
+        ('"text"', "must be a JSON object, not str"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+async def test_broken_arguments_go_back_to_the_model(arguments: str, words: str) -> None:
+    output = await ToolBox([Notebook()], {"note": "allow"}).run(call(arguments))
+    assert output.is_error
+    assert words in output.text
+
+
+async def test_a_tool_that_takes_text_takes_any() -> None:
+    tool = Notebook(ToolSpec("note", "Write a note.", {"type": "string"}))
+    assert (await ToolBox([tool], {"note": "allow"}).run(call("no JSON {"))).text == "written"
+
+
+async def test_an_unknown_tool_is_told_the_known_ones() -> None:
+    box = ToolBox([Notebook()])
+    assert (await box.run(call("{}", "nota"))).text == "There is no tool 'nota'. The tools are: note."
+    box.set_permission("note", "off")
+    assert box.specs == ()
+    assert "no tools in this conversation" in (await box.run(call("{}"))).text
+    with pytest.raises(KeyError):
+        box.set_permission("nota", "allow")
+
+
+async def test_a_tool_that_fails_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    output = await ToolBox([Notebook()], {"note": "allow"}).run(call('{"text": "crash"}'))
+    assert output == ToolOutput("note failed: OSError: the pen is empty", is_error=True)
+    assert "The tool note failed" in caplog.text
+
+
+async def test_long_output_keeps_its_head_and_tail() -> None:
+    output = await ToolBox([Notebook()], {"note": "allow"}).run(call('{"text": "long text"}'))
+    assert len(output.text) < 41_000
+    assert output.text.startswith('{"text"')
+    assert output.text.endswith("}")
+    assert "characters left out" in output.text
+
+
+async def test_the_time_in_which_a_person_thinks_is_counted() -> None:
+    thought = asyncio.Event()
+
+    async def approve(_request: ApprovalRequest) -> Decision:
+        thought.set()
+        return Decision.ONCE
+
+    box = ToolBox([Notebook()], approve=approve)
+    await box.run(call("{}"))
+    assert thought.is_set()
+    assert box.waited_seconds > 0
+
+
+async def test_closing_closes_the_tools() -> None:
+    tool = Notebook()
+    await ToolBox([tool]).close()
+    assert tool.is_closed
