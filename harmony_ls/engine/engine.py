@@ -15,8 +15,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.blas import BlasReport
+from harmony_ls.engine.download import find_model
 from harmony_ls.engine.healing import SpelledVocabulary
-from harmony_ls.engine.model import LoadProgress, Model, ModelSpec, describe_device, load_model, resolve_folder
+from harmony_ls.engine.load_progress import LoadProgress
+from harmony_ls.engine.loading import describe_device, load_model
+from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError, ModelError, PromptTooLongError
@@ -157,7 +160,7 @@ class Engine:
 
         loaded: list[Model] = []
         try:
-            folder = await _on_own_thread(lambda: resolve_folder(spec, report))
+            folder = await _on_own_thread(lambda: find_model(spec.reference, report))
             await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, report)))
         except asyncio.CancelledError:
             abandoned.set()

@@ -1,0 +1,165 @@
+"""Loads a checked model folder: the network and the tokenizer, and what is told of them. Runs on the MLX thread.
+
+Nothing here finds a folder or generates.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
+from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.model_folder import check_architecture, check_weights, has_tokenizer, read_config
+from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.wording import brief, gigabytes
+from harmony_ls.errors import ModelError, ModelTooLargeError
+
+__all__ = ["describe_device", "load_model"]
+
+log = logging.getLogger(__name__)
+
+# Share of the machine's memory that the weights of all resident models may take unless the settings say otherwise.
+_DEFAULT_MEMORY_SHARE = 0.75
+
+
+def describe_device() -> str:
+    """What MLX computes on, in words."""
+    import mlx.core as mx
+
+    device = mx.default_device()
+    name = mx.device_info(device).get("device_name", "")
+    return f"{device.type.name} {name}".strip()
+
+
+def load_model(
+    spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, n_resident_bytes: int = 0
+) -> tuple[Model, Any]:
+    """Load the model of ``folder``: what is known of it, and its network.
+
+    ``n_resident_bytes`` is what other models already take of the memory budget. Raises ModelError for everything that
+    is wrong with the folder, ModelTooLargeError when it does not fit.
+    """
+    config = read_config(folder)
+    name = _name(spec, folder)
+    on_progress(LoadProgress(f"Checking {name}"))
+    check_architecture(folder, config, spec.trust_remote_code)
+    n_file_bytes = check_weights(folder)
+    whole_budget = spec.memory_budget_bytes or int(psutil.virtual_memory().total * _DEFAULT_MEMORY_SHARE)
+    budget = whole_budget - n_resident_bytes
+    if n_file_bytes > budget:
+        taken = f", of which other models take {gigabytes(n_resident_bytes)}" if n_resident_bytes else ""
+        raise ModelTooLargeError(
+            f"{name} needs {gigabytes(n_file_bytes)} for its weights; the memory budget is "
+            f"{gigabytes(whole_budget)}{taken}. Choose a smaller or more strongly quantised model, or "
+            "raise memoryBudgetGb."
+        )
+    on_progress(LoadProgress(f"Loading {name}"))
+    network, precision = _load_network(spec, folder, name, budget)
+    on_progress(LoadProgress(f"Reading the vocabulary of {name}"))
+    tokenizer = _load_tokenizer(spec, folder, config, name)
+
+    from mlx.utils import tree_flatten
+
+    parameters = [array for _, array in tree_flatten(network.parameters())]
+    model = Model(
+        name=name,
+        spec=spec,
+        path=folder,
+        model_type=str(config["model_type"]),
+        context_length=_context_length(config),
+        n_parameters=_count_parameters(network),
+        n_bytes=sum(array.nbytes for array in parameters),
+        precision=precision,
+        tokenizer=tokenizer,
+        config=config,
+    )
+    return model, network
+
+
+def _name(spec: ModelSpec, folder: Path) -> str:
+    if spec.reference is None:
+        return "embedded"
+    return folder.name if Path(spec.reference).expanduser().is_dir() else spec.reference
+
+
+def _load_network(spec: ModelSpec, folder: Path, name: str, budget: int) -> tuple[Any, str]:
+    import mlx.core as mx
+    from mlx_lm.utils import load_model as mlx_lm_load_model
+
+    try:
+        network, _ = mlx_lm_load_model(folder, trust_remote_code=spec.trust_remote_code)
+    except Exception as error:
+        # A configuration or a weight that does not fit fails anywhere in the code of the architecture.
+        raise ModelError(
+            f"mlx-lm cannot load {name}: {brief(error)} Download the model again, or choose another."
+        ) from error
+    network.eval()
+    if mx.default_device() == mx.Device(mx.gpu):
+        return network, "as stored"
+    return _to_float32(network, budget)
+
+
+def _to_float32(network: Any, budget: int) -> tuple[Any, str]:
+    """On a CPU float32 is fastest: 16-bit and quantised kernels prefill 7 to 12 times slower, and some do not exist."""
+    import mlx.core as mx
+    from mlx_lm.utils import dequantize_model
+
+    n_bytes = 4 * _count_parameters(network)
+    if n_bytes > budget:
+        log.warning("float32 weights would take %s, over the budget: kept as stored, slower", gigabytes(n_bytes))
+        return network, "as stored (float32 does not fit)"
+    dequantize_model(network)
+    network.set_dtype(mx.float32)
+    mx.eval(network.parameters())
+    mx.clear_cache()
+    return network, "float32"
+
+
+def _count_parameters(network: Any) -> int:
+    from mlx_lm.utils import get_total_parameters
+
+    return int(get_total_parameters(network))
+
+
+def _load_tokenizer(spec: ModelSpec, folder: Path, config: dict[str, Any], name: str) -> Tokenizer:
+    from mlx_lm.utils import load_tokenizer
+    from transformers.utils import logging as transformers_logging
+
+    # Its warnings go where ours go, and not to stderr by a handler of its own.
+    transformers_logging.disable_default_handler()
+    transformers_logging.enable_propagation()
+    if not has_tokenizer(folder):
+        raise ModelError(f"{folder} has no tokenizer (tokenizer.json). Download the model again.")
+    # Unset, transformers would ask on stdin, where the editor speaks.
+    trust = {"trust_remote_code": spec.trust_remote_code}
+    try:
+        wrapper = load_tokenizer(folder, tokenizer_config_extra=trust, eos_token_ids=_end_tokens(folder, config))
+        return Tokenizer(wrapper)
+    except Exception as error:
+        # Tokenizers are built by code of many hands, so any exception may come.
+        raise ModelError(
+            f"The tokenizer of {name} cannot be loaded: {brief(error)} Download the model again, or choose another."
+        ) from error
+
+
+def _end_tokens(folder: Path, config: dict[str, Any]) -> Any:
+    """The end tokens of generation_config.json where it has some, else of config.json (mlx-lm's order)."""
+    try:
+        generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        generation = {}
+    return generation.get("eos_token_id") or config.get("eos_token_id")
+
+
+def _context_length(config: dict[str, Any]) -> int:
+    """The longest prompt plus answer in tokens, as the configuration promises it."""
+    for holder in (config, config.get("text_config") or {}):
+        for key in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
+            value = holder.get(key) if isinstance(holder, dict) else None
+            if isinstance(value, int) and value > 0:
+                return value
+    return sys.maxsize
