@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from harmony_ls.engine.adapters import apply_adapter, check_adapter, fuse_adapters
 from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.model_folder import check_architecture, check_weights, has_tokenizer, read_config
@@ -47,7 +48,10 @@ def load_model(
     name = _name(spec, folder)
     on_progress(LoadProgress(f"Checking {name}"))
     check_architecture(folder, config, spec.trust_remote_code)
+    adapter = None if spec.adapter_path is None else check_adapter(spec.adapter_path)
     n_file_bytes = check_weights(folder)
+    if adapter is not None:
+        n_file_bytes += (adapter / "adapters.safetensors").stat().st_size
     whole_budget = spec.memory_budget_bytes or int(psutil.virtual_memory().total * _DEFAULT_MEMORY_SHARE)
     budget = whole_budget - n_resident_bytes
     if n_file_bytes > budget:
@@ -58,7 +62,7 @@ def load_model(
             "raise memoryBudgetGb."
         )
     on_progress(LoadProgress(f"Loading {name}"))
-    network, precision = _load_network(spec, folder, name, budget)
+    network, precision = _load_network(spec, folder, adapter, name, budget)
     on_progress(LoadProgress(f"Reading the vocabulary of {name}"))
     tokenizer = _load_tokenizer(spec, folder, config, name)
 
@@ -82,11 +86,13 @@ def load_model(
 
 def _name(spec: ModelSpec, folder: Path) -> str:
     if spec.reference is None:
-        return "embedded"
-    return folder.name if Path(spec.reference).expanduser().is_dir() else spec.reference
+        name = "embedded"
+    else:
+        name = folder.name if Path(spec.reference).expanduser().is_dir() else spec.reference
+    return name if spec.adapter_path is None else f"{name} with {Path(spec.adapter_path).name}"
 
 
-def _load_network(spec: ModelSpec, folder: Path, name: str, budget: int) -> tuple[Any, str]:
+def _load_network(spec: ModelSpec, folder: Path, adapter: Path | None, name: str, budget: int) -> tuple[Any, str]:
     import mlx.core as mx
     from mlx_lm.utils import load_model as mlx_lm_load_model
 
@@ -98,6 +104,9 @@ def _load_network(spec: ModelSpec, folder: Path, name: str, budget: int) -> tupl
             f"mlx-lm cannot load {name}: {brief(error)} Download the model again, or choose another."
         ) from error
     network.eval()
+    if adapter is not None:
+        apply_adapter(network, adapter, name)
+        mx.eval(network.parameters())
     if mx.default_device() == mx.Device(mx.gpu):
         return network, "as stored"
     return _to_float32(network, budget)
@@ -114,6 +123,7 @@ def _to_float32(network: Any, budget: int) -> tuple[Any, str]:
         return network, "as stored (float32 does not fit)"
     dequantize_model(network)
     network.set_dtype(mx.float32)
+    fuse_adapters(network)
     mx.eval(network.parameters())
     mx.clear_cache()
     return network, "float32"

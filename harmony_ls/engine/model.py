@@ -12,12 +12,18 @@ __all__ = ["Model", "ModelSpec"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model: a folder, a Hugging Face repository ("org/name"), or None for the model inside the package."""
+    """Which model, and how it is run. Two specs that differ in anything are two resident models.
+
+    ``reference`` is a folder, a Hugging Face repository ("org/name"), or None for the model inside the package.
+    ``trust_remote_code`` lets Python code of the model's folder run. ``adapter_path`` is a folder with an adapter that
+    ``mlx_lm.lora`` trained for this model.
+    """
 
     reference: str | None = None
     trust_remote_code: bool = False
     memory_budget_bytes: int | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
+    adapter_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
