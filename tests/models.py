@@ -42,6 +42,7 @@ __all__ = [
     "WeightType",
     "build_model",
     "build_scripted_model",
+    "write_model",
     "write_tokenizer",
 ]
 
@@ -92,14 +93,30 @@ def build_model(
     recipe = recipe or RECIPES[kind]
     tokenizer = write_tokenizer(folder, recipe)
     eos_ids = _end_ids(tokenizer, recipe)
+    n_tokens = tokenizer.get_vocab_size()
+    return write_model(folder, kind, n_tokens, eos_ids, seed=seed, weight_type=weight_type, bits=bits, config=config)
+
+
+def write_model(
+    folder: Path,
+    kind: ModelKind,
+    vocabulary_size: int,
+    eos_ids: Sequence[int],
+    *,
+    seed: int = 0,
+    weight_type: WeightType = "float32",
+    bits: Literal[4, 8] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the random weights and the configuration of a model, beside a tokenizer that is already there."""
     full_config = _architecture(kind) | {
-        "vocab_size": tokenizer.get_vocab_size(),
+        "vocab_size": vocabulary_size,
         "eos_token_id": eos_ids[0],
         **({"quantization": {"group_size": GROUP_SIZE, "bits": bits, "mode": "affine"}} if bits else {}),
         **(config or {}),
     }
     _write_json(folder / "config.json", full_config)
-    _write_json(folder / "generation_config.json", {"eos_token_id": eos_ids})
+    _write_json(folder / "generation_config.json", {"eos_token_id": list(eos_ids)})
     shapes = _tensor_shapes(full_config)
     tensors = _random_tensors(shapes, seed, eos_ids)
     _write_weights(folder / "model.safetensors", _quantised(tensors, bits) if bits else tensors, weight_type)

@@ -18,6 +18,7 @@ __all__ = [
     "MERGED",
     "QWEN_MARKERS",
     "TokenizerRecipe",
+    "byte_characters",
     "write_tokenizer",
 ]
 
@@ -106,7 +107,7 @@ def write_tokenizer(folder: Path, recipe: TokenizerRecipe) -> Tokenizer:
     return tokenizer
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """The printable character by which byte-level tokenizers write each byte."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     spare = iter(range(256, 512))
@@ -114,7 +115,7 @@ def _byte_characters() -> list[str]:
 
 
 def _byte_level_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
-    alphabet = _byte_characters()
+    alphabet = byte_characters()
     words = ["".join(alphabet[byte] for byte in text.encode()) for text in recipe.merged]
     vocabulary, merges = _with_merges({character: byte for byte, character in enumerate(alphabet)}, words)
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=True))
