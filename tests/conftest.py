@@ -1,5 +1,6 @@
 """What every test may ask for: small real models, and ``--update`` to rewrite the expectations kept in files."""
 
+import lzma
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -43,6 +44,21 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-OSS with a sliding window of 128 tokens: beyond it the cache cannot be trimmed."""
     return build_model(tmp_path_factory.mktemp("models") / "tiny-gpt-oss", "gpt_oss")
+
+
+@pytest.fixture(scope="session")
+def harmony_vocabulary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with GPT-OSS's vocabulary under the name that openai_harmony looks for."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    packed = Path(__file__).parent.parent / "fixtures" / "harmony" / "o200k_base.tiktoken.xz"
+    (folder / "o200k_base.tiktoken").write_bytes(lzma.decompress(packed.read_bytes()))
+    return folder
+
+
+@pytest.fixture
+def harmony_vocabulary(monkeypatch: pytest.MonkeyPatch, harmony_vocabulary_folder: Path) -> None:
+    """GPT-OSS's vocabulary is where a person who has it would point to it."""
+    monkeypatch.setenv("TIKTOKEN_ENCODINGS_BASE", str(harmony_vocabulary_folder))
 
 
 @pytest.fixture(scope="session")
