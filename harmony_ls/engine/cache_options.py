@@ -1,15 +1,19 @@
 """How a model's key-value caches are kept: whole or quantised, of which size.
 
 The values are frozen and part of a `ModelSpec`, so the same model with other options is another resident model. Nothing
-here computes: `harmony_ls.engine.quantisation` applies the options.
+here computes: `harmony_ls.engine.cache_layers` applies the options.
 """
 
 from dataclasses import dataclass
 
-__all__ = ["CacheOptions"]
+__all__ = ["GROUP_SIZES", "CacheOptions"]
+
+GROUP_SIZES = (32, 64, 128)
+"""How many values may share a scale in mlx's affine quantisation."""
 
 _BITS = (2, 3, 4, 6, 8)
-_GROUP_SIZES = (32, 64, 128)
+# A rotating cache never drops the first tokens (mlx-lm's ``keep``), so it must have room for more than these.
+_KEPT_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,10 @@ class CacheOptions:
     def __post_init__(self) -> None:
         if self.kv_bits is not None and self.kv_bits not in _BITS:
             raise ValueError(f"kv_bits is {self.kv_bits}; it must be one of {', '.join(map(str, _BITS))}.")
-        if self.kv_group_size not in _GROUP_SIZES:
-            sizes = ", ".join(map(str, _GROUP_SIZES))
+        if self.kv_group_size not in GROUP_SIZES:
+            sizes = ", ".join(map(str, GROUP_SIZES))
             raise ValueError(f"kv_group_size is {self.kv_group_size}; it must be one of {sizes}.")
         if self.quantized_kv_start < 0:
             raise ValueError(f"quantized_kv_start is {self.quantized_kv_start}; it must be 0 or more tokens.")
-        if self.max_kv_size is not None and self.max_kv_size < 1:
-            raise ValueError(f"max_kv_size is {self.max_kv_size}; it must be at least 1 token.")
+        if self.max_kv_size is not None and self.max_kv_size <= _KEPT_TOKENS:
+            raise ValueError(f"max_kv_size is {self.max_kv_size}; it must be more than {_KEPT_TOKENS} tokens.")

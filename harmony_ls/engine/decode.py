@@ -5,18 +5,20 @@ a key-value cache, computes what the cache lacks, and gives the cache back when 
 ``generate_step`` does, it starts the computation of the next token before it hands out the present one.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
+import numpy as np
 
+from harmony_ls.engine.cache_layers import quantise
+from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.prompt_cache import PromptCache, needs_checkpoints
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.sampling import Choice, Chooser
 from harmony_ls.engine.worker import Priority
 
 __all__ = ["DecodeContext", "Progress", "generate", "warm_up"]
@@ -45,6 +47,7 @@ class DecodeContext:
     network: Any
     n_bytes: int
     prompt_cache: PromptCache
+    cache_options: CacheOptions
     vocabulary: SpelledVocabulary
     prefill_step_tokens: int
     is_typing: Callable[[], bool]
@@ -73,6 +76,7 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
         for end in _chunk_ends(lease.n_tokens, prefill_end, checkpoints, context.prefill_step_tokens):
             n_chunk = end - len(held)
             context.network(mx.array(prompt[len(held) : end])[None], cache=lease.layers)
+            quantise(lease.layers, context.cache_options)
             held = prompt[:end]
             if context.is_typing() and request.priority is not Priority.INLINE:
                 for _ in _evaluate_in_slices(lease.layers):
@@ -125,7 +129,7 @@ def _decode(
     context: DecodeContext, request: GenerationRequest, layers: list[Any], held: list[int]
 ) -> Iterator[Token | None]:
     """Yield tokens, and None for a part of a step; ``held`` is kept equal to what the cache holds."""
-    step = _Stepper(context, request, layers)
+    step = _Stepper(context, request, layers, held)
     step_input = list(request.prompt[len(held) :])
     owed = request.owed
     n_tokens = 0
@@ -134,14 +138,14 @@ def _decode(
         allowed = context.vocabulary.spelling(owed)
         if not len(allowed):
             return
-        chosen, logprob = step.limited(mx.array(step_input), mx.array(allowed))
+        choice = step.limited(mx.array(step_input), allowed)
         held.extend(step_input)
-        token = _read(chosen, logprob)
+        token = choice.read()
         owed = owed[len(context.vocabulary.spelled(token.id)) :]
         step_input = [token.id]
         n_tokens += 1
         yield token
-    ahead: tuple[mx.array, mx.array] | None = None
+    ahead: Choice | None = None
     while n_tokens < request.max_tokens:
         if ahead is None:
             ahead = step.free(mx.array(step_input))
@@ -149,13 +153,12 @@ def _decode(
             if context.is_typing() and request.priority is not Priority.INLINE:
                 for _ in _evaluate_in_slices(layers):
                     yield None
-        chosen, logprob = ahead
-        ahead = None
+        choice, ahead = ahead, None
         n_tokens += 1
         if n_tokens < request.max_tokens and _may_run_ahead(context, request):
-            ahead = step.free(chosen)
-            mx.async_eval(*ahead)  # type: ignore[no-untyped-call]
-        token = _read(chosen, logprob)
+            ahead = step.free(choice.token)
+            ahead.start()
+        token = choice.read()
         step_input = [token.id]
         if ahead is not None:
             held.append(token.id)
@@ -189,58 +192,30 @@ def _evaluate_in_slices(layers: list[Any]) -> Iterator[None]:
         yield
 
 
-def _read(chosen: mx.array, logprob: mx.array) -> Token:
-    """Wait for a step's result and bring it over from MLX."""
-    token: Any = chosen.item()
-    value: Any = logprob.item()
-    return Token(int(token), float(value))
-
-
 class _Stepper:
-    """Runs the network for one token and chooses the next, with the random state of its own generation."""
+    """Runs the network for one token and has the next one chosen. ``held`` is what the layers hold at its beginning."""
 
-    def __init__(self, context: DecodeContext, request: GenerationRequest, layers: list[Any]) -> None:
+    def __init__(
+        self, context: DecodeContext, request: GenerationRequest, layers: list[Any], held: Sequence[int]
+    ) -> None:
         self._network = context.network
+        self._cache_options = context.cache_options
         self._layers = layers
-        self._sampling = request.sampling
-        # MLX has one random state per thread, and every thread starts from the same one. Interleaved generations need a
-        # key each, and one without a seed needs a fresh one.
-        seed = request.sampling.seed
-        self._random_key = mx.random.key(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+        self._chooser = Chooser(request.sampling, held, request.top_logprobs)
 
-    def free(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
-        """The next token after ``tokens``, and its log-probability."""
-        logprobs = self._logprobs(tokens)
-        chosen = self._choose(logprobs)
-        return chosen, mx.take_along_axis(logprobs, chosen[:, None], axis=-1)
+    def free(self, tokens: mx.array) -> Choice:
+        """The next token after ``tokens``."""
+        return self._chooser.choose(self._logits(tokens))
 
-    def limited(self, tokens: mx.array, allowed: mx.array) -> tuple[mx.array, mx.array]:
-        """The next token among ``allowed``; its log-probability is relative to them."""
-        logits = self._logits(tokens)[:, allowed]
-        logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-        index = self._choose(logprobs)
-        return allowed[index], mx.take_along_axis(logprobs, index[:, None], axis=-1)
+    def limited(self, tokens: mx.array, allowed: np.ndarray) -> Choice:
+        """The next token among ``allowed``."""
+        return self._chooser.choose_among(self._logits(tokens), allowed)
 
     def _logits(self, tokens: mx.array) -> mx.array:
+        self._chooser.feed(tokens)
         logits: mx.array = self._network(tokens[None], cache=self._layers)[:, -1, :]
+        quantise(self._layers, self._cache_options)
         return logits
-
-    def _logprobs(self, tokens: mx.array) -> mx.array:
-        logits = self._logits(tokens)
-        return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-
-    def _choose(self, logprobs: mx.array) -> mx.array:
-        sampling = self._sampling
-        if sampling.temperature == 0:
-            return mx.argmax(logprobs, axis=-1)
-        if 0 < sampling.top_p < 1:
-            logprobs = apply_top_p(logprobs, sampling.top_p)
-        if sampling.min_p > 0:
-            logprobs = apply_min_p(logprobs, sampling.min_p)
-        if 0 < sampling.top_k < logprobs.shape[-1]:
-            logprobs = apply_top_k(logprobs, sampling.top_k)
-        self._random_key, key = mx.random.split(self._random_key)
-        return mx.random.categorical(logprobs / sampling.temperature, key=key)
 
 
 def _prefill_end(start: int, n_prompt: int, checkpoints: Sequence[int]) -> int:

@@ -173,16 +173,19 @@ class Engine:
         return model
 
     def _load_on_worker(self, spec: ModelSpec, folder: Path, report: Callable[[LoadProgress], None]) -> Model:
+        from harmony_ls.engine.cache_layers import check_cache_options
         from harmony_ls.engine.decode import DecodeContext, warm_up
         from harmony_ls.engine.prompt_cache import PromptCache
 
         self._device = describe_device()
         n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
         model, network = load_model(spec, folder, report, n_resident_bytes)
+        check_cache_options(network, spec.cache_options, model.name)
         context = DecodeContext(
             network=network,
             n_bytes=model.n_bytes,
-            prompt_cache=PromptCache(network, self._prompt_cache_bytes),
+            prompt_cache=PromptCache(network, self._prompt_cache_bytes, spec.cache_options),
+            cache_options=spec.cache_options,
             vocabulary=SpelledVocabulary(model.tokenizer.byte_table),
             prefill_step_tokens=self._prefill_step_tokens,
             is_typing=self._worker.is_typing,

@@ -14,7 +14,10 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+
+from harmony_ls.engine.cache_layers import make_layers
+from harmony_ls.engine.cache_options import CacheOptions
 
 __all__ = ["Lease", "PromptCache", "needs_checkpoints"]
 
@@ -44,9 +47,10 @@ class Lease:
 class PromptCache:
     """The caches of one model, under a byte budget; the least recently used go first."""
 
-    def __init__(self, model: Any, budget_bytes: int) -> None:
-        self._model = model
+    def __init__(self, network: Any, budget_bytes: int, options: CacheOptions) -> None:
+        self._network = network
         self._budget_bytes = budget_bytes
+        self._options = options
         self._entries: list[_Entry] = []
 
     @property
@@ -73,21 +77,36 @@ class PromptCache:
             if better:
                 best, best_shared = entry, shared
         if best is None:
-            return Lease(make_prompt_cache(self._model), 0)
+            return Lease(make_layers(self._network, self._options), 0)
         return Lease(self._take(best, best_shared, owner), best_shared)
 
-    def keep(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
-        """Put a cache that holds exactly ``tokens`` at rest. It must not be used by the caller afterwards."""
-        if not tokens:
-            return
+    def copy(self, tokens: Sequence[int]) -> list[Any] | None:
+        """A copy of a cache that holds exactly ``tokens``, made of one that does or can be trimmed to it, else None."""
+        wanted = np.asarray(tokens, dtype=np.int64)
+        for entry in self._entries:
+            rest = len(entry.tokens) - len(wanted)
+            if rest < 0 or _common_prefix(entry.tokens, wanted) < len(wanted):
+                continue
+            if rest == 0 or can_trim_prompt_cache(entry.layers):
+                layers = copy.deepcopy(entry.layers)
+                trim_prompt_cache(layers, rest)
+                return layers
+        return None
+
+    def keep(self, tokens: Sequence[int], layers: list[Any], owner: str) -> bool:
+        """Put a cache that holds exactly ``tokens`` at rest. It must not be used by the caller afterwards.
+
+        False if nothing is kept, because nothing is held or because it takes more than the budget.
+        """
         n_bytes = sum(layer.nbytes for layer in layers)
-        if n_bytes > self._budget_bytes:
-            return
+        if not tokens or n_bytes > self._budget_bytes:
+            return False
         held = np.asarray(tokens, dtype=np.int64)
         self._entries = [entry for entry in self._entries if not self._is_superseded(entry, held, layers)]
         self._entries.append(_Entry(held, layers, owner, n_bytes))
         self._limit(owner)
         self._evict()
+        return True
 
     def checkpoint(self, tokens: Sequence[int], layers: list[Any], owner: str) -> None:
         """Keep a copy of a running cache that cannot be trimmed back to this point later; no-op for one that can."""
