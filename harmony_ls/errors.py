@@ -5,7 +5,9 @@
     │   ├── SettingsError     settings that cannot be used
     │   ├── ModelError        a model that cannot be found, read or run
     │   │   └── ModelTooLargeError
-    │   └── PromptTooLongError
+    │   ├── PromptTooLongError
+    │   └── WorkspaceError    a file that may not or cannot be read or changed
+    ├── PatchError            a patch that cannot be applied; the message is for the model that wrote it
     └── EngineClosedError     work was handed to an engine that is closing
 
 Anything else that escapes is a bug: it is logged with its traceback, the request is answered with an internal error,
@@ -35,6 +37,18 @@ class ModelTooLargeError(ModelError):
 
 class PromptTooLongError(UserError):
     """A prompt that leaves no room for an answer within the model's context length."""
+
+
+class WorkspaceError(UserError):
+    """A file that may not or cannot be read or changed. The message names it, and says that nothing was changed where
+    a change had begun."""
+
+
+class PatchError(HarmonyLsError):
+    """A patch that cannot be read or does not fit the files. Nothing was changed.
+
+    The message is for the model that wrote it: what was received, what is expected, and the real lines.
+    """
 
 
 class EngineClosedError(HarmonyLsError):

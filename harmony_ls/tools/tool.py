@@ -20,11 +20,15 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What a person is asked. ``summary`` is one line; ``detail`` is what would be done in full: a diff, a program."""
+    """What a person is asked. ``summary`` is one line; ``detail`` is what would be done in full: a diff, a program.
+
+    ``is_sensitive``: the person is asked whatever was allowed in advance.
+    """
 
     call: ToolCall
     summary: str
     detail: str = ""
+    is_sensitive: bool = False
 
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision]]

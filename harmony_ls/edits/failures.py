@@ -1,0 +1,142 @@
+"""What a model is told when a hunk does not fit: which hunk, what it asked for, and the real lines with their numbers.
+
+One look must be enough to mend the patch, so every message ends with what to do.
+"""
+
+from collections.abc import Sequence
+
+from harmony_ls.edits.file_index import FileIndex, Rung
+from harmony_ls.edits.nearest import first_difference, numbered, similar_place
+from harmony_ls.edits.operations import Hunk
+from harmony_ls.errors import PatchError
+
+__all__ = [
+    "ambiguous",
+    "ambiguous_anchor",
+    "anchor_not_found",
+    "indentation",
+    "insertion_by_number",
+    "not_found",
+    "overlap",
+]
+
+_N_SHOWN_OLD_LINES = 12
+_N_SHOWN_PLACES = 6
+_LONGEST_SHOWN = 160
+
+
+def not_found(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, number: int) -> PatchError:
+    """The old lines are nowhere, or not where the anchors and ``*** End of File`` say."""
+    old_lines = hunk.old_lines
+    elsewhere = next((place for rung in Rung for place in file.find_all(old_lines, rung, 1)), None)
+    if elsewhere is not None:
+        return PatchError(f"{_head(file, hunk, number)} {_misplaced(file, hunk, anchors, elsewhere)}")
+    text = [f"{_head(file, hunk, number)} Failed to find expected lines in {file.path}:", *_shown(old_lines)]
+    if difference := first_difference(file, old_lines):
+        text.append(f"No line of the file is {_cut(difference)!r}.")
+    if len(file) == 0:
+        text.append("The file is empty. Add lines with '+' alone.")
+    elif (near := similar_place(file, old_lines)) is not None:
+        text += ["The nearest lines are:", numbered(file, *near)]
+    else:
+        text.append("No line of the file comes near.")
+    text.append(
+        "Copy the lines that stay and the lines to remove exactly as they are in the file, and send the patch again."
+    )
+    return PatchError("\n".join(text))
+
+
+def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, elsewhere: int) -> str:
+    shown = numbered(file, elsewhere, elsewhere + len(hunk.old_lines))
+    if hunk.at_end:
+        return (
+            f"The lines are not at the end of {file.path}, as '*** End of File' says, but at line {elsewhere + 1}:\n"
+            f"{shown}\nLeave '*** End of File' out, or give the last lines of the file."
+        )
+    if anchors:
+        return (
+            f"The lines are not behind {_anchors(hunk)} (line {anchors[0] + 1} of {file.path}) in a way that leaves "
+            f"no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the place, "
+            "or give more lines of context."
+        )
+    return (
+        f"The lines are at line {elsewhere + 1} of {file.path}, which an earlier hunk of this patch changes:\n{shown}\n"
+        "Put both changes into one hunk."
+    )
+
+
+def ambiguous(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) -> PatchError:
+    """More than one place would do."""
+    return PatchError(
+        f"{_head(file, hunk, number)} Its lines are found {len(found)} times in {file.path}, so it is not certain "
+        f"which are meant:\n{_places(file, found, len(hunk.old_lines))}\n"
+        "Give more lines of context, or name the class or function by a line '@@ ' in front of the hunk."
+    )
+
+
+def ambiguous_anchor(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) -> PatchError:
+    """Lines shall be added behind an anchor that the file has more than once."""
+    return PatchError(
+        f"{_head(file, hunk, number)} {_anchors(hunk)} is found {len(found)} times in {file.path}:\n"
+        f"{_places(file, found, 1)}\nGive the line in front of which, or after which, the new lines belong as context."
+    )
+
+
+def anchor_not_found(file: FileIndex, hunk: Hunk, anchor: str, number: int) -> PatchError:
+    """The file has no such line, or not inside the anchor before."""
+    near = similar_place(file, (anchor,))
+    shown = f"\nThe nearest lines are:\n{numbered(file, *near)}" if near is not None else ""
+    inside = f" inside {_anchors(hunk)}" if len(hunk.anchors) > 1 else ""
+    return PatchError(
+        f"{_head(file, hunk, number)} Failed to find context {_cut(anchor)!r} in {file.path}{inside}.{shown}\n"
+        "After '@@' give a line of the file exactly as it is, or nothing."
+    )
+
+
+def indentation(file: FileIndex, hunk: Hunk, start: int, number: int) -> PatchError:
+    """The lines match but for their indentation, which differs from line to line."""
+    return PatchError(
+        f"{_head(file, hunk, number)} Its lines match {file.path} only without their indentation, and no single shift "
+        f"leads from the one to the other, so the new lines cannot be indented. The real lines are:\n"
+        f"{numbered(file, start, start + len(hunk.old_lines))}\nSend the patch again with the indentation of the file."
+    )
+
+
+def insertion_by_number(file: FileIndex, hunk: Hunk, number: int) -> PatchError:
+    """A diff without context says by a number alone where its lines go."""
+    line = hunk.line_hint or 0
+    return PatchError(
+        f"{_head(file, hunk, number)} It only adds lines and says by a number where (line {line}), which is not "
+        f"certain enough. There the file has:\n{numbered(file, line - 2, line + 2)}\n"
+        "Give at least one line of context before or after the new lines."
+    )
+
+
+def overlap(file: FileIndex, hunk: Hunk, number: int) -> PatchError:
+    """The place lies inside what an earlier hunk changes."""
+    return PatchError(
+        f"{_head(file, hunk, number)} An earlier hunk changes the same lines of {file.path}. Put both into one hunk."
+    )
+
+
+def _head(file: FileIndex, hunk: Hunk, number: int) -> str:
+    where = f" (line {hunk.patch_line} of the patch)" if hunk.patch_line else ""
+    return f"Hunk {number} of {file.path}{where} cannot be applied."
+
+
+def _anchors(hunk: Hunk) -> str:
+    return ", ".join(repr(_cut(f"@@ {anchor.strip()}")) for anchor in hunk.anchors)
+
+
+def _places(file: FileIndex, found: Sequence[int], n_lines: int) -> str:
+    shown = [numbered(file, place, place + min(n_lines, 3)) for place in found[:_N_SHOWN_PLACES]]
+    return "\n…\n".join(shown) + ("\n…" if len(found) > _N_SHOWN_PLACES else "")
+
+
+def _shown(lines: Sequence[str]) -> list[str]:
+    shown = [_cut(line) for line in lines[:_N_SHOWN_OLD_LINES]]
+    return shown + ([f"… and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else [])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"

@@ -1,0 +1,205 @@
+"""Where a hunk belongs in a file: a ladder of ever looser comparisons, and never an edit where two places would do.
+
+The rungs: exact; without blanks at line ends; without indentation (what is added is then indented as the file is);
+with plain dashes, quotes and spaces; and last, a slip in a line of context, if all lines to remove are as the patch
+has them and no other place comes near. ``@@`` lines narrow the search one inside the other, line numbers choose among
+places that match, ``*** End of File`` ties the old lines to the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harmony_ls.edits import failures
+from harmony_ls.edits.anchors import anchor_places, candidates_behind
+from harmony_ls.edits.changes import LineEdit
+from harmony_ls.edits.file_index import FileIndex, Rung
+from harmony_ls.edits.indentation import reindent
+from harmony_ls.edits.nearest import similarity
+from harmony_ls.edits.operations import Hunk, HunkLine, LineKind
+
+__all__ = ["HunkPlace", "locate"]
+
+_N_CANDIDATES = 50
+_FUZZY_RATIO = 0.85
+_FUZZY_SHARE = 4
+_N_RARE_LINES = 8
+_N_RARE_PLACES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HunkPlace:
+    """Where a hunk belongs: its old lines are those from ``start`` up to ``end``, and ``edits`` change them."""
+
+    start: int
+    end: int
+    edits: tuple[LineEdit, ...]
+
+
+def locate(file: FileIndex, hunks: Sequence[Hunk]) -> tuple[HunkPlace, ...]:
+    """The places of all hunks of a file. Raises PatchError for the first that has none, or more than one."""
+    places: list[HunkPlace] = []
+    drift = 0
+    for number, hunk in enumerate(hunks, 1):
+        place = _locate(file, hunk, places, drift, number)
+        if hunk.line_hint is not None and hunk.old_lines:
+            drift = place.start + 1 - hunk.line_hint
+        places.append(place)
+    return tuple(places)
+
+
+def _locate(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], drift: int, number: int) -> HunkPlace:
+    if not hunk.old_lines:
+        return _insertion(file, hunk, earlier, number)
+    anchors = anchor_places(file, hunk, number)
+    # A blank line at the end of a hunk is as often the end of a paragraph of the patch as a line of the file.
+    for variant in _without_blank_ends(hunk):
+        for rung in Rung:
+            found = _candidates(file, variant, rung, anchors)
+            found = [place for place in found if _is_free(place, place + len(variant.old_lines), earlier)]
+            if not found:
+                continue
+            chosen = _chosen(file, variant, rung, found, earlier, drift)
+            if chosen is None:
+                raise failures.ambiguous(file, hunk, found, number)
+            return _place(file, variant, chosen, rung, number)
+    fuzzy = _fuzzy(file, hunk, anchors)
+    if fuzzy is not None and _is_free(fuzzy, fuzzy + len(hunk.old_lines), earlier):
+        return _place(file, hunk, fuzzy, Rung.PUNCTUATION, number)
+    raise failures.not_found(file, hunk, anchors, number)
+
+
+def _without_blank_ends(hunk: Hunk) -> list[Hunk]:
+    variants = [hunk]
+    lines = hunk.lines
+    while lines and lines[-1].kind is LineKind.CONTEXT and not lines[-1].text.strip():
+        lines = lines[:-1]
+        variant = replace(hunk, lines=lines)
+        if not variant.old_lines:
+            break
+        variants.append(variant)
+    # One blank line, or all of them: what lies between means nothing else and would cost time.
+    return variants if len(variants) < 3 else [variants[0], variants[1], variants[-1]]
+
+
+def _candidates(file: FileIndex, hunk: Hunk, rung: Rung, anchors: tuple[int, ...] | None) -> list[int]:
+    """The places that match at a rung and lie where the anchors say, ``*** End of File`` included."""
+    old_lines = hunk.old_lines
+    if hunk.at_end:
+        last = len(file) - len(old_lines)
+        return [last] if file.stands_at(old_lines, rung, last) else []
+    if anchors is None:
+        return file.find_all(old_lines, rung, _N_CANDIDATES)
+    return candidates_behind(file, anchors, hunk, rung)
+
+
+def _chosen(
+    file: FileIndex, hunk: Hunk, rung: Rung, found: Sequence[int], earlier: Sequence[HunkPlace], drift: int
+) -> int | None:
+    """The one place that is meant; None where that cannot be known."""
+    if len(found) == 1 or not _changes(hunk):
+        return found[0]
+    if hunk.line_hint is not None:
+        for hinted in (hunk.line_hint - 1 + drift, hunk.line_hint - 1):
+            if hinted in found:
+                return hinted
+    if hunk.section:
+        anchored = anchor_places(file, replace(hunk, anchors=(hunk.section,)), 0, is_hard=False)
+        behind = [] if anchored is None else candidates_behind(file, anchored, hunk, rung)
+        if len(behind) == 1 and behind[0] in found:
+            return behind[0]
+    # Hunks come in the order of the file: what lies before the last one is not meant if something lies behind it.
+    behind = [place for place in found if earlier and place >= earlier[-1].end]
+    return behind[0] if len(behind) == 1 else None
+
+
+def _changes(hunk: Hunk) -> bool:
+    return any(line.kind is not LineKind.CONTEXT for line in hunk.lines)
+
+
+def _is_free(start: int, end: int, earlier: Sequence[HunkPlace]) -> bool:
+    """Whether no earlier hunk changes anything between these lines. They may share lines that stay."""
+    for place in earlier:
+        for edit in place.edits:
+            if (edit.start < end and edit.end > start) if edit.start < edit.end else (start < edit.start < end):
+                return False
+    return True
+
+
+def _insertion(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], number: int) -> HunkPlace:
+    """Lines without context: behind the ``@@`` line if there is one, else at the end of the file, as codex has it."""
+    lines = hunk.new_lines
+    if hunk.line_hint is not None and not hunk.anchors and not hunk.at_end:
+        if hunk.line_hint not in (0, len(file)) or (hunk.line_hint == 0 and len(file)):
+            raise failures.insertion_by_number(file, hunk, number)
+    elif hunk.anchors and not hunk.at_end:
+        anchors = anchor_places(file, hunk, number) or ()
+        if len(anchors) != 1:
+            raise failures.ambiguous_anchor(file, hunk, anchors, number)
+        place = anchors[0] + 1
+        if not _is_free(place, place, earlier):
+            raise failures.overlap(file, hunk, number)
+        return HunkPlace(place, place, (LineEdit(place, place, lines),))
+    end = len(file)
+    return HunkPlace(end, end, (LineEdit(end, end, lines),))
+
+
+def _place(file: FileIndex, hunk: Hunk, start: int, rung: Rung, number: int) -> HunkPlace:
+    """The edits of a hunk whose old lines start at a line of the file. Lines of context stay as the file has them."""
+    added = [line.text for line in hunk.lines if line.kind is LineKind.ADDED]
+    if rung >= Rung.INDENTATION:
+        real = file.lines.bodies[start : start + len(hunk.old_lines)]
+        moved = reindent(added, zip(hunk.old_lines, real, strict=True))
+        if moved is None:
+            raise failures.indentation(file, hunk, start, number)
+        added = list(moved)
+    edits: list[LineEdit] = []
+    first = position = start
+    new: list[str] = []
+    n_added = 0
+
+    def flush() -> None:
+        if new or position > first:
+            edits.append(LineEdit(first, position, tuple(new)))
+
+    for line in hunk.lines:
+        match line.kind:
+            case LineKind.ADDED:
+                new.append(added[n_added])
+                n_added += 1
+            case LineKind.REMOVED:
+                position += 1
+            case LineKind.CONTEXT:
+                flush()
+                new.clear()
+                position += 1
+                first = position
+    flush()
+    return HunkPlace(start, start + len(hunk.old_lines), tuple(edits))
+
+
+def _fuzzy(file: FileIndex, hunk: Hunk, anchors: tuple[int, ...] | None) -> int | None:
+    """The one place where only a slip in the context is between the hunk and the file; None where there is not one."""
+    old = [line for line in hunk.lines if line.kind is not LineKind.ADDED]
+    if len(old) <= _FUZZY_SHARE or hunk.at_end or not _changes(hunk):
+        return None
+    starts: set[int] = set()
+    telling = sorted((i for i, line in enumerate(old) if line.text.strip()), key=lambda i: -len(old[i].text))
+    for i in telling[:_N_RARE_LINES]:
+        starts.update(place - i for place in file.places(old[i].text, _N_RARE_PLACES))
+    near = [start for start in sorted(starts) if 0 <= start <= len(file) - len(old) and _is_near(file, old, start)]
+    if anchors is not None:
+        near = [start for start in near if any(anchor <= start for anchor in anchors)]
+    return near[0] if len(near) == 1 else None
+
+
+def _is_near(file: FileIndex, old: Sequence[HunkLine], start: int) -> bool:
+    n_slips = 0
+    for i, line in enumerate(old):
+        if file.stands_at((line.text,), Rung.PUNCTUATION, start + i):
+            continue
+        n_slips += 1
+        if line.kind is LineKind.REMOVED or n_slips * _FUZZY_SHARE > len(old):
+            return False
+        if similarity(line.text, file.lines.bodies[start + i]) < _FUZZY_RATIO:
+            return False
+    return True

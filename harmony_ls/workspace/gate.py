@@ -1,0 +1,245 @@
+"""The one gate that every path passes, whether a file is read, changed, created, moved or deleted.
+
+A path, however it is spelled, becomes the real path of what it names; that must lie inside a root and must not be
+protected, at any depth. Version control, the configuration of editors and tools, and secrets are protected: whoever
+changes those decides what is run next. Nothing is opened here; `disk` makes sure that the path still means the same
+when it is used.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from harmony_ls.errors import WorkspaceError
+from harmony_ls.settings.models import DEFAULT_EXCLUDE
+from harmony_ls.workspace.globs import first_match
+from harmony_ls.workspace.ignored import ignoring_rule
+
+__all__ = ["PROTECTED", "SENSITIVE", "GatedPath", "PathGate"]
+
+PROTECTED = (
+    ".git", "git~[0-9]", ".gitconfig", ".hg", ".svn", ".jj",
+    ".vscode", ".vscode-*", ".vs", ".idea", ".fleet", ".zed", ".cursor", ".windsurf", "*.code-workspace",
+    "*.sublime-project", "*.sublime-workspace", ".dir-locals.el", ".dir-locals-2.el",
+    ".nvim.lua", ".nvimrc", ".exrc", ".vimrc", ".gvimrc", ".lvimrc", ".vim", ".nvim",
+    ".envrc", ".direnv", ".mise.toml", "mise.toml", ".mise", ".devcontainer", ".devcontainer.json",
+    ".harmony*", ".claude", ".codex", ".agents", ".gemini", ".continue", ".aider*", ".mcp.json",
+)  # fmt: skip
+"""Never read, changed, created or moved for a model, in any folder: what these say is run or believed by tools."""
+
+SENSITIVE = (
+    ".github", ".gitlab-ci.yml", ".gitlab", ".circleci", ".buildkite", ".ci", ".travis.yml", "azure-pipelines*.yml",
+    "bitbucket-pipelines.yml", "Jenkinsfile", ".husky", ".pre-commit-config.yaml", ".gitmodules", ".gitattributes",
+    "lefthook.yml",
+)  # fmt: skip
+"""Changed only after a person was asked each time: another machine, or the next commit, runs what these say."""
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?=//)|^file:", re.IGNORECASE)
+_DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4096
+_LONGEST_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class GatedPath:
+    """A path that was let through: ``names`` lead from the real path ``root`` to it, and no link is among them.
+
+    ``is_link`` says that the path as it was given ends in a link to there.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    is_link: bool = False
+
+    @property
+    def real(self) -> Path:
+        """Where the file really is."""
+        return self.root.joinpath(*self.names)
+
+    @property
+    def shown(self) -> str:
+        """The path below its root, for messages."""
+        return "/".join(self.names)
+
+    @property
+    def is_sensitive(self) -> bool:
+        """Whether a person must be asked before it is changed, whatever was allowed in advance."""
+        return first_match(self.names, SENSITIVE) is not None
+
+
+class PathGate:
+    """Lets paths through that lie inside ``roots`` and are neither protected nor ignored.
+
+    ``exclude`` are the globs of secrets. ``lets_ignored_through`` opens what ``.gitignore`` names, and nothing else.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path | str],
+        *,
+        exclude: Sequence[str] = DEFAULT_EXCLUDE,
+        lets_ignored_through: bool = False,
+    ) -> None:
+        if not roots:
+            raise WorkspaceError("There is no folder to work in.")
+        self._lexical_roots = tuple(Path(os.path.abspath(root)) for root in roots)
+        self.roots = tuple(Path(os.path.realpath(root)) for root in roots)
+        if missing := next((root for root in self.roots if not root.is_dir()), None):
+            raise WorkspaceError(f"{missing} is not a folder.")
+        self._exclude = tuple(exclude)
+        self._lets_ignored_through = lets_ignored_through
+
+    def pass_through(self, written: str) -> GatedPath:
+        """The real path of a file that may be read or changed; it need not exist. Raises WorkspaceError."""
+        try:
+            return self._passed(written)
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"{_shown(written)} is no path that can be used: {error}.") from error
+
+    def _passed(self, written: str) -> GatedPath:
+        root, lexical = self._inside(_plain(written), written)
+        parent = os.path.realpath(root.joinpath(*lexical[:-1]))
+        real = os.path.realpath(os.path.join(parent, lexical[-1]))
+        is_link = os.path.islink(os.path.join(parent, lexical[-1]))
+        real_root = next((root for root in self.roots if Path(real).is_relative_to(root)), None)
+        if real_root is None:
+            raise WorkspaceError(f"{_shown(written)} is a link that leads out of the workspace. It is left alone.")
+        names = Path(real).relative_to(real_root).parts
+        if not names:
+            raise WorkspaceError(f"{_shown(written)} is the workspace itself, not a file in it.")
+        self._check_protected(written, lexical)
+        self._check_protected(written, names)
+        self._check_repository(written, real_root, names)
+        self._check_ignored(written, real_root, names)
+        return GatedPath(real_root, names, is_link)
+
+    def files(self) -> Iterator[GatedPath]:
+        """All files that are let through, ordered by path; links are not followed."""
+        for root in self.roots:
+            yield from self._files_below(root, ())
+
+    def _files_below(self, root: Path, names: tuple[str, ...]) -> Iterator[GatedPath]:
+        try:
+            entries = sorted(os.scandir(root.joinpath(*names)), key=lambda entry: entry.name)
+        except OSError:
+            return  # a folder that may not be read has no files to offer
+        if _is_repository(entry.name for entry in entries):
+            return
+        for entry in entries:
+            path = (*names, entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if first_match(path, (*PROTECTED, *self._exclude)) is not None:
+                continue
+            if not self._lets_ignored_through and ignoring_rule(root, path, is_folder=is_folder) is not None:
+                continue
+            if is_folder:
+                yield from self._files_below(root, path)
+            elif entry.is_file(follow_symlinks=False):
+                yield GatedPath(root, path)
+
+    def _inside(self, plain: str, written: str) -> tuple[Path, tuple[str, ...]]:
+        """The root that a path belongs to and the names below it, before any link is followed."""
+        if os.path.isabs(plain):
+            path = Path(os.path.normpath(plain))
+            for root in (*self._lexical_roots, *self.roots):
+                if path.is_relative_to(root) and path != root:
+                    return root, path.relative_to(root).parts
+            raise self._outside(written)
+        names = Path(os.path.normpath(plain)).parts
+        if not names or names[0] == "..":
+            raise self._outside(written)
+        existing = [root for root in self.roots if os.path.lexists(root.joinpath(*names))]
+        if len(existing) > 1:
+            raise WorkspaceError(
+                f"{_shown(written)} is in more than one folder of the workspace. Give one of these paths instead: "
+                + ", ".join(str(root.joinpath(*names)) for root in existing)
+            )
+        return (existing or self.roots)[0], names
+
+    def _outside(self, written: str) -> WorkspaceError:
+        roots = ", ".join(map(str, self.roots))
+        return WorkspaceError(
+            f"{_shown(written)} is outside the workspace ({roots}). Give a path relative to it, without '..'."
+        )
+
+    def _check_protected(self, written: str, names: Sequence[str]) -> None:
+        for name in names:
+            if name != name.rstrip(". "):
+                raise WorkspaceError(f"{_shown(written)} has a name that ends in a space or a dot. It is left alone.")
+        if (glob := first_match(names, PROTECTED)) is not None:
+            raise WorkspaceError(
+                f"{_shown(written)} is protected ({glob}): version control and the configuration of editors and tools "
+                "are never read or changed here. A person can do it by hand."
+            )
+        if (glob := first_match(names, self._exclude)) is not None:
+            raise WorkspaceError(f"{_shown(written)} is left alone: it may hold secrets ({glob}).")
+
+    def _check_repository(self, written: str, root: Path, names: Sequence[str]) -> None:
+        """A repository may lie behind a ``.git`` file, under any name."""
+        for depth in range(len(names)):
+            folder = root.joinpath(*names[:depth])
+            if _is_repository(name for name in _REPOSITORY if (folder / name).exists()):
+                raise WorkspaceError(f"{_shown(written)} lies inside a repository of git. It is left alone.")
+
+    def _check_ignored(self, written: str, root: Path, names: Sequence[str]) -> None:
+        if self._lets_ignored_through:
+            return
+        if (rule := ignoring_rule(root, names)) is not None:
+            raise WorkspaceError(
+                f"{_shown(written)} is ignored by version control ({rule.source.name}, line {rule.line}: {rule.text}). "
+                "It is left alone."
+            )
+
+
+_REPOSITORY = ("HEAD", "objects", "refs")
+
+
+def _is_repository(names: Iterator[str]) -> bool:
+    return set(_REPOSITORY) <= set(names)
+
+
+def _plain(written: str) -> str:
+    """The path as the system spells it. Raises WorkspaceError for what is no path, or one of another system."""
+    path = _from_uri(written) if _SCHEME.match(written) else written
+    if not path.strip():
+        raise WorkspaceError("The path is empty. Give the path of a file.")
+    if _CONTROL.search(path):
+        raise WorkspaceError(f"{_shown(written)} contains a control character. No file can be meant by it.")
+    try:
+        encoded = path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise WorkspaceError(f"{_shown(written)} contains half a character. No file can be meant by it.") from error
+    if path.startswith("~") or _DRIVE.match(path) or "\\" in path:
+        raise WorkspaceError(
+            f"{_shown(written)} is not understood here: give a path relative to the workspace, with '/' between names."
+        )
+    if len(encoded) > _LONGEST_PATH or any(len(name.encode()) > _LONGEST_NAME for name in path.split("/")):
+        raise WorkspaceError(
+            f"{_shown(written)} is too long: a name has at most {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}."
+        )
+    if path.endswith(("/", "/.", "/..")) or path in (".", ".."):
+        raise WorkspaceError(f"{_shown(written)} is a folder. Give the path of a file.")
+    return path
+
+
+def _from_uri(written: str) -> str:
+    try:
+        parts = urlsplit(written)
+        path = unquote_to_bytes(parts.path).decode("utf-8")
+    except ValueError as error:
+        raise WorkspaceError(f"{_shown(written)} is no URI of a file.") from error
+    if parts.scheme.lower() != "file" or parts.netloc not in ("", "localhost") or not path.startswith("/"):
+        raise WorkspaceError(f"{_shown(written)} does not name a file of this machine.")
+    if parts.query or parts.fragment:
+        raise WorkspaceError(f"{_shown(written)} is no URI of a file: write '?' as %3F and '#' as %23.")
+    return path
+
+
+def _shown(written: str) -> str:
+    shown = written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
+    return shown if shown.isprintable() and shown.strip() == shown else repr(shown)

@@ -1,0 +1,61 @@
+"""Globs that name a file or a folder at any depth and regardless of case: ``.env``, ``*.pem``, ``.ssh/**``.
+
+``*`` and ``?`` stay within one name, ``**`` stands for any number of names. No file is looked at.
+"""
+
+import fnmatch
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+__all__ = ["first_match", "folded"]
+
+_ANY_DEPTH = "**"
+# Characters that some file systems ignore in names, so that ``.g\u200cit`` would be ``.git`` there.
+_IGNORABLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u00ad]")
+
+_Name = re.Pattern[str] | None
+
+
+def folded(name: str) -> str:
+    """The name as the least exact file system would compare it."""
+    return unicodedata.normalize("NFKC", _IGNORABLE.sub("", unicodedata.normalize("NFKC", name).casefold())).casefold()
+
+
+def first_match(names: Sequence[str], globs: Iterable[str]) -> str | None:
+    """The first glob that names the path made of ``names``, or one of the folders that it lies in."""
+    path = [folded(name) for name in names]
+    return next((glob for glob in globs if _is_named(path, _pattern(glob))), None)
+
+
+@lru_cache(maxsize=512)
+def _pattern(glob: str) -> tuple[_Name, ...]:
+    names = [name for name in folded(glob).split("/") if name not in ("", ".")]
+    return tuple(None if name == _ANY_DEPTH else re.compile(fnmatch.translate(name)) for name in names)
+
+
+def _is_named(path: Sequence[str], pattern: tuple[_Name, ...]) -> bool:
+    """Whether the pattern stands anywhere in the path. ``reached`` holds how many of its names could be matched."""
+    if not pattern:
+        return False
+    # What is named by ``.ssh/**`` is the folder itself as well: nothing may take its place.
+    pattern = pattern[:-1] if len(pattern) > 1 and pattern[-1] is None else pattern
+    reached: set[int] = set()
+    for name in path:
+        current = _skipping(reached | {0}, pattern)
+        reached = {i for i in current if i < len(pattern) and pattern[i] is None}
+        reached |= {i + 1 for i in current if i < len(pattern) and (p := pattern[i]) is not None and p.match(name)}
+        if len(pattern) in _skipping(reached, pattern):
+            return True
+    return False
+
+
+def _skipping(reached: set[int], pattern: tuple[_Name, ...]) -> set[int]:
+    """``**`` may stand for no name at all."""
+    through = set(reached)
+    for i in reached:
+        while i < len(pattern) and pattern[i] is None:
+            i += 1
+            through.add(i)
+    return through
