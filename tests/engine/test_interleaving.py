@@ -1,5 +1,6 @@
 """Jobs that pre-empt each other give, token for token, what each gives alone."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -14,6 +15,19 @@ from tests.engine.engines import all_ended, collect, held, loaded, watch
 
 KINDS = ["tiny_llama", "tiny_qwen2", "tiny_gpt_oss"]
 SAMPLED = Sampling(temperature=0.9, top_p=0.95, top_k=40, min_p=0.01, seed=7)
+PENALISED = replace(
+    SAMPLED,
+    seed=-3,
+    xtc_probability=0.5,
+    xtc_threshold=0.02,
+    repetition_penalty=1.3,
+    presence_penalty=0.5,
+    presence_context_size=0,
+    frequency_penalty=0.25,
+    frequency_context_size=300,
+    logit_bias=((65, 3.0), (66, -2.0), (70, 1.5)),
+)
+PENALISED_GREEDY = replace(PENALISED, temperature=0.0)
 
 
 def prompt_of(seed: int, length: int) -> tuple[int, ...]:
@@ -23,7 +37,7 @@ def prompt_of(seed: int, length: int) -> tuple[int, ...]:
 
 
 def requests(owner: str = "") -> list[GenerationRequest]:
-    """Short and long prompts, past the sliding window and past several chunks, all priorities, two samplings."""
+    """Short and long prompts, past the sliding window and past several chunks, all priorities and samplings."""
     shapes = [
         (700, 24, Priority.BACKGROUND, Sampling()),
         (130, 30, Priority.INTERACTIVE, SAMPLED),
@@ -31,6 +45,9 @@ def requests(owner: str = "") -> list[GenerationRequest]:
         (333, 12, Priority.INLINE, Sampling()),
         (16, 40, Priority.BACKGROUND, SAMPLED),
         (260, 18, Priority.INLINE, SAMPLED),
+        (520, 30, Priority.BACKGROUND, PENALISED),
+        (9, 25, Priority.INTERACTIVE, PENALISED),
+        (150, 20, Priority.INTERACTIVE, PENALISED_GREEDY),
     ]
     return [
         GenerationRequest(prompt_of(index, length), n, sampling=sampling, priority=priority, cache_owner=owner)
@@ -71,7 +88,9 @@ async def test_interleaved_generations_are_as_alone(folder: Path, cache_bytes: i
 @pytest.mark.parametrize("step", [1, 3, 11, 13, 20], ids=lambda step: f"at step {step}")
 async def test_a_pre_empted_generation_goes_on_as_if_nothing_had_happened(folder: Path, step: int) -> None:
     """Steps 1 to 11 are prefill chunks of 64 tokens, the later ones tokens."""
-    slow = GenerationRequest(prompt_of(1, 700), 16, priority=Priority.BACKGROUND, cache_owner="chat")
+    slow = GenerationRequest(
+        prompt_of(1, 700), 16, sampling=PENALISED, priority=Priority.BACKGROUND, cache_owner="chat"
+    )
     urgent = GenerationRequest(prompt_of(2, 200), 8, priority=Priority.INLINE, cache_owner="file")
     async with loaded(folder, prefill_step_tokens=64) as (engine, model):
         expected = [[token for token, _ in await alone(engine, model, request)] for request in (slow, urgent)]
