@@ -7,11 +7,12 @@ decoded as bytes, so that leading spaces and half characters survive (mlx-lm's d
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from harmony_ls.engine import chat_template
 from harmony_ls.errors import ModelError
 
 __all__ = ["IncrementalDecoder", "Tokenizer"]
@@ -53,9 +54,12 @@ class Tokenizer:
         added: dict[int, Any] = self._backend.added_tokens_decoder
         self._added = {token: str(content) for token, content in added.items()}
         self._markers = {token: str(content) for token, content in added.items() if not _is_text(content)}
+        self._marker_ids = {text: token for token, text in self._markers.items() if text}
+        self.marker_texts = chat_template.MarkerTexts(self._marker_ids)
+        self._every_marker = self.marker_texts.pattern
         # Of several that begin at one place the longest is found; all are cut alike.
-        literals = sorted((text for text in self._markers.values() if len(text) > 1), key=len, reverse=True)
-        self._marker_pattern = re.compile("|".join(map(re.escape, literals))) if literals else None
+        self._marker_pattern = chat_template.any_of(text for text in self._marker_ids if len(text) > 1)
+        self._takes_blanks_before = {str(content) for content in added.values() if content.lstrip}
         self._vocabulary: dict[str, int] = self._backend.get_vocab()
         self._sentinel, self._sentinel_length = self._find_sentinel()
 
@@ -110,37 +114,75 @@ class Tokenizer:
             tokens.extend(self._encode_piece(piece))
         return tokens
 
+    def encode_marked(self, text: str, *, is_start: bool) -> list[int]:
+        """The tokens of text whose markers are meant, such as a rendered chat template.
+
+        ``is_start`` tells that the text begins a prompt: only there may a space be added in front of it. The tokens are
+        those of ``apply_chat_template(tokenize=True)``, except that runs of thousands of letters are cut into pieces.
+        """
+        if len(text) <= _PIECE_CHARACTERS:
+            return self._encode_marked_piece(text, is_start=is_start)
+        tokens: list[int] = []
+        # Tokenizers cut at markers first, so to cut there changes nothing; but some markers take blanks before them.
+        matches = self._every_marker.finditer(text)
+        cuts = [match.start() for match in matches if match.group() not in self._takes_blanks_before]
+        for start, end in pairwise([0, *(cut for cut in cuts if cut), len(text)]):
+            for index, piece in enumerate(_bounded(text[start:end])):
+                tokens.extend(self._encode_marked_piece(piece, is_start=is_start and start == 0 and index == 0))
+        return tokens
+
+    def _encode_marked_piece(self, piece: str, *, is_start: bool) -> list[int]:
+        matches = list(self._every_marker.finditer(piece))
+        begins_with_marker = bool(matches) and matches[0].start() == 0
+        sentinel = "" if is_start or begins_with_marker else self._sentinel
+        clean = (sentinel + piece).encode("utf-8", "replace").decode("utf-8")
+        tokens: list[int] = self._backend.encode(clean, add_special_tokens=False)
+        tokens = tokens[self._sentinel_length :] if sentinel else tokens
+        meant = [self._marker_ids[match.group()] for match in matches]
+        if [token for token in tokens if token in self._markers] == meant:
+            return tokens
+        # A normaliser made a marker of what was none, or read one otherwise: what is none is encoded by itself.
+        tokens, position = [], 0
+        for match, token in zip(matches, meant, strict=True):
+            tokens += [*self.encode(piece[position : match.start()]), token]
+            position = match.end()
+        return tokens + self.encode(piece[position:])
+
+    def render_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        opens_answer: bool = True,
+    ) -> chat_template.RenderedChat:
+        """The chat template over messages in OpenAI's form; see `harmony_ls.engine.chat_template.render`."""
+        return chat_template.render(self, self._wrapper, messages, tools, arguments or {}, opens_answer=opens_answer)
+
+    @cached_property
+    def answers(self) -> chat_template.AnswerSyntax:
+        """How the model's answers are divided into text, reasoning and tool calls, as far as mlx-lm knows."""
+        return chat_template.answer_syntax(self._wrapper)
+
+    def parse_tool_call(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+        """The calls in what stands between the markers of a tool call: name, arguments as text, and id or "".
+
+        Raises ValueError where mlx-lm's parser for this model cannot read it.
+        """
+        return chat_template.parse_tool_call(self._wrapper.tool_parser, text, tools)
+
     def encode_conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         """The tokens of (role, text) messages in the model's chat template, up to where the assistant's message starts.
 
-        The template is rendered around placeholders, and each text is encoded by itself with ``encode``: a marker that
-        stands in a text stays text. Raises ModelError when the template fails or leaves a message out.
+        Each text is encoded by itself with ``encode``, whatever the template does with the beginnings and ends of
+        texts. Raises ModelError when the template fails or does not show a message as it is.
         """
-        placeholders = [f"harmony{index}placeholder" for index in range(len(messages))]
-        conversation = [
-            {"role": role, "content": placeholder}
-            for (role, _), placeholder in zip(messages, placeholders, strict=True)
-        ]
-        try:
-            rendered = str(self._wrapper.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
-        except Exception as error:
-            # Templates are programs of the model's makers: they raise what they like.
-            raise ModelError(f"The model's chat template fails: {error}") from error
-        tokens: list[int] = []
-        for index, ((_, text), placeholder) in enumerate(zip(messages, placeholders, strict=True)):
-            frame, found, rendered = rendered.partition(placeholder)
-            if not found:
-                raise ModelError("The model's chat template does not show the messages as they are.")
-            tokens.extend(self._encode_frame(frame, is_first=index == 0))
-            tokens.extend(self.encode(text))
-        tokens.extend(self._encode_frame(rendered, is_first=not messages))
-        return tokens
-
-    def _encode_frame(self, frame: str, *, is_first: bool) -> list[int]:
-        """The tokens of a part of a chat template, markers included; only the first may get a space in front."""
-        sentinel = "" if is_first else self._sentinel
-        tokens: list[int] = self._backend.encode(sentinel + frame, add_special_tokens=False)
-        return tokens[self._sentinel_length :] if sentinel else tokens
+        slots = [f"harmony{index}placeholder" for index in range(len(messages))]
+        conversation = [{"role": role, "content": slot} for (role, _), slot in zip(messages, slots, strict=True)]
+        rendered = self.render_chat(conversation)
+        if not all(slot in rendered.text for slot in slots):
+            raise ModelError("The model's chat template does not show the messages as they are.")
+        return rendered.encode({slot: self.encode(text) for (_, text), slot in zip(messages, slots, strict=True)})
 
     def last_piece_start(self, text: str) -> int:
         """Where the last unit begins that the tokenizer never merges across: a word with its leading space, say.
@@ -233,11 +275,10 @@ class Tokenizer:
         declares as not special (Qwen's FIM tokens are).
         """
         starts = [0]
-        if self._marker_pattern is not None:
-            position = 0
-            while (match := self._marker_pattern.search(text, position)) is not None:
-                starts.append(match.start() + 1)
-                position = match.start() + 1
+        position = 0
+        while (match := self._marker_pattern.search(text, position)) is not None:
+            starts.append(match.start() + 1)
+            position = match.start() + 1
         starts.append(len(text))
         for start, end in pairwise(starts):
             yield from _bounded(text[start:end])
