@@ -23,17 +23,17 @@ def anchor_places(file: FileIndex, hunk: Hunk, number: int, *, is_hard: bool = T
     if not hunk.anchors:
         return None
     places = _occurrences(file, hunk.anchors[0])
-    for outer, inner in zip(hunk.anchors, hunk.anchors[1:], strict=False):
-        if not places:
-            raise failures.anchor_not_found(file, hunk, outer, number)
-        inside = _occurrences(file, inner)
+    depth = 0
+    while places and depth + 1 < len(hunk.anchors):
+        depth += 1
+        inside = _occurrences(file, hunk.anchors[depth])
         found: set[int] = set()
         for place, end in zip(places, _block_ends(file, places), strict=True):
             i = bisect_right(inside, place)
             found |= {inside[i]} if i < len(inside) and inside[i] < end else set()
         places = sorted(found)
     if not places and is_hard:
-        raise failures.anchor_not_found(file, hunk, hunk.anchors[-1], number)
+        raise failures.anchor_not_found(file, hunk, depth, number)
     return tuple(places) or None
 
 

@@ -39,7 +39,7 @@ def not_found(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, number
     elif (near := similar_place(file, old_lines)) is not None:
         text += ["The nearest lines are:", numbered(file, *near)]
     else:
-        text.append("No line of the file comes near.")
+        text += ["No line of the file comes near. It begins:", numbered(file, 0, _N_SHOWN_OLD_LINES)]
     text.append(
         "Copy the lines that stay and the lines to remove exactly as they are in the file, and send the patch again."
     )
@@ -55,8 +55,8 @@ def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, elsew
         )
     if anchors:
         return (
-            f"The lines are not behind {_anchors(hunk)} (line {anchors[0] + 1} of {file.path}) in a way that leaves "
-            f"no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the place, "
+            f"The lines are not behind {_anchors(hunk.anchors)} (line {anchors[0] + 1} of {file.path}) in a way that "
+            f"leaves no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the place, "
             "or give more lines of context."
         )
     return (
@@ -77,16 +77,17 @@ def ambiguous(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) ->
 def ambiguous_anchor(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) -> PatchError:
     """Lines shall be added behind an anchor that the file has more than once."""
     return PatchError(
-        f"{_head(file, hunk, number)} {_anchors(hunk)} is found {len(found)} times in {file.path}:\n"
+        f"{_head(file, hunk, number)} {_anchors(hunk.anchors)} is found {len(found)} times in {file.path}:\n"
         f"{_places(file, found, 1)}\nGive the line in front of which, or after which, the new lines belong as context."
     )
 
 
-def anchor_not_found(file: FileIndex, hunk: Hunk, anchor: str, number: int) -> PatchError:
-    """The file has no such line, or not inside the anchor before."""
+def anchor_not_found(file: FileIndex, hunk: Hunk, depth: int, number: int) -> PatchError:
+    """The file does not have the line of an anchor, or not inside the anchors before it."""
+    anchor = hunk.anchors[depth]
     near = similar_place(file, (anchor,))
     shown = f"\nThe nearest lines are:\n{numbered(file, *near)}" if near is not None else ""
-    inside = f" inside {_anchors(hunk)}" if len(hunk.anchors) > 1 else ""
+    inside = f" inside {_anchors(hunk.anchors[:depth])}" if depth else ""
     return PatchError(
         f"{_head(file, hunk, number)} Failed to find context {_cut(anchor)!r} in {file.path}{inside}.{shown}\n"
         "After '@@' give a line of the file exactly as it is, or nothing."
@@ -124,8 +125,8 @@ def _head(file: FileIndex, hunk: Hunk, number: int) -> str:
     return f"Hunk {number} of {file.path}{where} cannot be applied."
 
 
-def _anchors(hunk: Hunk) -> str:
-    return ", ".join(repr(_cut(f"@@ {anchor.strip()}")) for anchor in hunk.anchors)
+def _anchors(anchors: Sequence[str]) -> str:
+    return ", ".join(repr(_cut(f"@@ {anchor.strip()}")) for anchor in anchors)
 
 
 def _places(file: FileIndex, found: Sequence[int], n_lines: int) -> str:

@@ -20,6 +20,7 @@ __all__ = ["parse_unified_diff"]
 
 _END_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*End[ \t]+Patch[ \t]*\**[ \t]*\r?\n?(?=\s*\Z)", re.MULTILINE)
 _RENAME = re.compile(r"^(?P<verb>rename|copy) (?P<end>from|to) (?P<path>.+)$", re.MULTILINE)
+_HUNK_START = re.compile(r"^@@", re.MULTILINE)
 _OCTAL = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 _NO_TEXT_MODES = ("120000", "160000")
@@ -40,12 +41,10 @@ def parse_unified_diff(text: str) -> Patch:
         return parse_begin_patch(_as_begin_patch(text))
     if len(files) > _MOST_FILES:
         raise PatchError(f"The diff changes more than {_MOST_FILES:,} files. Send smaller patches.")
-    if any(not file and "@@" in str(file.patch_info or "") for file in files):
+    if not files or sum(map(len, files)) < len(_HUNK_START.findall(text)):
+        # unidiff leaves hunks out that have no numbers.
         return parse_begin_patch(_as_begin_patch(text))
-    operations = tuple(_operation(file) for file in files)
-    if not operations:
-        return parse_begin_patch(_as_begin_patch(text))
-    return Patch(operations)
+    return Patch(tuple(_operation(file) for file in files))
 
 
 def _operation(file: PatchedFile) -> Operation:

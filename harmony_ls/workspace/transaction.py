@@ -67,19 +67,13 @@ def verify(gate: PathGate, changes: Sequence[FileChange], styles: Mapping[str, F
             steps.append(_step(gate, change, (styles or {}).get(change.path, FileStyle())))
         except OSError as error:
             raise WorkspaceError(f"{change.path} cannot be used: {error.strerror}. Nothing was changed.") from error
-    seen: dict[object, str] = {}
-    for step in steps:
-        for path, name in ((step.source, step.change.path), (step.target, step.change.final_path)):
-            if path is None:
-                continue
-            if seen.setdefault(path.real, step.change.path) != step.change.path:
-                raise WorkspaceError(f"Multiple operations target {name}. Put all its changes into one.")
+    owners: dict[object, int] = {}
+    for number, step in enumerate(steps):
+        identities: list[object] = [path.real for path in (step.source, step.target) if path is not None]
         if step.old is not None:
-            identity = (step.old.status.st_dev, step.old.status.st_ino)
-            if seen.setdefault(identity, step.change.path) != step.change.path:
-                raise WorkspaceError(f"Multiple operations target {step.change.path}. Put all its changes into one.")
-    if len({step.change.path for step in steps}) < len(steps):
-        raise WorkspaceError("Multiple operations target the same file. Put all its changes into one.")
+            identities.append((step.old.status.st_dev, step.old.status.st_ino))
+        if any(owners.setdefault(identity, number) != number for identity in identities):
+            raise WorkspaceError(f"Multiple operations target {step.change.path}. Put all its hunks into one section.")
     return steps
 
 

@@ -1,0 +1,114 @@
+"""A patch that is still being written, for live previews: what it does so far, by its complete lines alone.
+
+Nothing is applied from here, and no fault is raised: a patch that cannot be read just stops growing, and is refused
+when it is whole. Unified diffs have no preview.
+"""
+
+import re
+
+from harmony_ls.edits.apply_patch import PatchParser
+from harmony_ls.edits.operations import Operation
+from harmony_ls.errors import PatchError
+
+__all__ = ["StreamingPatch"]
+
+_BEGIN = re.compile(r"\*\*\*[ \t]*Begin[ \t]+Patch[ \t*]*")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_LONGEST_PREFIX = 4096
+_LONGEST_LINE = 1024 * 1024
+
+
+class StreamingPatch:
+    """Takes the text of a tool call in pieces of any size. The patch may be wrapped in JSON."""
+
+    def __init__(self) -> None:
+        self._parser = PatchParser()
+        self._waiting = ""
+        self._has_begun = False
+        self._is_json = False
+        self._is_over = False
+        self._fault = ""
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations so far; the last one may still grow."""
+        return self._parser.operations
+
+    @property
+    def n_hunks(self) -> int:
+        """How many hunks there are, new and deleted files counting as one each. It never decreases."""
+        return self._parser.n_hunks
+
+    @property
+    def fault(self) -> str:
+        """Why the preview does not grow any more; the empty string while it does."""
+        return self._fault
+
+    def feed(self, piece: str) -> bool:
+        """Take more of the text; whether a line was completed by it."""
+        if self._is_over:
+            return False
+        self._waiting += piece
+        if not self._has_begun and not self._begin():
+            return False
+        n_read = 0
+        while (line := self._next_line()) is not None:
+            n_read += 1
+            try:
+                self._parser.feed(line)
+            except PatchError as error:
+                self._stop(str(error))
+                break
+        if len(self._waiting) > _LONGEST_LINE:
+            self._stop("A line is too long to be shown.")
+        return n_read > 0
+
+    def _begin(self) -> bool:
+        """Find the first marker, and whether what follows is the inside of a JSON string."""
+        begin = _BEGIN.search(self._waiting)
+        if begin is None:
+            if len(self._waiting) > _LONGEST_PREFIX:
+                self._stop("The text does not start like a patch.")
+            return False
+        if begin.end() == len(self._waiting):
+            return False  # more of the line may come
+        self._is_json = self._waiting.startswith("\\n", begin.end())
+        self._waiting = self._waiting[begin.start() :]
+        self._has_begun = True
+        return True
+
+    def _next_line(self) -> str | None:
+        if not self._is_json:
+            line, newline, rest = self._waiting.partition("\n")
+            self._waiting = rest if newline else self._waiting
+            return line if newline else None
+        end = _json_line_end(self._waiting)
+        if end is None:
+            return None
+        line, self._waiting = self._waiting[:end], self._waiting[end + 2 :]
+        return _unescaped(line)
+
+    def _stop(self, fault: str) -> None:
+        self._fault, self._is_over, self._waiting = fault, True, ""
+
+
+def _json_line_end(text: str) -> int | None:
+    """Where the first escaped newline is; None where there is none, or where the string ends before."""
+    i = 0
+    while i + 1 < len(text):
+        if text[i] == '"':
+            return None
+        if text[i] == "\\":
+            if text[i + 1] == "n":
+                return i
+            i += 1
+        i += 1
+    return None
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _character, text)
+
+
+def _character(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _ESCAPES.get(match[2], match[2])
