@@ -5,8 +5,9 @@ a key-value cache, computes what the cache lacks, and gives the cache back when 
 ``generate_step`` does, it starts the computation of the next token before it hands out the present one.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from harmony_ls.engine.request import FinishReason, GenerationRequest, Generatio
 from harmony_ls.engine.sampling import Choice, Chooser
 from harmony_ls.engine.worker import Priority
 
-__all__ = ["DecodeContext", "Progress", "generate", "warm_up"]
+__all__ = ["Decode", "DecodeContext", "Progress", "evaluate_in_slices", "generate", "warm_up"]
 
 # Up to this many new prompt tokens are computed together with the first decode step.
 _MERGED_TOKENS = 16
@@ -54,8 +55,18 @@ class DecodeContext:
     on_gpu: bool
 
 
-def generate(context: DecodeContext, request: GenerationRequest, progress: Progress) -> Iterator[Token | None]:
-    """Yield the tokens of ``request``; None after a prefill chunk. A stop token is yielded too, as the last one."""
+Decode = Callable[[DecodeContext, GenerationRequest, list[Any], list[int]], Generator[Token | None, None, None]]
+"""Yields tokens, and None for a part of a step, given the layers of the cache and the tokens that they hold. When it is
+closed that list is what the layers hold then."""
+
+
+def generate(
+    context: DecodeContext, request: GenerationRequest, progress: Progress, decode: Decode | None = None
+) -> Iterator[Token | None]:
+    """Yield the tokens of ``request``; None after a prefill chunk. A stop token is yielded too, as the last one.
+
+    ``decode`` does what follows the prefill in another way than one token after the other.
+    """
     started = time.perf_counter()
     prompt = list(request.prompt)
     lease = context.prompt_cache.lend(prompt, request.cache_owner)
@@ -79,7 +90,7 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
             quantise(lease.layers, context.cache_options)
             held = prompt[:end]
             if context.is_typing() and request.priority is not Priority.INLINE:
-                for _ in _evaluate_in_slices(lease.layers):
+                for _ in evaluate_in_slices(lease.layers):
                     yield None
             mx.eval([layer.state for layer in lease.layers])
             if end in checkpoints or end == prefill_end:
@@ -87,18 +98,19 @@ def generate(context: DecodeContext, request: GenerationRequest, progress: Progr
             if n_chunk == context.prefill_step_tokens:
                 mx.clear_cache()
             yield None
-        for token in _decode(context, request, lease.layers, held):
-            if token is None:
-                yield None
-                continue
-            if progress.stats.generated_tokens == 0:
-                progress.stats = replace(progress.stats, first_token_ms=(time.perf_counter() - started) * 1000)
-            progress.stats = replace(progress.stats, generated_tokens=progress.stats.generated_tokens + 1)
-            if token.id in request.stop_tokens:
-                progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
-            elif progress.stats.generated_tokens == request.max_tokens:
-                progress.stats = replace(progress.stats, finish_reason=FinishReason.LENGTH)
-            yield token
+        with contextlib.closing((decode or _decode)(context, request, lease.layers, held)) as tokens:
+            for token in tokens:
+                if token is None:
+                    yield None
+                    continue
+                if progress.stats.generated_tokens == 0:
+                    progress.stats = replace(progress.stats, first_token_ms=(time.perf_counter() - started) * 1000)
+                progress.stats = replace(progress.stats, generated_tokens=progress.stats.generated_tokens + 1)
+                if token.id in request.stop_tokens:
+                    progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
+                elif progress.stats.generated_tokens == request.max_tokens:
+                    progress.stats = replace(progress.stats, finish_reason=FinishReason.LENGTH)
+                yield token
         if progress.stats.finish_reason is None:
             progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
     except GeneratorExit:
@@ -127,7 +139,7 @@ def warm_up(context: DecodeContext) -> None:
 
 def _decode(
     context: DecodeContext, request: GenerationRequest, layers: list[Any], held: list[int]
-) -> Iterator[Token | None]:
+) -> Generator[Token | None, None, None]:
     """Yield tokens, and None for a part of a step; ``held`` is kept equal to what the cache holds."""
     step = _Stepper(context, request, layers, held)
     step_input = list(request.prompt[len(held) :])
@@ -151,7 +163,7 @@ def _decode(
             ahead = step.free(mx.array(step_input))
             held.extend(step_input)
             if context.is_typing() and request.priority is not Priority.INLINE:
-                for _ in _evaluate_in_slices(layers):
+                for _ in evaluate_in_slices(layers):
                     yield None
         choice, ahead = ahead, None
         n_tokens += 1
@@ -180,7 +192,7 @@ def _may_run_ahead(context: DecodeContext, request: GenerationRequest) -> bool:
     return not context.is_typing()
 
 
-def _evaluate_in_slices(layers: list[Any]) -> Iterator[None]:
+def evaluate_in_slices(layers: list[Any]) -> Iterator[None]:
     """Evaluate a step that was only described so far in a few slices, from the first layers to the last.
 
     The keys and values of each layer lie on the way to the logits: evaluating them evaluates the network up to there.

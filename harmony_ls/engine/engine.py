@@ -117,23 +117,32 @@ class Engine:
         Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident,
         EngineClosedError after ``close``.
         """
-        if self._closed:
-            raise EngineClosedError("The engine is closed.")
-        if id(model) not in self._models:
-            raise ValueError(f"{model.name} is not resident in this engine.")
-        if len(request.prompt) >= model.context_length:
-            raise PromptTooLongError(
-                f"The prompt has {len(request.prompt)} tokens; {model.name} takes {model.context_length} in all."
-            )
-        generation = Generation(self._worker, model, self._contexts[id(model)], request)
+        context = self._context(model, len(request.prompt))
+        generation = Generation(self._worker, model, context, request)
         self._generations.add(generation)
         return generation
 
-    async def prompt_cache_bytes(self, model: Model) -> int:
-        """Bytes that the prompt caches of a model hold at rest."""
-        if id(model) not in self._models:
-            return 0
-        return await self._call(lambda: int(self._contexts[id(model)].prompt_cache.n_bytes))
+    async def save_prompt_cache(self, model: Model, file: Path, tokens: Sequence[int]) -> None:
+        """Write the cache of ``tokens`` to a file that mlx-lm reads too; what no cache holds of it is computed first.
+
+        Raises UserError where that cannot be done, and what ``generate`` raises.
+        """
+        from harmony_ls.engine.prompt_cache_files import save_prompt_cache
+
+        await self._finish(save_prompt_cache(self._context(model, len(tokens)), model, file, tuple(tokens)))
+
+    async def load_prompt_cache(
+        self, model: Model, file: Path, tokens: Sequence[int] | None = None, cache_owner: str = ""
+    ) -> tuple[int, ...]:
+        """Take the cache of a file among the prompt caches; return its tokens, with which prompts that use it begin.
+
+        ``tokens`` are needed for files of ``mlx_lm.cache_prompt``, which do not name them. Raises UserError where the
+        file cannot be used, and what ``generate`` raises.
+        """
+        from harmony_ls.engine.prompt_cache_files import load_prompt_cache
+
+        context = self._context(model, len(tokens or ()))
+        return await self._call(lambda: load_prompt_cache(context, model, file, tokens, cache_owner))
 
     async def close(self, patience: float | None = None) -> bool:
         """End all generations, free MLX and join its thread. False if a step takes longer than ``patience`` seconds."""
@@ -161,25 +170,28 @@ class Engine:
         loaded: list[Model] = []
         try:
             folder = await _on_own_thread(lambda: find_model(spec.reference, report))
-            await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, report)))
+            draft = None if spec.draft is None else await _on_own_thread(lambda: find_model(spec.draft, report))
+            await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, draft, report)))
         except asyncio.CancelledError:
             abandoned.set()
             # A load that has begun on the worker ends there; what it leaves is dropped right after it.
             with contextlib.suppress(EngineClosedError):
-                self._submit(lambda: self._drop_contexts(loaded))
+                self._submit(_one_step(lambda: self._drop_contexts(loaded)))
             raise
         model = loaded[0]
         self._models[id(model)] = model
         return model
 
-    def _load_on_worker(self, spec: ModelSpec, folder: Path, report: Callable[[LoadProgress], None]) -> Model:
+    def _load_on_worker(
+        self, spec: ModelSpec, folder: Path, draft: Path | None, report: Callable[[LoadProgress], None]
+    ) -> Model:
         from harmony_ls.engine.cache_layers import check_cache_options
         from harmony_ls.engine.decode import DecodeContext, warm_up
         from harmony_ls.engine.prompt_cache import PromptCache
 
         self._device = describe_device()
         n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
-        model, network = load_model(spec, folder, report, n_resident_bytes)
+        model, network = load_model(spec, folder, report, n_resident_bytes, draft)
         check_cache_options(network, spec.cache_options, model.name)
         context = DecodeContext(
             network=network,
@@ -213,16 +225,32 @@ class Engine:
         gc.collect()
         mx.clear_cache()
 
+    def _context(self, model: Model, n_tokens: int) -> Any:
+        """What a generation of ``model`` needs, once it is known that one after ``n_tokens`` can be started."""
+        if self._closed:
+            raise EngineClosedError("The engine is closed.")
+        if id(model) not in self._models:
+            raise ValueError(f"{model.name} is not resident in this engine.")
+        if n_tokens >= model.context_length:
+            raise PromptTooLongError(
+                f"The prompt has {n_tokens} tokens; {model.name} takes {model.context_length} in all."
+            )
+        return self._contexts[id(model)]
+
     async def _call(self, function: Callable[[], Result]) -> Result:
         """Run ``function`` on the MLX thread as one step."""
-        job, future = self._submit(function)
+        return await self._finish(_one_step(function))
+
+    async def _finish(self, steps: "Iterator[tuple[Result] | None]") -> Result:
+        """Run steps on the MLX thread until one yields a result."""
+        job, future = self._submit(steps)
         try:
             return await future
         except asyncio.CancelledError:
             self._worker.cancel(job)
             raise
 
-    def _submit(self, function: Callable[[], Result]) -> "tuple[Job[tuple[Result]], asyncio.Future[Result]]":
+    def _submit(self, steps: "Iterator[tuple[Result] | None]") -> "tuple[Job[tuple[Result]], asyncio.Future[Result]]":
         if self._closed:
             raise EngineClosedError("The engine is closed.")
         if not self._started:
@@ -231,9 +259,6 @@ class Engine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
 
-        def steps() -> Iterator[tuple[Result]]:
-            yield (function(),)
-
         def on_item(item: tuple[Result]) -> None:
             loop.call_soon_threadsafe(_resolve, future, item[0], None)
 
@@ -241,7 +266,7 @@ class Engine:
             ended = error if error is not None else EngineClosedError("The engine is closed.")
             loop.call_soon_threadsafe(_resolve, future, None, ended)
 
-        job: Job[tuple[Result]] = Job(Priority.INTERACTIVE, steps(), on_item, on_end)
+        job: Job[tuple[Result]] = Job(Priority.INTERACTIVE, steps, on_item, on_end)
         self._worker.submit(job)
         return job, future
 
@@ -250,7 +275,8 @@ class Generation(AsyncIterator[Token]):
     """The tokens of one generation, as they come. Made by ``Engine.generate``; used on one event loop."""
 
     def __init__(self, worker: Worker, model: Model, context: Any, request: GenerationRequest) -> None:
-        from harmony_ls.engine.decode import Progress, generate
+        from harmony_ls.engine.decode import Progress
+        from harmony_ls.engine.speculative import generate
 
         loop = asyncio.get_running_loop()
         self.model = model
@@ -323,6 +349,10 @@ async def _on_own_thread(function: Callable[[], Result]) -> Result:
 
     threading.Thread(target=run, name="find model", daemon=True).start()
     return await future
+
+
+def _one_step(function: Callable[[], Result]) -> Iterator[tuple[Result]]:
+    yield (function(),)
 
 
 def _is_being_cancelled() -> bool:

@@ -6,6 +6,7 @@ Nothing here finds a folder or generates.
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,31 @@ def describe_device() -> str:
 
 
 def load_model(
-    spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, n_resident_bytes: int = 0
+    spec: ModelSpec,
+    folder: Path,
+    on_progress: OnLoadProgress,
+    n_resident_bytes: int = 0,
+    draft_folder: Path | None = None,
 ) -> tuple[Model, Any]:
-    """Load the model of ``folder``: what is known of it, and its network.
+    """Load the model of ``folder``: what is known of it, and its network, with its draft model if the spec names one.
 
     ``n_resident_bytes`` is what other models already take of the memory budget. Raises ModelError for everything that
-    is wrong with the folder, ModelTooLargeError when it does not fit.
+    is wrong with a folder, ModelTooLargeError when it does not fit.
     """
+    model, network = _load_alone(spec, folder, on_progress, n_resident_bytes)
+    if draft_folder is None:
+        return model, network
+    from harmony_ls.engine.speculative import join_draft
+
+    draft_spec = ModelSpec(spec.draft, spec.trust_remote_code, spec.memory_budget_bytes)
+    draft, draft_network = _load_alone(draft_spec, draft_folder, on_progress, n_resident_bytes + model.n_bytes)
+    network = join_draft(model, network, draft, draft_network)
+    return replace(model, n_bytes=model.n_bytes + draft.n_bytes), network
+
+
+def _load_alone(
+    spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, n_resident_bytes: int
+) -> tuple[Model, Any]:
     config = read_config(folder)
     name = _name(spec, folder)
     on_progress(LoadProgress(f"Checking {name}"))

@@ -9,6 +9,9 @@ from harmony_ls.engine.tokenizer import Tokenizer
 
 __all__ = ["Model", "ModelSpec"]
 
+# Beyond this hardly a guess is right, and the check of all costs as much as the tokens would.
+_MOST_DRAFT_TOKENS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -16,7 +19,10 @@ class ModelSpec:
 
     ``reference`` is a folder, a Hugging Face repository ("org/name"), or None for the model inside the package.
     ``trust_remote_code`` lets Python code of the model's folder run. ``adapter_path`` is a folder with an adapter that
-    ``mlx_lm.lora`` trained for this model.
+    ``mlx_lm.lora`` trained for this model. ``draft`` is a reference to a smaller model of the same vocabulary that
+    guesses ``n_draft_tokens`` tokens at a time (speculative decoding); what is written stays the same.
+
+    Raises ValueError for an ``n_draft_tokens`` that is no number of guesses.
     """
 
     reference: str | None = None
@@ -24,14 +30,20 @@ class ModelSpec:
     memory_budget_bytes: int | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
     adapter_path: str | None = None
+    draft: str | None = None
+    n_draft_tokens: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_draft_tokens <= _MOST_DRAFT_TOKENS:
+            raise ValueError(f"n_draft_tokens is {self.n_draft_tokens}; it must be from 1 to {_MOST_DRAFT_TOKENS}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A resident model, seen from outside the MLX thread.
 
-    ``context_length`` is in tokens. ``n_bytes`` is what the weights take in memory; the weights themselves stay with
-    the MLX thread.
+    ``context_length`` is in tokens. ``n_bytes`` is what the weights take in memory, a draft model's included; the
+    weights themselves stay with the MLX thread.
     """
 
     name: str

@@ -120,6 +120,7 @@ class GenerationStats:
 
     ``computed_tokens`` of the ``prompt_tokens`` were prefilled, ``reused_tokens`` came from a prompt cache.
     ``first_token_ms`` counts from the generation's first step on the worker. ``finish_reason`` is None while it runs.
+    ``n_draft_accepted`` of the ``generated_tokens`` were guessed by the draft model.
     """
 
     prompt_tokens: int = 0
@@ -128,6 +129,7 @@ class GenerationStats:
     generated_tokens: int = 0
     first_token_ms: float | None = None
     finish_reason: FinishReason | None = None
+    n_draft_accepted: int = 0
 
 
 def _require_range(name: str, value: float, least: float, most: float) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harmony_ls.engine.decode import Progress, generate
+from harmony_ls.engine.decode import Progress
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.speculative import generate
 from harmony_ls.engine.worker import Job, Priority, Worker
 
-__all__ = ["Watched", "collect", "held", "loaded", "on_worker", "watch"]
+__all__ = ["Watched", "bytes_at_rest", "collect", "held", "loaded", "on_worker", "watch"]
 
 
 @asynccontextmanager
@@ -32,6 +33,12 @@ async def collect(engine: Engine, model: Model, request: GenerationRequest) -> t
     generation = engine.generate(model, request)
     tokens = [token async for token in generation]
     return tokens, generation.stats
+
+
+async def bytes_at_rest(engine: Engine, model: Model) -> int:
+    """What the prompt caches of a model take."""
+    n_bytes: int = await on_worker(engine, lambda: engine._contexts[id(model)].prompt_cache.n_bytes)
+    return n_bytes
 
 
 async def on_worker(engine: Engine, function: Callable[[], Any]) -> Any:
