@@ -12,7 +12,7 @@ from harmony_ls.engine.model import ModelSpec
 from harmony_ls.engine.request import FinishReason, GenerationRequest, Sampling
 from harmony_ls.engine.worker import Priority
 from harmony_ls.errors import EngineClosedError, PromptTooLongError
-from tests.engine.engines import collect, held, loaded, on_worker, watch
+from tests.engine.engines import bytes_at_rest, collect, held, loaded, on_worker, watch
 from tests.engine.test_interleaving import prompt_of
 from tests.models import Rule
 
@@ -167,7 +167,7 @@ async def test_a_seed_that_mlx_refuses_is_an_error_of_that_generation(tiny_llama
             )
         tokens, _ = await collect(engine, model, GenerationRequest(prompt_of(1, 9), 2))
         assert len(tokens) == 2
-        assert await engine.prompt_cache_bytes(model) > 0
+        assert await bytes_at_rest(engine, model) > 0
 
 
 async def test_a_prompt_that_fills_the_context_is_refused(tiny_llama: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.request import GenerationRequest
-from tests.engine.engines import collect, loaded, watch
+from tests.engine.engines import bytes_at_rest, collect, loaded, watch
 from tests.models import build_model
 
 REFUSED = 7
@@ -42,7 +42,7 @@ async def test_the_request_fails_and_the_next_one_works(folder: Path, position: 
         prompt = (*fine.prompt[:position], REFUSED, *fine.prompt[position + 1 :])
         with pytest.raises(RuntimeError, match="allocate"):
             await collect(engine, model, GenerationRequest(prompt, 6, cache_owner="file"))
-        assert await engine.prompt_cache_bytes(model) == 0
+        assert await bytes_at_rest(engine, model) == 0
         tokens, stats = await collect(engine, model, fine)
         assert tokens == expected
         assert stats.reused_tokens == 0

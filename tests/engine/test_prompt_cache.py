@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import Model
 from harmony_ls.engine.request import GenerationRequest
-from tests.engine.engines import collect, loaded, on_worker
+from tests.engine.engines import bytes_at_rest, collect, loaded, on_worker
 from tests.engine.test_interleaving import prompt_of
 
 
@@ -102,20 +102,20 @@ async def test_without_a_budget_nothing_is_kept(kind: str, request: pytest.Fixtu
     async with loaded(request.getfixturevalue(kind), prompt_cache_bytes=0) as (engine, model):
         assert await reused(engine, model, A) == 0
         assert await reused(engine, model, A) == 0
-        assert await engine.prompt_cache_bytes(model) == 0
+        assert await bytes_at_rest(engine, model) == 0
 
 
 async def test_the_budget_holds_and_the_least_recently_used_go(tiny_llama: Path) -> None:
     async with loaded(tiny_llama) as (engine, model):
         await reused(engine, model, A)
-        one = await engine.prompt_cache_bytes(model)
+        one = await bytes_at_rest(engine, model)
     async with loaded(tiny_llama, prompt_cache_bytes=3 * one) as (engine, model):
         for seed in range(10, 13):
             await reused(engine, model, prompt_of(seed, 300), str(seed))
         await reused(engine, model, prompt_of(10, 300), "10")
         await reused(engine, model, prompt_of(13, 300), "13")
         assert [owner for owner, _ in await entries(engine, model)] == ["12", "10", "13"]
-        assert await engine.prompt_cache_bytes(model) <= 3 * one
+        assert await bytes_at_rest(engine, model) <= 3 * one
         await reused(engine, model, prompt_of(14, 3000), "huge")
         assert [owner for owner, _ in await entries(engine, model)] == ["12", "10", "13"], "too large to be kept"
 
