@@ -20,15 +20,13 @@ Nothing here stops a generation, runs a tool, or decides whether the arguments o
 import codecs
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
 from harmony_ls.prompts.harmony_header import (
     CHANNELS,
     HarmonyHeader,
-    HeaderPart,
     PartKind,
     callable_names,
     called_tool,
@@ -36,6 +34,7 @@ from harmony_ls.prompts.harmony_header import (
     read_header,
 )
 from harmony_ls.prompts.harmony_markers import HarmonyMarkers, MarkerKind
+from harmony_ls.prompts.harmony_open import OpenHeader, OpenMessage, Purpose
 
 __all__ = ["HarmonyParser", "ParsedMessage", "new_call_id"]
 
@@ -87,15 +86,15 @@ class HarmonyParser:
         self._names = callable_names(tools, told_names or {})
         self._new_call_id = new_call_id
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._messages: list[_Message] = []
-        self._shown: set[_Kind] = set()
+        self._messages: list[OpenMessage] = []
+        self._shown: set[Purpose] = set()
         self._n_calls = 0
         self._is_over = False
         # At any time the parser is inside a message, or inside a header, or between two messages.
-        self._message: _Message | None = None
-        self._header: _OpenHeader | None = None
+        self._message: OpenMessage | None = None
+        self._header: OpenHeader | None = None
         if channel is None:
-            self._header = _OpenHeader.of(PartKind.OPENING)
+            self._header = OpenHeader.of(PartKind.OPENING)
         else:
             self._begin(HarmonyHeader(channel=channel))
 
@@ -107,7 +106,7 @@ class HarmonyParser:
     @property
     def in_reasoning(self) -> bool:
         """Whether the token that was fed last belongs to the reasoning."""
-        return self._message is not None and self._message.kind is _Kind.REASONING
+        return self._message is not None and self._message.purpose is Purpose.REASONING
 
     @property
     def parsed_messages(self) -> tuple[ParsedMessage, ...]:
@@ -152,7 +151,7 @@ class HarmonyParser:
         if message is None:
             return []
         message.is_exact &= not self._decoder.getstate()[0]
-        return self._settle(message, _Kind.TEXT)
+        return self._settle(message, Purpose.TEXT)
 
     def message(self) -> Message:
         """The assistant's message so far.
@@ -160,19 +159,19 @@ class HarmonyParser:
         Several texts for the person are one content, parted by blank lines, and so is the reasoning.
         ``content_tokens`` are known where the content is the text of one message, and of ordinary tokens alone.
         """
-        texts = self._written(_Kind.TEXT)
+        texts = self._written(Purpose.TEXT)
         return Message(
             Role.ASSISTANT,
             content="\n\n".join(message.text for message in texts),
-            reasoning="\n\n".join(message.text for message in self._written(_Kind.REASONING)),
+            reasoning="\n\n".join(message.text for message in self._written(Purpose.REASONING)),
             tool_calls=tuple(message.call for message in self._messages if message.call is not None),
             content_tokens=self._exact_tokens(texts[0]) if len(texts) == 1 else None,
         )
 
-    def _written(self, kind: "_Kind") -> "list[_Message]":
-        return [message for message in self._messages if message.kind is kind and message.pieces]
+    def _written(self, purpose: Purpose) -> list[OpenMessage]:
+        return [message for message in self._messages if message.purpose is purpose and message.pieces]
 
-    def _exact_tokens(self, message: "_Message") -> tuple[int, ...] | None:
+    def _exact_tokens(self, message: OpenMessage) -> tuple[int, ...] | None:
         is_half = message is self._message and bool(self._decoder.getstate()[0])
         return tuple(message.tokens) if message.is_exact and not is_half else None
 
@@ -182,18 +181,18 @@ class HarmonyParser:
         match marker:
             case MarkerKind.START:
                 events = self._end() if self._message is not None else []
-                self._header = _OpenHeader.of(PartKind.START)
+                self._header = OpenHeader.of(PartKind.START)
                 return events
             case MarkerKind.CHANNEL:
                 events = self._end() if self._message is not None else []
-                self._header = self._header or _OpenHeader.of(PartKind.IMPLIED)
+                self._header = self._header or OpenHeader.of(PartKind.IMPLIED)
                 self._header.add_part(PartKind.CHANNEL)
                 return events
             case MarkerKind.CONSTRAIN:
                 if self._message is not None:
                     self._message.is_exact = False
                     return []
-                self._header = self._header or _OpenHeader.of(PartKind.IMPLIED)
+                self._header = self._header or OpenHeader.of(PartKind.IMPLIED)
                 self._header.add_part(PartKind.CONSTRAIN)
                 return []
             case MarkerKind.MESSAGE:
@@ -211,51 +210,51 @@ class HarmonyParser:
         """The text begins. Inside a text it parts it in two; arguments stay one, lest half of them are run."""
         message = self._message
         if message is None:
-            header = self._header or _OpenHeader.of(PartKind.IMPLIED)
+            header = self._header or OpenHeader.of(PartKind.IMPLIED)
             return self._begin(read_header(header.parts, self._names))
         if not message.tokens:
             return []
-        if message.kind is _Kind.CALL:
+        if message.purpose is Purpose.CALL:
             message.is_exact = False
             return []
         events = self._end()
-        return [*events, *self._begin(message.header, message.kind)]
+        return [*events, *self._begin(message.header, message.purpose)]
 
     # Headers
 
     def _feed_header(self, token: int, data: bytes) -> list[Event]:
         if not data:
             return []
-        header = self._header = self._header or _OpenHeader.of(PartKind.IMPLIED)
+        header = self._header = self._header or OpenHeader.of(PartKind.IMPLIED)
         header.add(token, data)
         if header.n_bytes <= _MAX_HEADER_BYTES and (len(header.texts) > 1 or may_be_header(header.text, header.kind)):
             return []
         return self._begin_unmarked(header)
 
-    def _begin_unmarked(self, header: "_OpenHeader") -> list[Event]:
+    def _begin_unmarked(self, header: OpenHeader) -> list[Event]:
         """Begin a text whose ``<|message|>`` was left out with the words that belong to no header."""
         read = self._read_unmarked(header)
-        # Too long for a header, and no sign of where arguments would begin: whatever this is, it must not be run.
-        events = self._begin(read, _Kind.REASONING if self._is_call(read) else None)
+        # Too long for a header, and nothing says where arguments would begin: whatever this is, it must not be run.
+        events = self._begin(read, Purpose.REASONING if self._is_call(read) else None)
         return [*events, *self._write_rest(header, read.rest)]
 
-    def _end_unmarked(self, header: "_OpenHeader", *, is_call: bool) -> list[Event]:
+    def _end_unmarked(self, header: OpenHeader, *, is_call: bool) -> list[Event]:
         """The events of a message that ended before any ``<|message|>``."""
         read = self._read_unmarked(header)
         names_call = self._is_call(read) and is_call
         if read.role == "assistant" and not read.rest.strip() and not names_call:
             return []
-        events = self._begin(read, _Kind.REASONING if self._is_call(read) and not is_call else None)
+        events = self._begin(read, Purpose.REASONING if self._is_call(read) and not is_call else None)
         return [*events, *self._write_rest(header, read.rest), *self._end(is_call=is_call)]
 
-    def _read_unmarked(self, header: "_OpenHeader") -> HarmonyHeader:
+    def _read_unmarked(self, header: OpenHeader) -> HarmonyHeader:
         read = read_header(header.parts, self._names)
         if header.kind is PartKind.OPENING and len(header.texts) == 1 and read.recipient is None:
             # The model has used no marker at all: every word of this is its answer, "final" and "to" included.
             return HarmonyHeader(rest=header.text)
         return read
 
-    def _write_rest(self, header: "_OpenHeader", rest: str) -> list[Event]:
+    def _write_rest(self, header: OpenHeader, rest: str) -> list[Event]:
         message = self._message
         if message is None:
             return []
@@ -269,61 +268,61 @@ class HarmonyParser:
 
     # Messages
 
-    def _begin(self, header: HarmonyHeader, kind: "_Kind | None" = None) -> list[Event]:
-        """Begin a message, of the ``kind`` that its header tells unless one is given."""
+    def _begin(self, header: HarmonyHeader, purpose: Purpose | None = None) -> list[Event]:
+        """Begin a message, for the ``purpose`` that its header tells unless one is given."""
         self._header = None
         self._is_over = self._is_over or header.role != "assistant"
         if self._is_over:
-            kind = _Kind.OTHER
-        message = self._message = _Message(header, kind or self._kind_of(header))
+            purpose = Purpose.OTHER
+        message = self._message = OpenMessage(header, purpose or self._purpose_of(header))
         self._messages.append(message)
         self._decoder.reset()
-        if message.kind is not _Kind.CALL:
+        if message.purpose is not Purpose.CALL:
             return []
         message.index, message.tool = self._n_calls, called_tool(header.recipient, self._names) or ""
         self._n_calls += 1
         return [ToolCallStarted(message.index, message.tool)]
 
-    def _kind_of(self, header: HarmonyHeader) -> "_Kind":
+    def _purpose_of(self, header: HarmonyHeader) -> Purpose:
         if self._is_call(header):
-            return _Kind.CALL
+            return Purpose.CALL
         if header.channel == "analysis":
-            return _Kind.REASONING
+            return Purpose.REASONING
         if header.channel == "commentary":
             if header.is_misaddressed:
-                return _Kind.REASONING
-            return _Kind.ARGUMENTS if header.content_type else _Kind.UNDECIDED
+                return Purpose.REASONING
+            return Purpose.ARGUMENTS if header.content_type else Purpose.UNDECIDED
         is_first = not self._messages
         is_unknown = header.channel is not None and header.channel not in CHANNELS
-        return _Kind.REASONING if is_unknown and is_first else _Kind.TEXT
+        return Purpose.REASONING if is_unknown and is_first else Purpose.TEXT
 
-    def _write(self, message: "_Message", text: str) -> list[Event]:
+    def _write(self, message: OpenMessage, text: str) -> list[Event]:
         message.pieces.append(text)
-        match message.kind:
-            case _Kind.TEXT | _Kind.REASONING:
-                return self._show(message.kind, text, is_first=len(message.pieces) == 1)
-            case _Kind.CALL:
+        match message.purpose:
+            case Purpose.TEXT | Purpose.REASONING:
+                return self._show(message.purpose, text, is_first=len(message.pieces) == 1)
+            case Purpose.CALL:
                 return [ToolCallDelta(message.index, text)]
-            case _Kind.UNDECIDED if first := text.lstrip()[:1]:
-                # An answer may begin with any other sign as well as a call may.
+            case Purpose.UNDECIDED if first := text.lstrip()[:1]:
+                # Arguments of functions begin with a brace, and a preamble hardly ever does.
                 if first != "{":
-                    return self._settle(message, _Kind.TEXT)
-                message.kind = _Kind.ARGUMENTS
+                    return self._settle(message, Purpose.TEXT)
+                message.purpose = Purpose.ARGUMENTS
         return []
 
-    def _show(self, kind: "_Kind", text: str, *, is_first: bool) -> list[Event]:
-        """The event for a piece of text; a message that is not the first of its kind begins with a blank line."""
-        if is_first and kind in self._shown:
+    def _show(self, purpose: Purpose, text: str, *, is_first: bool) -> list[Event]:
+        """The event for a piece of text; a message that is not the first of its purpose begins with a blank line."""
+        if is_first and purpose in self._shown:
             text = f"\n\n{text}"
-        self._shown.add(kind)
-        return [TextDelta(text) if kind is _Kind.TEXT else ReasoningDelta(text)]
+        self._shown.add(purpose)
+        return [TextDelta(text) if purpose is Purpose.TEXT else ReasoningDelta(text)]
 
-    def _settle(self, message: "_Message", kind: "_Kind") -> list[Event]:
-        """Make text that was held back a text of ``kind``, and show it."""
-        if message.kind not in (_Kind.UNDECIDED, _Kind.ARGUMENTS):
+    def _settle(self, message: OpenMessage, purpose: Purpose) -> list[Event]:
+        """Make text that was held back a text for ``purpose``, and show it."""
+        if message.purpose not in (Purpose.UNDECIDED, Purpose.ARGUMENTS):
             return []
-        message.kind = kind
-        return self._show(kind, message.text, is_first=True) if message.pieces else []
+        message.purpose = purpose
+        return self._show(purpose, message.text, is_first=True) if message.pieces else []
 
     def _end(self, *, is_call: bool = False) -> list[Event]:
         """End the message or the header that is open, if one is. ``is_call``: it was ended as a call is."""
@@ -336,78 +335,7 @@ class HarmonyParser:
         tail = self._decoder.decode(b"", final=True)
         events = self._write(message, tail) if tail else []
         self._message = None
-        if message.kind is _Kind.CALL:
+        if message.purpose is Purpose.CALL:
             message.call = ToolCall(self._new_call_id(), message.tool, message.text)
             return [*events, ToolCallFinished(message.index, message.call)]
-        return [*events, *self._settle(message, _Kind.REASONING if is_call else _Kind.TEXT)]
-
-
-class _Kind(Enum):
-    """What is made of a message.
-
-    ``UNDECIDED`` has shown nothing yet by which to tell whether it is for the person. ``ARGUMENTS`` looks like those of
-    a call without a recipient, and is held back until its end. ``OTHER`` is no part of the answer.
-    """
-
-    TEXT = "text"
-    REASONING = "reasoning"
-    CALL = "call"
-    UNDECIDED = "undecided"
-    ARGUMENTS = "arguments"
-    OTHER = "other"
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message that has begun. ``is_exact``: ``tokens`` are ordinary ones, and spell the text and nothing else."""
-
-    header: HarmonyHeader
-    kind: _Kind
-    pieces: list[str] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    is_exact: bool = True
-    index: int = 0
-    tool: str = ""
-    call: ToolCall | None = None
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-
-@dataclass(slots=True)
-class _OpenHeader:
-    """A header that is being written: its parts, and the ordinary tokens among it."""
-
-    kinds: list[PartKind]
-    texts: list[bytearray]
-    tokens: list[int]
-    n_bytes: int = 0
-
-    @classmethod
-    def of(cls, kind: PartKind) -> "_OpenHeader":
-        return cls([kind], [bytearray()], [])
-
-    @property
-    def kind(self) -> PartKind:
-        """What the header begins with."""
-        return self.kinds[0]
-
-    @property
-    def text(self) -> str:
-        """The first part, bytes that are no UTF-8 as lone surrogates."""
-        return self.texts[0].decode("utf-8", "surrogateescape")
-
-    @property
-    def parts(self) -> list[HeaderPart]:
-        texts = (text.decode("utf-8", "surrogateescape") for text in self.texts)
-        return [HeaderPart(kind, text) for kind, text in zip(self.kinds, texts, strict=True)]
-
-    def add_part(self, kind: PartKind) -> None:
-        self.kinds.append(kind)
-        self.texts.append(bytearray())
-
-    def add(self, token: int, data: bytes) -> None:
-        self.texts[-1] += data
-        self.tokens.append(token)
-        self.n_bytes += len(data)
+        return [*events, *self._settle(message, Purpose.REASONING if is_call else Purpose.TEXT)]
