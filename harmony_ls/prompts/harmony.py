@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation, Role, ToolSpec
-from harmony_ls.prompts.format import Prompt
+from harmony_ls.prompts.format import EventParser, Prompt
 from harmony_ls.prompts.harmony_markers import HarmonyMarkers, markers_of
 from harmony_ls.prompts.harmony_messages import (
     HarmonyMessage,
@@ -26,6 +26,7 @@ from harmony_ls.prompts.harmony_messages import (
     messages_of,
     tool_message,
 )
+from harmony_ls.prompts.harmony_parser import HarmonyParser
 from harmony_ls.prompts.harmony_text import pieces
 from harmony_ls.prompts.harmony_tools import PYTHON, ToolTable, tool_table
 from harmony_ls.prompts.harmony_written import written_of
@@ -153,6 +154,16 @@ class HarmonyFormat:
             # turn shares no more of this prompt.
             checkpoints = (*checkpoints, len(prompt.tokens))
         return Prompt((*tokens, *self._opening), checkpoints)
+
+    def parser(self, prompt: Prompt, conversation: Conversation) -> EventParser:
+        """A parser for one generation; it starts inside the answer where the prompt ends inside it."""
+        return HarmonyParser(
+            self._markers,
+            self._tokenizer.token_bytes,
+            conversation.tools,
+            told_names=tool_table(conversation.tools).original_names,
+            channel=None if self._is_opened(prompt) else "final",
+        )
 
     def _is_opened(self, prompt: Prompt) -> bool:
         """Whether the prompt ends where a message of the assistant begins, and not inside one."""
