@@ -1,6 +1,7 @@
-"""A test may be skipped here only for what this machine cannot have. Usage: check_skips.py JUNIT_XML
+"""A test may be skipped here only for what this machine cannot have. Usage: check_skips.py JUNIT_XML [REASON...]
 
-Every other reason means that this script's caller should have installed something: it fails, and names the test.
+A REASON is the beginning of one more that the caller could not remove here. Every other reason means that the caller
+should have installed something: it fails, and names the test.
 """
 
 import sys
@@ -23,7 +24,7 @@ def skipped(report: Path) -> list[tuple[str, str]]:
 
 if __name__ == "__main__":
     all_skipped = skipped(Path(sys.argv[1]))
-    avoidable = [(name, reason) for name, reason in all_skipped if not reason.startswith(CANNOT_HAVE)]
+    avoidable = [(name, reason) for name, reason in all_skipped if not reason.startswith((*CANNOT_HAVE, *sys.argv[2:]))]
     print(f"{len(all_skipped)} skipped, {len(avoidable)} of them for want of something that belongs here")
     for name, reason in avoidable:
         print(f"  {name}: {reason}")

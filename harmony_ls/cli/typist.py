@@ -50,7 +50,7 @@ async def press(client: LspClient, uri: str, offset: int, inserted: str) -> Answ
     client_ms = (time.perf_counter() - started) * 1000
     for method, params in client.notifications:
         if method == _OUTCOME and params["uri"] == uri:
-            shown = items[0]["insertText"] if items else ""
+            shown = _with_line_ends_of(client, uri, items[0]["insertText"]) if items else ""
             return Answer(shown, params["outcome"], params["detail"], client_ms, params["stats"])
     raise ServerGoneError("the server did not say how the completion ended")
 
@@ -62,6 +62,11 @@ def next_key(typed: str, position: int) -> str:
     """
     match = _KEY.match(typed, position)
     return match.group() if match else ""
+
+
+def _with_line_ends_of(client: LspClient, uri: str, text: str) -> str:
+    """The text as an editor would insert it: it comes with plain line ends and gets those of the document."""
+    return text.replace("\n", "\r\n") if "\n" in text and "\r\n" in str(client.text(uri)) else text
 
 
 async def model_ready(client: LspClient, progress: Callable[[str], None] = lambda _message: None) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from lsprotocol import types
 
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.request import (
     InlineCompletion,
     InlineCompletionRequest,
@@ -46,7 +47,10 @@ async def inline_completion(
 
     def item_of(completion: InlineCompletion) -> types.InlineCompletionItem | None:
         place = None if document is None else range_of(document, completion)
-        return None if place is None else types.InlineCompletionItem(insert_text=completion.text, range=place)
+        if place is None:
+            return None
+        # Editors give a text the line ends of their buffer; Neovim shows and inserts the "\r" of others as it is.
+        return types.InlineCompletionItem(insert_text=with_plain_line_ends(completion.text), range=place)
 
     offer, items = await offer_at(
         server,

@@ -18,5 +18,6 @@ def adding_model(scripted_model: Callable[[Sequence[Rule]], Path]) -> Path:
             Rule("return first", " + second"),
             Rule("total = ", "add(1, 2)\n"),
             Rule("👍 = ", "add(3, 4)\n"),
+            Rule("def double(value):", "\n    value *= 2\n    return value"),
         ]
     )

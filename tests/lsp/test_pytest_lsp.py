@@ -26,10 +26,13 @@ def make_client() -> LanguageClient:
     """A client that takes what it does not know as an editor would, and keeps the status."""
     client = make_test_lsp_client()
     client.statuses = []  # type: ignore[attr-defined]
+    client.is_ready = asyncio.Event()  # type: ignore[attr-defined]
 
     @client.feature("harmony/status")
     def status(params: Any) -> None:
         client.statuses.append(params.state)  # type: ignore[attr-defined]
+        if params.state == "ready":
+            client.is_ready.set()  # type: ignore[attr-defined]
 
     @client.feature(types.CLIENT_REGISTER_CAPABILITY)
     def register(params: types.RegistrationParams) -> None:
@@ -55,6 +58,8 @@ async def client(request: pytest.FixtureRequest, lsp_client: LanguageClient, add
     )
     item = types.TextDocumentItem(uri=URI, language_id="python", version=1, text=FUNCTION)
     lsp_client.text_document_did_open(types.DidOpenTextDocumentParams(text_document=item))
+    async with asyncio.timeout(PATIENCE):
+        await lsp_client.is_ready.wait()  # type: ignore[attr-defined]
     yield
     await lsp_client.shutdown_session()
     server = lsp_client._server

@@ -56,6 +56,19 @@ async def test_an_inline_completion(peer: Peer) -> None:
     assert items == [{"insertText": "first + second", "range": {"start": place, "end": place}}]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+async def test_line_ends_are_plain_whatever_the_document_has(peer: Peer, ending: str) -> None:
+    """Neovim inserts what it is sent; and what was typed of an offer is recognised in either form."""
+    uri = fresh_uri()
+    peer.open(uri, f"import os{ending}{ending}def double(value):")
+    items = await peer.inline_completion(uri, Position(2, 18), trigger_kind=INVOKED)
+    assert [item["insertText"] for item in items] == ["\n    value *= 2\n    return value"]
+    peer.change(uri, Position(2, 18), Position(2, 18), f"{ending}    value")
+    items = await peer.inline_completion(uri, Position(3, 9), trigger_kind=AUTOMATIC)
+    assert [item["insertText"] for item in items] == [" *= 2\n    return value"]
+    assert await last_outcome(peer) == "typedThrough"
+
+
 async def test_typing_through(peer: Peer) -> None:
     """What is typed is what was offered: the rest is offered, without the model."""
     uri = fresh_uri()
