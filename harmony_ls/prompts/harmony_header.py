@@ -29,7 +29,7 @@ _ROLES = ("assistant", "user", "system", "developer", "tool")
 # Recipients that are no tools: who takes part in a conversation, and words that belong elsewhere in a header.
 _NO_TOOLS = frozenset({*_ROLES, *CHANNELS, "all", "functions"})
 _CONTENT_TYPES = ("json", "code", "text")
-_LONE_WORDS = (*CHANNELS, *_CONTENT_TYPES, "assistant", "to=")
+_LONE_WORDS = (*CHANNELS, *_CONTENT_TYPES)
 
 # Blanks are those of ASCII: another one may be a part of a character that is still being written.
 _BLANKS = " \t\n\r\f\v"
@@ -39,8 +39,7 @@ _CONTENT_TYPE = re.compile(r"\s*([A-Za-z][A-Za-z0-9_+./-]{0,63})", re.ASCII)
 _LEADING_ROLE = re.compile(r"(?:assistant)+|user|system|developer|tool")
 # Signs that are glued to a channel ("commentary?") say nothing.
 _LEADING_CHANNEL = re.compile(r"[^A-Za-z]*(analysis|commentary|comment|final)[?!.,:;-]*", re.IGNORECASE | re.ASCII)
-_LEADING_WORDS = re.compile(r"(?:assistant)*(analysis|commentary|final)?(?=to=|$)")
-_ADDRESS = re.compile(r"(?:^|\s|assistant|analysis|commentary|final)to=\s*[A-Za-z_]", re.ASCII)
+_LEADING_WORDS = re.compile(r"(?:assistant)*(?:(analysis|commentary|final)?$|(?=to=))")
 
 
 class PartKind(Enum):
@@ -113,17 +112,17 @@ def may_be_header(text: str, kind: PartKind) -> bool:
     """Whether ``text``, behind the first marker of a header, may still become one when more is written.
 
     False tells a plain answer without any header from the first word that no header has; once false, always false.
+    Behind a recipient all is true: what is addressed to a tool is no answer.
     """
-    if _ADDRESS.search(text):
-        return True
     words = _WORD.findall(text)
     for index, word in enumerate(words):
-        if index == 0 and kind is PartKind.START:
-            if not _NAME.fullmatch(word):
-                return False
+        if index == 0 and kind is PartKind.START and _NAME.fullmatch(word):
             continue
         while word.startswith("assistant"):
             word = word.removeprefix("assistant")
+        if word.startswith("to="):
+            name = "".join([word.removeprefix("to="), *words[index + 1 :]])
+            return not name or _NAME.match(name) is not None
         is_unfinished = index == len(words) - 1 and text[-1] not in _BLANKS
         if word and word not in _LONE_WORDS and not (is_unfinished and _begins_lone_word(word)):
             return False
@@ -140,7 +139,7 @@ def read_header(parts: Sequence[HeaderPart], names: Mapping[str, str]) -> Harmon
     """
     reading = _Reading(names)
     for part in parts:
-        reading.rest = ""
+        reading.begin_part(part.kind)
         match part.kind:
             case PartKind.CHANNEL:
                 reading.read_channel(part.text)
@@ -164,6 +163,7 @@ class _Reading:
         self._recipients: list[str] = []
         self._is_addressed = False
         self._is_awaited = False
+        self._is_marked = False
         self.rest = ""
 
     def header(self) -> HarmonyHeader:
@@ -178,6 +178,13 @@ class _Reading:
             is_misaddressed=self._is_addressed and recipient in (None, "functions"),
             rest=self.rest,
         )
+
+    def begin_part(self, kind: PartKind) -> None:
+        """Go on to another part; what was left of the one before is nothing."""
+        # Words that no header has end an unmarked part (`may_be_header`), so what follows them is text.
+        self._is_marked = kind in (PartKind.CHANNEL, PartKind.CONSTRAIN)
+        self._is_awaited = False
+        self.rest = ""
 
     def read_author(self, text: str) -> None:
         """Behind ``<|start|>``: a role, or a tool's name in place of one; a role may be missing or glued to a word."""
@@ -224,7 +231,6 @@ class _Reading:
     def read_words(self, text: str, start: int) -> None:
         """The words from ``start`` on. From the first character that belongs to no header, all is the rest."""
         rest_at: int | None = None
-        self._is_awaited = False
         for found in _WORD.finditer(text, start):
             n_read = self._read_word(found.group(), is_in_rest=rest_at is not None)
             if rest_at is None and n_read < len(found.group()):
@@ -232,7 +238,9 @@ class _Reading:
         self.rest = "" if rest_at is None else text[rest_at:]
 
     def _read_word(self, word: str, *, is_in_rest: bool) -> int:
-        """Read one word; return how many of its characters belong to a header. In the rest only ``to=`` does."""
+        """Read one word; return how many of its characters belong to a header. In the rest ``to=`` alone may."""
+        if is_in_rest and (self._recipients or not self._is_marked):
+            return 0
         if self._is_awaited:
             self._is_awaited = False
             return self._read_recipient(word)
@@ -241,7 +249,7 @@ class _Reading:
             start = leading.end()
             if leading.group(1) and self._channel not in CHANNELS:
                 self._channel = leading.group(1)
-        if word.startswith("to=", start) and not (is_in_rest and self._recipients):
+        if word.startswith("to=", start):
             self._is_addressed = True
             start += len("to=")
             self._is_awaited = start == len(word)
@@ -275,4 +283,4 @@ class _Reading:
 
 
 def _begins_lone_word(word: str) -> bool:
-    return any(lone.startswith(word) for lone in ("assistant", *_LONE_WORDS))
+    return any(lone.startswith(word) for lone in (*_LONE_WORDS, "assistant", "to="))
