@@ -78,6 +78,11 @@ class Tokenizer:
         return token if starts[:1] == [token] else None
 
     @property
+    def adds_space(self) -> bool:
+        """Whether a space that means nothing is put in front of a text, so that answers begin with one too."""
+        return self._sentinel != ""
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the model has a chat template of its own."""
         return bool(self._wrapper.has_chat_template)

@@ -164,16 +164,21 @@ class ChatFormat:
         key = (system, conversation.tools, conversation.effort, dict(conversation.template_arguments))
         remembered, head = self._last_head
         if remembered != key:
-            probe = replace(
-                conversation, messages=(*system, Message(Role.USER, _unused(_texts(conversation.messages))))
-            )
-            try:
-                head = tuple(self._rendered(self._suited(probe.messages), probe).encode())
-            except ModelError:
-                head = ()
+            head = self._head(replace(conversation, messages=system))
             self._last_head = (key, head)
-        n_shared = next((n for n, (a, b) in enumerate(zip(tokens, head, strict=False)) if a != b), 0)
-        return (n_shared,) if n_shared else ()
+        return (len(head),) if head and tokens[: len(head)] == head else ()
+
+    def _head(self, conversation: Conversation) -> tuple[int, ...]:
+        """The tokens with which every conversation with these instructions and tools begins."""
+        slot = _unused(_texts(conversation.messages))
+        prompts = []
+        for question in (slot, f"z{slot}"):
+            messages = self._suited([*conversation.messages, Message(Role.USER, question)])
+            try:
+                prompts.append(self._rendered(messages, conversation).encode())
+            except ModelError:
+                return ()
+        return tuple(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*prompts, strict=False)))
 
     def _before_reasoning(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Where the template opens the reasoning: in the next turn's prompt this answer stands without it."""

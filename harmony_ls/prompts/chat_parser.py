@@ -85,11 +85,11 @@ class _Finder:
         self.has_ways_out = len(set(edges.values())) > 1
         self.pattern = re.compile("|".join(map(re.escape, sorted(edges, key=len, reverse=True))) or "(?!)")
         self._heads = {text[:n] for text in edges for n in range(1, len(text))}
-        self._longest = max(map(len, edges), default=0)
+        self.longest = max(map(len, edges), default=0)
 
     def n_held(self, text: str) -> int:
         """How many letters at the end of ``text`` may be the beginning of a tag."""
-        for n in range(min(self._longest - 1, len(text)), 0, -1):
+        for n in range(min(self.longest - 1, len(text)), 0, -1):
             if text[-n:] in self._heads:
                 return n
         return 0
@@ -111,7 +111,10 @@ class ChatParser:
         self._tools = tools
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._part = _REASONING if in_reasoning else markers.start
-        self._buffers = dict.fromkeys(markers.finders, "")
+        self._drops_space = self._tokenizer.adds_space
+        self._buffer = ""
+        # The end of what was given out of each part: no marker may come about where two pieces meet.
+        self._given = dict.fromkeys(markers.finders, "")
         # Line breaks that follow a tag belong to it, as long as nothing of the part was shown.
         self._drops_line_breaks = self._part == _REASONING
         self._content: list[str] = []
@@ -150,6 +153,9 @@ class ChatParser:
             text = self._utf8.decode(self._tokenizer.token_bytes(token))
             if self._part == _NORMAL:
                 self._text_tokens.append(token)
+        if self._drops_space and text:
+            self._drops_space = False
+            text = text.removeprefix(" ")
         return self._read(text) if text else []
 
     def finish(self, *, complete: bool) -> list[Event]:
@@ -158,10 +164,10 @@ class ChatParser:
             return []
         events = self._read(self._utf8.decode(b"", final=True))
         self._is_finished = True
-        for part in (_REASONING, _NORMAL):
-            events += self._flushed(part)
-        if self._part == _TOOL and complete:
-            self._call_text.append(self._buffers[_TOOL])
+        if self._part != _TOOL:
+            return events + self._take(self._buffer)
+        if complete:
+            self._call_text.append(self._buffer)
             events += self._close_call()
         return events
 
@@ -189,41 +195,37 @@ class ChatParser:
 
     def _read(self, text: str) -> list[Event]:
         events: list[Event] = []
+        text = self._buffer + text
         while True:
             part, finder = self._part, self._markers.finders[self._part]
-            buffer = self._buffers[part] + text
-            match = finder.pattern.search(buffer)
-            if match is None or finder.may_grow(buffer[match.start() :]):
-                end = len(buffer) if match is None else match.start()
-                end -= finder.n_held(buffer[:end])
+            match = finder.pattern.search(text)
+            if match is None or finder.may_grow(text[match.start() :]):
+                end = len(text) - finder.n_held(text) if match is None else match.start()
                 if part != _TOOL and finder.has_ways_out:
                     # Line breaks before a tag belong to it.
-                    end = len(buffer[:end].rstrip("\n"))
-                return events + self._take(part, buffer, len(buffer) - end)
+                    end = len(text[:end].rstrip("\n"))
+                self._buffer = text[end:]
+                return events + self._take(text[:end])
+            before, text = text[: match.start()], text[match.end() :]
             following = finder.edges[match.group()]
+            events += self._take(before if following == part or part == _TOOL else before.rstrip("\n"))
             if following == part:
-                # What stood on both sides of a tag may be one itself, so they are read again together.
-                self._buffers[part], text = "", buffer[: match.start()] + buffer[match.end() :]
                 continue
-            before, text = buffer[: match.start()], buffer[match.end() :]
-            self._buffers[part] = ""
             if part == _TOOL:
-                self._call_text.append(before)
                 events += self._close_call()
-            else:
-                before = before.rstrip("\n")
-                events += self._take(part, before, finder.n_held(before))
             self._part = following
             shown = {_NORMAL: self._content, _REASONING: self._reasoning}
             self._drops_line_breaks = following in shown and not shown[following]
 
-    def _take(self, part: str, buffer: str, n_held: int) -> list[Event]:
-        """Report the text of a part, and keep its last ``n_held`` letters until it is known what they are."""
-        if self._drops_line_breaks and part == self._part:
-            buffer = buffer.lstrip("\n")
-            n_held = min(n_held, len(buffer))
-        text = buffer[: len(buffer) - n_held]
-        self._buffers[part] = buffer[len(buffer) - n_held :]
+    def _take(self, text: str) -> list[Event]:
+        """Give out text of the current part."""
+        part = self._part
+        if part == _TOOL:
+            self._call_text.append(text)
+            return []
+        if self._drops_line_breaks:
+            text = text.lstrip("\n")
+        text = self._clean(part, text)
         if not text:
             return []
         self._drops_line_breaks = False
@@ -233,16 +235,16 @@ class ChatParser:
         if part == _REASONING:
             self._reasoning.append(text)
             return [ReasoningDelta(text)]
-        if part == _TOOL:
-            self._call_text.append(text)
         return []
 
-    def _flushed(self, part: str) -> list[Event]:
-        """What was held back of a part and is no tag after all."""
-        held, finder = self._buffers[part], self._markers.finders[part]
-        while (match := finder.pattern.search(held)) is not None:
-            held = held[: match.start()] + held[match.end() :]
-        return self._take(part, held, 0)
+    def _clean(self, part: str, text: str) -> str:
+        """``text`` without what would be a marker, alone or together with what was given out before."""
+        given, finder = self._given[part], self._markers.finders[part]
+        while (match := finder.pattern.search(given + text)) is not None:
+            text = text[: max(0, match.start() - len(given))] + text[match.end() - len(given) :]
+        given += text
+        self._given[part] = given[max(0, len(given) - finder.longest) :]
+        return text
 
     def _close_call(self) -> list[Event]:
         text = "".join(self._call_text)

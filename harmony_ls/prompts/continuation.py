@@ -6,7 +6,7 @@ put into its ``final`` channel, so it does not reason first. Models without a ch
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from harmony_ls.errors import ModelError
@@ -31,22 +31,31 @@ class Continuation:
     instruction: str
     uses_template: bool
     fault: str = ""
+    # The file and what follows the cursor stay the same while a line is typed, so the last head mostly serves again.
+    _last_head: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def render(
         self, language: str, before: Sequence[int], line: Sequence[int], after: str
     ) -> tuple[tuple[int, ...], int]:
         """The prompt, and how many of its tokens stay the same while one line is being typed."""
-        if self.uses_template:
-            message = self.instruction.format(language=language)
-            if after.strip():
-                message += f"\nThe file goes on after the gap with:\n{_FENCE}{language}\n{after}\n{_FENCE}\n"
-            head = self.tokenizer.encode_conversation([("user", message)])
-            head = [*head, *self.opening, *self.tokenizer.encode(f"{_FENCE}{language}\n")]
-        else:
-            bos = self.tokenizer.bos_token_id
-            head = [] if bos is None else [bos]
+        head = self._last_head.get((language, after))
+        if head is None:
+            head = self._head(language, after)
+            self._last_head.clear()
+            self._last_head[language, after] = head
         stable = (*head, *before)
         return (*stable, *line), len(stable)
+
+    def _head(self, language: str, after: str) -> tuple[int, ...]:
+        """What comes before the code."""
+        if not self.uses_template:
+            bos = self.tokenizer.bos_token_id
+            return () if bos is None else (bos,)
+        message = self.instruction.format(language=language)
+        if after.strip():
+            message += f"\nThe file goes on after the gap with:\n{_FENCE}{language}\n{after}\n{_FENCE}\n"
+        head = self.tokenizer.encode_conversation([("user", message)])
+        return (*head, *self.opening, *self.tokenizer.encode(f"{_FENCE}{language}\n"))
 
 
 def continuation_of(tokenizer: Tokenizer, model_type: str) -> Continuation:

@@ -57,6 +57,10 @@ class Tokenizer(Protocol):
         """The token that every prompt starts with, if there is one."""
 
     @property
+    def adds_space(self) -> bool:
+        """Whether a space that means nothing is put in front of a text, so that answers begin with one too."""
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the model has a chat template of its own."""
 
