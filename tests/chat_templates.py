@@ -75,15 +75,16 @@ LLAMA_3 = (
 )
 
 MISTRAL = (
-    "{{ bos_token }}{% set ns = namespace(n=0) %}{% set questions = messages | selectattr('role', 'equalto', 'user') %}"
-    "{% set last_question = (questions | list | last).content %}"
+    "{{ bos_token }}{% set ns = namespace(n=0, last_question=-1) %}"
     "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}{% set messages = messages[1:] %}"
     "{% endif %}{% for message in messages %}"
+    "{% if message.role == 'user' %}{% set ns.last_question = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for message in messages %}"
     "{% if message.role == 'user' or (message.role == 'assistant' and message.tool_calls is not defined) %}"
     "{% if (message.role == 'user') != (ns.n % 2 == 0) %}"
     "{{ raise_exception('Roles must alternate user/assistant/user/assistant') }}{% endif %}"
     "{% set ns.n = ns.n + 1 %}{% endif %}"
-    "{% if message.role == 'user' %}{% if message.content == last_question and tools %}"
+    "{% if message.role == 'user' %}{% if loop.index0 == ns.last_question and tools %}"
     "[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
     "[INST] {% if loop.last and system is defined %}{{ system }}\n\n{% endif %}"
     "{{ message.content }}[/INST]"
