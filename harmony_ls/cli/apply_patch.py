@@ -56,7 +56,10 @@ async def _applied(text: str, folder: Path, *, is_dry_run: bool) -> str:
     patch = parse_patch(text)
     if not patch.is_ended:
         # Nobody vouches that a pipe was not cut off; the end of a tool call is known.
-        raise PatchError("The patch has no last line '*** End Patch': it may be cut off. Nothing was changed.")
+        raise PatchError(
+            "The patch may be cut off: it has no last line '*** End Patch', or a hunk is shorter than it says. "
+            "Nothing was changed."
+        )
     workspace = DiskWorkspace([folder])
     changes = await plan_patch(patch, workspace)
     await workspace.check(changes)

@@ -56,8 +56,8 @@ def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, elsew
     if anchors:
         return (
             f"The lines are not behind {_anchors(hunk.anchors)} (line {anchors[0] + 1} of {file.path}) in a way that "
-            f"leaves no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the place, "
-            "or give more lines of context."
+            f"leaves no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the "
+            "place, or give more lines of context."
         )
     return (
         f"The lines are at line {elsewhere + 1} of {file.path}, which an earlier hunk of this patch changes:\n{shown}\n"

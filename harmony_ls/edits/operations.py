@@ -88,8 +88,8 @@ Operation = AddFile | DeleteFile | UpdateFile
 class Patch:
     """All operations of a patch, in its order.
 
-    ``is_ended`` is false where the end marker is missing. A tool call that ended properly may lack it; where nobody
-    vouches that the text is whole, such a patch must not be applied.
+    ``is_ended`` is false where the end marker is missing, or a hunk of a diff is shorter than it says. A tool call that
+    ended properly may be like that; where nobody vouches that the text is whole, such a patch must not be applied.
     """
 
     operations: tuple[Operation, ...]

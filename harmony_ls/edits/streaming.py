@@ -70,7 +70,7 @@ class StreamingPatch:
             if len(self._waiting) > _LONGEST_PREFIX:
                 self._stop("The text does not start like a patch.")
             return False
-        if begin.end() == len(self._waiting):
+        if self._waiting[begin.end() :] in ("", "\\"):
             return False  # more of the line may come
         self._is_json = self._waiting.startswith("\\n", begin.end())
         self._waiting = self._waiting[begin.start() :]

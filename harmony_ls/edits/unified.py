@@ -5,6 +5,7 @@ badly: a diff whose counts are wrong is read by its markers instead, through the
 """
 
 import re
+from dataclasses import replace
 
 from unidiff.constants import DEV_NULL
 from unidiff.errors import UnidiffParseError
@@ -37,8 +38,9 @@ def parse_unified_diff(text: str) -> Patch:
     text = text if text.endswith("\n") else f"{text}\n"
     try:
         files = PatchSet.from_string(text)
-    except (UnidiffParseError, ValueError):
-        return parse_begin_patch(_as_begin_patch(text))
+    except (UnidiffParseError, ValueError) as error:
+        # A last hunk that is shorter than it says was miscounted, or cut off.
+        return replace(parse_begin_patch(_as_begin_patch(text)), is_ended="shorter" not in str(error))
     if len(files) > _MOST_FILES:
         raise PatchError(f"The diff changes more than {_MOST_FILES:,} files. Send smaller patches.")
     if not files or sum(map(len, files)) < len(_HUNK_START.findall(text)):

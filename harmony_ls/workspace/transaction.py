@@ -26,7 +26,7 @@ from harmony_ls.workspace.files import (
 )
 from harmony_ls.workspace.gate import GatedPath, PathGate
 
-__all__ = ["FileStyle", "Step", "carry_out", "verify"]
+__all__ = ["FileStyle", "Step", "carry_out", "remove_folders", "verify"]
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -94,9 +94,10 @@ def _step(gate: PathGate, change: FileChange, style: FileStyle) -> Step:
             return Step(change, source, None, old, b"", style)
         case _:
             target = gate.pass_through(change.final_path)
-            if target.real == source.real:
+            is_same = not target.is_link and _is_same_file(source, target)
+            if is_same and target.real == source.real:
                 return Step(change, source, source, old, data, style)
-            is_respelled = target.names[:-1] == source.names[:-1] and _is_same_file(source, target)
+            is_respelled = is_same and target.names[:-1] == source.names[:-1]
             if not is_respelled:
                 _check_vacant(target, change.final_path)
             return Step(change, source, target, old, data, style, is_respelled)
@@ -175,6 +176,7 @@ def carry_out(steps: Sequence[Step]) -> tuple[GatedPath, ...]:
         if lost:
             raise WorkspaceError(f"{_reason(error)} Not all could be put back: {'; '.join(lost)}.") from error
         _clear(work)
+        remove_folders(work.folders)
         if isinstance(error, OSError):
             raise WorkspaceError(f"{_reason(error)} Nothing was changed.") from error
         raise
@@ -286,8 +288,6 @@ def _roll_back(work: _Work) -> list[str]:
             undo()
         except OSError as error:
             lost.append(str(error))
-    if not lost:
-        remove_folders(work.folders)
     return lost
 
 

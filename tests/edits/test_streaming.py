@@ -1,0 +1,83 @@
+"""A patch fed in pieces: nothing incomplete is shown, nothing is taken back, and in the end it is the whole patch."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_ls.edits.operations import UpdateFile
+from harmony_ls.edits.parse import parse_patch
+from harmony_ls.edits.streaming import StreamingPatch
+
+PATCH = """*** Begin Patch
+*** Add File: new.py
++print("héllo \\n")
++
+*** Update File: old.py
+*** Move to: older.py
+@@ class A:
+@@     def f(self):
+     one
+-    two
++    2
+@@
+ last
++line
+*** End of File
+*** Delete File: gone.py
+*** End Patch
+"""
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    places = sorted({place % (len(text) + 1) for place in places})
+    return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+@pytest.mark.parametrize("written", [PATCH, json.dumps({"patch": PATCH}), json.dumps(PATCH), f"Look:\n{PATCH}Done.\n"])
+@given(places=st.lists(st.integers(0, 10_000), max_size=30))
+def test_in_pieces_it_is_the_same_patch(written: str, places: list[int]) -> None:
+    patch = StreamingPatch()
+    for piece in cut(written, places):
+        patch.feed(piece)
+    assert patch.operations == parse_patch(PATCH).operations
+    assert patch.fault == ""
+
+
+@pytest.mark.parametrize("written", [PATCH, json.dumps({"patch": PATCH})])
+def test_character_by_character_it_only_grows(written: str) -> None:
+    patch = StreamingPatch()
+    n_hunks = n_operations = 0
+    shown: list[str] = []
+    for character in written:
+        grew = patch.feed(character)
+        assert patch.n_hunks >= n_hunks
+        assert len(patch.operations) >= n_operations
+        n_hunks, n_operations = patch.n_hunks, len(patch.operations)
+        lines = [
+            line.text
+            for operation in patch.operations
+            if isinstance(operation, UpdateFile)
+            for hunk in operation.hunks
+            for line in hunk.lines
+        ]
+        assert lines[: len(shown)] == shown, "what was shown stays"
+        assert grew or lines == shown, "nothing changes inside a line"
+        shown = lines
+    assert (n_hunks, n_operations) == (4, 3)
+
+
+def test_a_fault_ends_the_preview_and_keeps_what_was_shown() -> None:
+    patch = StreamingPatch()
+    patch.feed("*** Begin Patch\n*** Add File: a\n+one\ntwo\n+three\n")
+    assert [operation.path for operation in patch.operations] == ["a"]
+    assert "line 4" in patch.fault
+    assert not patch.feed("+four\n")
+
+
+def test_text_without_a_patch_is_not_kept_for_ever() -> None:
+    patch = StreamingPatch()
+    patch.feed("no patch " * 1000)
+    assert patch.fault
+    assert patch.operations == ()
