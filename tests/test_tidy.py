@@ -56,6 +56,8 @@ def defined(tree: ast.Module) -> set[str]:
                 names.add(statement.name)
             case ast.Import() | ast.ImportFrom():
                 names |= {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
+            case ast.If():  # what is imported for type checkers alone
+                names |= defined(ast.Module([*statement.body, *statement.orelse], []))
             case _:
                 names |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     return names

@@ -17,7 +17,15 @@ from harmony_ls.engine.model import Model
 from harmony_ls.engine.request import GenerationRequest, GenerationStats
 from harmony_ls.engine.worker import Job
 
-__all__ = ["Step", "decode_rate", "mlx_lm_decode_rate", "run_in_steps", "save_resident_copy", "synchronize"]
+__all__ = [
+    "Step",
+    "decode_rate",
+    "mlx_lm_decode_rate",
+    "prefill_rate",
+    "run_in_steps",
+    "save_resident_copy",
+    "synchronize",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,15 @@ async def mlx_lm_decode_rate(engine: Engine, model: Model, prompt: tuple[int, ..
         return (n_seen - 1) / (time.perf_counter() - first_at)
 
     return await engine._call(run)
+
+
+async def prefill_rate(engine: Engine, model: Model, prompt: tuple[int, ...]) -> float:
+    """Prompt tokens a second that the engine reads, of a prompt that its caches do not know."""
+    generation = engine.generate(model, GenerationRequest(prompt=prompt, max_tokens=1))
+    started = time.perf_counter()
+    async for _ in generation:
+        pass
+    return generation.stats.computed_tokens / (time.perf_counter() - started)
 
 
 async def run_in_steps(engine: Engine, model: Model, request: GenerationRequest) -> list[Step]:

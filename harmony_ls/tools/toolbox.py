@@ -36,7 +36,8 @@ class ToolBox:
         absent: Mapping[str, str] | None = None,
     ) -> None:
         self._tools = {tool.spec.name: tool for tool in tools}
-        self._permissions: dict[str, ToolPermission] = dict.fromkeys(self._tools, "ask") | dict(permissions or {})
+        given = permissions or {}
+        self._permissions: dict[str, ToolPermission] = {name: given.get(name, "ask") for name in self._tools}
         self._approve = approve
         self._allowed: set[str] = set()
         self.why_absent: Mapping[str, str] = MappingProxyType(dict(absent or {}))

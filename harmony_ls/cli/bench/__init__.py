@@ -66,3 +66,36 @@ def inline(
         packages=command.installed_packages() if not sources else {each.absolute().name: each for each in sources},
     )
     raise typer.Exit(command.bench_inline(plan, as_json=json_output, report=report))
+
+
+@app.command("chat")
+def chat(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model folder or repository. Repeat for more.", show_default=False),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Without --model: a shape with random weights that the bench makes itself: llama, gpt-oss or "
+            "gpt-oss-20b. Repeat for more. Default: llama and gpt-oss.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the Python code that a model brings with it.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Measure conversations beside mlx-lm alone: decoding, what a second turn reads again, parsing.
+
+    The two small shapes take about two minutes on two processor cores. gpt-oss-20b needs a GPU and 14 GB of disk.
+    """
+    from harmony_ls.cli.bench.chat import command
+
+    shapes = tuple(shape or ("llama", "gpt-oss"))
+    unknown = sorted(set(shapes) - set(command.SHAPES))
+    if unknown:
+        raise typer.BadParameter(f"there is no shape {unknown[0]!r}", param_hint="--shape")
+    plan = command.ChatPlan(tuple(model or ()), shapes, trust_remote_code=trust_remote_code)
+    raise typer.Exit(command.bench_chat(plan, as_json=json_output))

@@ -16,7 +16,7 @@ from harmony_ls.cli.bench.targets import TARGETS, judge
 from harmony_ls.features.inline.completer import CONFIDENCE_THRESHOLDS
 from harmony_ls.settings.models import Settings
 
-__all__ = ["as_document"]
+__all__ = ["as_document", "machine", "versions"]
 
 NOTES = {
     "ratio": "The ratios beside mlx_lm.server, and preempt_ratio, are ratios of medians, ours / theirs. The intervals "
@@ -58,8 +58,8 @@ def as_document(result: BenchResult) -> dict[str, Any]:
             "precision": facts.precision,
             "capability": facts.capability,
         },
-        "machine": _machine(),
-        "versions": {"harmony-ls": __version__, "python": platform.python_version(), **_versions()},
+        "machine": machine(),
+        "versions": versions(),
         "packages": result.packages,
         "settings": {
             "eagerness": settings.eagerness,
@@ -88,7 +88,8 @@ def _notes(result: BenchResult) -> list[str]:
     return [*chosen, "thresholds"] if result.cases and is_embedded else chosen
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What a figure was measured on."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -109,8 +110,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("mlx", "mlx-lm", "pygls")}
+def versions() -> dict[str, str]:
+    """The versions of the programs that a figure depends on."""
+    libraries = {name: importlib.metadata.version(name) for name in ("mlx", "mlx-lm", "pygls")}
+    return {"harmony-ls": __version__, "python": platform.python_version(), **libraries}
 
 
 def _rounded(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""``harmony-ls bench chat``: what a conversation costs beside mlx-lm alone, and what its next turn reads again."""

@@ -1,0 +1,124 @@
+"""Model shapes that the bench can make itself: real architectures and sizes, random weights.
+
+The tokenizer is that of the embedded model with the markers of the family added, so nothing is downloaded.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmony_ls import embedded
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.random_weights import write_random_weights
+
+__all__ = ["SHAPES", "Shape", "write_shape"]
+
+_HARMONY_MARKERS = ("return", "constrain", "channel", "start", "end", "message", "call")
+_CHAT_MARKERS = ("im_start", "im_end")
+_HARMONY_TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message.role }}"
+    "{% if message.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ message.content }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape: its ``config.json`` without the sizes of the vocabulary, which ``vocab_size`` overrides if it is set."""
+
+    config: Mapping[str, Any]
+    mxfp4: bool = False
+    vocab_size: int | None = None
+
+    @property
+    def is_harmony(self) -> bool:
+        """Whether the family speaks Harmony."""
+        return bool(self.config["model_type"] == "gpt_oss")
+
+
+def _gpt_oss(n_layers: int, hidden: int, n_experts: int, n_heads: int) -> dict[str, Any]:
+    scaling = {"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False}
+    return {
+        "model_type": "gpt_oss",
+        "num_hidden_layers": n_layers,
+        "hidden_size": hidden,
+        "intermediate_size": hidden,
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": n_heads // 8,
+        "head_dim": 64,
+        "num_local_experts": n_experts,
+        "num_experts_per_tok": 4,
+        "sliding_window": 128,
+        "layer_types": ["sliding_attention", "full_attention"] * (n_layers // 2),
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 150_000,
+        "rope_scaling": scaling | {"original_max_position_embeddings": 4096},
+        "max_position_embeddings": 131_072,
+    }
+
+
+SHAPES: Mapping[str, Shape] = {
+    "llama": Shape(
+        {
+            "model_type": "llama",
+            "num_hidden_layers": 8,
+            "hidden_size": 512,
+            "intermediate_size": 1536,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10_000.0,
+            "max_position_embeddings": 32_768,
+            "tie_word_embeddings": False,
+        }
+    ),
+    "gpt-oss": Shape(_gpt_oss(n_layers=8, hidden=384, n_experts=8, n_heads=8)),
+    "gpt-oss-20b": Shape(_gpt_oss(n_layers=24, hidden=2880, n_experts=32, n_heads=64), mxfp4=True, vocab_size=201_088),
+}
+"""``llama`` and ``gpt-oss`` are small enough for two processor cores; ``gpt-oss-20b`` is the published one's size
+(its model card: 24 layers, 32 experts of which 4 are active, a window of 128 tokens) and wants a GPU."""
+
+
+async def write_shape(engine: Engine, shape: Shape, folder: Path) -> Path:
+    """Write a model of a shape into ``folder``: tokenizer, configuration, random weights."""
+    silent = await asyncio.to_thread(_write_small_files, shape, folder)
+    await write_random_weights(engine, folder, silent, mxfp4=shape.mxfp4)
+    return folder
+
+
+def _write_small_files(shape: Shape, folder: Path) -> list[int]:
+    """Everything but the weights; returns the tokens that the model shall never write of itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = _HARMONY_MARKERS if shape.is_harmony else _CHAT_MARKERS
+    ids = _write_tokenizer(folder, [f"<|{name}|>" for name in names], shape)
+    end = ids["<|return|>"] if shape.is_harmony else ids["<|im_end|>"]
+    n_tokens = max(ids.values()) + 1
+    config = {**shape.config, "vocab_size": shape.vocab_size or n_tokens, "eos_token_id": end}
+    if shape.mxfp4:
+        config["quantization"] = {"group_size": 32, "bits": 4, "mode": "mxfp4"}
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    # The rest of a padded vocabulary too: the tokenizer knows no text for it.
+    return [0, *ids.values(), *range(n_tokens, shape.vocab_size or n_tokens)]
+
+
+def _write_tokenizer(folder: Path, markers: list[str], shape: Shape) -> dict[str, int]:
+    """The embedded model's tokenizer with further markers; returns their ids."""
+    source = embedded.folder()
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    first = len(tokenizer["model"]["vocab"])
+    ids = {marker: first + index for index, marker in enumerate(markers)}
+    like = tokenizer["added_tokens"][0]
+    tokenizer["added_tokens"] += [like | {"id": token, "content": marker} for marker, token in ids.items()]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["chat_template"] = _HARMONY_TEMPLATE if shape.is_harmony else _CHAT_TEMPLATE
+    settings["eos_token"] = "<|return|>" if shape.is_harmony else "<|im_end|>"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return ids

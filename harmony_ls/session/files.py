@@ -1,0 +1,103 @@
+"""Conversations as files: one JSON object, readable, private, and of use to whatever model comes next."""
+
+import contextlib
+import os
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harmony_ls.errors import UserError
+from harmony_ls.messages import Message, ReasoningEffort, Role
+from harmony_ls.session.history import History
+from harmony_ls.session.session import Session
+
+__all__ = ["load_conversation", "save_conversation"]
+
+_LARGEST_FILE_BYTES = 256 * 1024 * 1024
+
+
+class _File(BaseModel):
+    """What a file holds. ``model`` names whose the remembered token ids are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["harmony-ls conversation"]
+    version: Literal[1]
+    model: str
+    started: date
+    effort: ReasoningEffort
+    n_hidden: int
+    summary: str
+    turns: list[list[Message]]
+
+
+def save_conversation(path: Path, session: Session) -> None:
+    """Write the conversation to ``path``, whole or not at all, readable by its owner alone.
+
+    Raises UserError where that cannot be done.
+    """
+    history = session.history
+    content = _File(
+        format="harmony-ls conversation",
+        version=1,
+        model=session.chat_model.model.name,
+        started=session.started,
+        effort=session.effort,
+        n_hidden=history.n_hidden,
+        summary=history.summary,
+        turns=[list(turn) for turn in history.turns],
+    ).model_dump_json(indent=1)
+    try:
+        _write(path, content)
+    except OSError as error:
+        raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
+
+
+def load_conversation(path: Path, session: Session) -> None:
+    """Go on with the conversation of a file. Raises UserError, and changes nothing, where the file is no such thing."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:
+            raise UserError(f"{path} is too large to be a conversation.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        file = _File.model_validate_json(content)
+        _check(file)
+    except (ValidationError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise UserError(
+            f"{path} is not a conversation that harmony-ls can read: {reason}. Name a file made by /save."
+        ) from error
+    session.clear()
+    session.started = file.started
+    session.effort = file.effort
+    session.history = History(tuple(map(tuple, file.turns)), file.n_hidden, file.summary)
+    if file.model != session.chat_model.model.name:
+        session.use(session.chat_model)  # its token ids are another vocabulary's
+
+
+def _check(file: _File) -> None:
+    """What the types do not say: turns begin with a user's message, and no more are hidden than there are."""
+    if not 0 <= file.n_hidden <= len(file.turns):
+        raise ValueError("n_hidden is not a number of its turns")
+    if any(not turn or turn[0].role is not Role.USER for turn in file.turns):
+        raise ValueError("a turn does not begin with a user's message")
+
+
+def _write(path: Path, content: str) -> None:
+    """Write beside the file and put it in its place, so that a fault leaves the old one as it was."""
+    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,334 @@
+"""The Python API: tokens from a prompt, a text or messages, asynchronously or not.
+
+    from harmony_ls import TokenGenerator
+
+    with TokenGenerator("mlx-community/gpt-oss-20b-MXFP4-Q8") as generator:
+        for token in generator.generate(messages=[{"role": "user", "content": "Hello"}], max_tokens=200):
+            ...
+
+`AsyncTokenGenerator` does the work; `TokenGenerator` is the same for programs without an event loop, and keeps one on a
+thread of its own. Both yield token ids as the model writes them, markers included: for text, reasoning and tool calls
+use `harmony_ls.session.session.Session`.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.request import GenerationRequest, Sampling, Token
+from harmony_ls.errors import EngineClosedError, ModelError
+from harmony_ls.messages import Conversation, Message, ReasoningEffort, ToolSpec
+from harmony_ls.session.chat_model import ChatModel, load_chat_model
+from harmony_ls.session.openai_messages import messages_of
+
+__all__ = ["AsyncTokenGenerator", "GeneratedToken", "TokenGenerator"]
+
+Result = TypeVar("Result")
+GeneratedToken = int | dict[str, Any]
+"""A token id; with ``return_logprobs`` a dictionary with ``token`` (id), ``logprob`` (natural logarithm) and
+``text`` (what the token completes, empty for markers and unfinished characters)."""
+
+
+class AsyncTokenGenerator:
+    """A resident model that turns prompts into tokens. Use it as an asynchronous context manager, or call ``close``.
+
+    ``model_path`` is a folder or a repository of the Hugging Face Hub. ``use_harmony``: None decides by the model's
+    architecture; True raises ModelError for a model without Harmony's markers; False uses the model's own chat
+    template. ``lazy``: load at the first use, and not with ``open``. Further options are those of ``ModelSpec``:
+    ``adapter_path``, ``draft``, ``trust_remote_code`` and so on.
+    """
+
+    def __init__(
+        self, model_path: str | None, use_harmony: bool | None = None, lazy: bool = False, **options: Any
+    ) -> None:
+        self._spec = ModelSpec(reference=None if model_path is None else str(model_path), **options)
+        self._use_harmony = use_harmony
+        self.lazy = lazy
+        self._engine = Engine()
+        self._model: Model | None = None
+        self._chat_model: ChatModel | None = None
+        self._why_no_chat: ModelError | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if not self.lazy:
+            await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Load the model, unless it is there. Raises ModelError where it cannot be loaded."""
+        if self._opening is None or (self._opening.done() and self._model is None):
+            self._opening = asyncio.create_task(self._open())
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        self._model = await self._engine.load(self._spec)
+        try:
+            self._chat_model = await load_chat_model(self._engine, self._spec, use_harmony=self._use_harmony)
+        except ModelError as error:
+            # A base model still continues token ids and plain text.
+            if self._use_harmony is not None:
+                self._model = None
+                raise
+            self._why_no_chat = error
+
+    async def close(self) -> None:
+        """Free the model. Generations that run are ended."""
+        await self._engine.close()
+
+    @property
+    def model(self) -> Model:
+        """The model. Raises RuntimeError before it is loaded."""
+        if self._model is None:
+            raise RuntimeError("the model is not loaded yet: call open() first")
+        return self._model
+
+    @property
+    def speaks_harmony(self) -> bool:
+        """Whether messages are rendered in Harmony."""
+        return self._chat_model is not None and self._chat_model.speaks_harmony
+
+    async def render(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]] | str,
+        *,
+        system_message: str | None = None,
+        tools: Sequence[ToolSpec] = (),
+        effort: ReasoningEffort | str = ReasoningEffort.MEDIUM,
+        template_arguments: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """The prompt of a conversation, as token ids, up to where the assistant begins to write.
+
+        A text is the message of a user. Raises ModelError for a model that has no chat template.
+        """
+        await self.open()
+        if self._chat_model is None:
+            raise self._why_no_chat or ModelError(f"{self.model.name} cannot be spoken to.")
+        conversation = Conversation(
+            messages_of(messages, system_message),
+            tuple(tools),
+            ReasoningEffort(effort),
+            template_arguments=dict(template_arguments or {}),
+        )
+        rendered = await asyncio.to_thread(self._chat_model.format.render, conversation)
+        return list(rendered.tokens)
+
+    async def generate(
+        self,
+        prompt_tokens: Sequence[int] | None = None,
+        stop_tokens: Sequence[int] | None = None,
+        temperature: float = 1.0,
+        max_tokens: int = 0,
+        return_logprobs: bool = False,
+        *,
+        messages: Sequence[Message | Mapping[str, Any]] | None = None,
+        prompt: str | None = None,
+        system_message: str | None = None,
+        **options: Any,
+    ) -> AsyncIterator[GeneratedToken]:
+        """Generate after exactly one of ``prompt_tokens`` (ids), ``messages`` (OpenAI's form) and ``prompt`` (a text).
+
+        The first five parameters are those of the reference implementation of GPT-OSS, in its order: ``stop_tokens``
+        None means the model's own, and an empty list none; the stop token is yielded, as the last one. ``max_tokens``
+        0 means up to the end of the context. ``prompt`` is a user's message where the model has a chat template, else
+        text that is continued. ``options`` are fields of ``Sampling`` (``top_p``, ``seed``, ...), and of `render`
+        (``tools``, ``effort``, ``template_arguments``).
+
+        Raises ValueError for arguments that do not go together, ModelError and PromptTooLongError as they say.
+        """
+        given = [name for name, value in _named(prompt_tokens, messages, prompt) if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"name one of prompt_tokens, messages and prompt, not {' and '.join(given) or 'none'}")
+        await self.open()
+        names = ("tools", "effort", "template_arguments")
+        rendering: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
+        tokens = await self._tokens(prompt_tokens, messages, prompt, system_message, rendering)
+        model = self.model
+        request = GenerationRequest(
+            prompt=tuple(tokens),
+            max_tokens=max_tokens or max(1, model.context_length - len(tokens)),
+            stop_tokens=self._stops() if stop_tokens is None else frozenset(stop_tokens),
+            sampling=Sampling(temperature=temperature, **options),
+        )
+        decoder = model.tokenizer.decoder()
+        generation = self._engine.generate(model, request)
+        try:
+            async for token in generation:
+                yield _with_logprob(token, decoder.feed(token.id)) if return_logprobs else token.id
+        finally:
+            generation.cancel()
+
+    async def _tokens(
+        self,
+        prompt_tokens: Sequence[int] | None,
+        messages: Sequence[Message | Mapping[str, Any]] | None,
+        prompt: str | None,
+        system_message: str | None,
+        rendering: dict[str, Any],
+    ) -> Sequence[int]:
+        if prompt_tokens is not None:
+            if system_message is not None or rendering:
+                raise ValueError("prompt_tokens are the whole prompt: a system message or tools cannot be added to it")
+            return prompt_tokens
+        if messages is not None:
+            return await self.render(messages, system_message=system_message, **rendering)
+        assert prompt is not None
+        if not prompt:
+            raise ValueError("the prompt is empty")
+        if self._chat_model is not None:
+            return await self.render(prompt, system_message=system_message, **rendering)
+        if system_message is not None or rendering:
+            raise self._why_no_chat or ModelError(f"{self.model.name} has no chat template.")
+        tokenizer = self.model.tokenizer
+        bos = tokenizer.bos_token_id
+        return [*(() if bos is None else (bos,)), *tokenizer.encode(prompt)]
+
+    def _stops(self) -> frozenset[int]:
+        if self._chat_model is not None:
+            return self._chat_model.format.stop_tokens
+        return self.model.tokenizer.eos_token_ids
+
+
+class TokenGenerator:
+    """`AsyncTokenGenerator` for programs without an event loop: the same arguments, plain iterators.
+
+    It may be used from several threads; their generations take turns. Close it, or use it as a context manager; what is
+    not closed is closed when the program ends.
+    """
+
+    def __init__(
+        self, model_path: str | None, use_harmony: bool | None = None, lazy: bool = False, **options: Any
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="harmony-ls loop", daemon=True)
+        self._thread.start()
+        self._is_closed = False
+        try:
+            self._generator = self._call(_made(model_path, use_harmony, lazy, options))
+            if not lazy:
+                self._call(self._generator.open())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def model(self) -> Model:
+        """The model; loaded here if it is not yet."""
+        self._call(self._generator.open())
+        return self._generator.model
+
+    @property
+    def speaks_harmony(self) -> bool:
+        """Whether messages are rendered in Harmony."""
+        self._call(self._generator.open())
+        return self._generator.speaks_harmony
+
+    def render(self, messages: Sequence[Message | Mapping[str, Any]] | str, **options: Any) -> list[int]:
+        """See `AsyncTokenGenerator.render`."""
+        return self._call(self._generator.render(messages, **options))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; markers have none."""
+        return self.model.tokenizer.decode(tokens)
+
+    def generate(
+        self,
+        prompt_tokens: Sequence[int] | None = None,
+        stop_tokens: Sequence[int] | None = None,
+        temperature: float = 1.0,
+        max_tokens: int = 0,
+        return_logprobs: bool = False,
+        **options: Any,
+    ) -> Iterator[GeneratedToken]:
+        """See `AsyncTokenGenerator.generate`. Leaving the iteration ends the generation within one step."""
+        loop = self._require_loop()
+        tokens = self._generator.generate(
+            prompt_tokens, stop_tokens, temperature, max_tokens, return_logprobs, **options
+        )
+        items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        pump = asyncio.run_coroutine_threadsafe(_pump(tokens, items.put), loop)
+        try:
+            while (item := items.get()).token is not None:
+                yield item.token
+            if item.error is not None:
+                raise item.error
+        finally:
+            pump.cancel()
+
+    def close(self) -> None:
+        """Free the model and end the loop. Closing twice does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if hasattr(self, "_generator"):
+            asyncio.run_coroutine_threadsafe(self._generator.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if self._is_closed:
+            work.close()  # it will never be awaited
+        future = asyncio.run_coroutine_threadsafe(work, self._require_loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _require_loop(self) -> asyncio.AbstractEventLoop:
+        if self._is_closed:
+            raise EngineClosedError("This generator is closed.")
+        return self._loop
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A token, or the end: with the error that it came by, or without one."""
+
+    token: GeneratedToken | None
+    error: BaseException | None = None
+
+
+async def _pump(tokens: AsyncIterator[GeneratedToken], put: Callable[[_Item], None]) -> None:
+    error: BaseException | None = None
+    try:
+        async with contextlib.aclosing(tokens):  # type: ignore[type-var]
+            async for token in tokens:
+                put(_Item(token))
+    except asyncio.CancelledError:
+        error = EngineClosedError("This generator is closed.")
+        raise
+    except Exception as failure:
+        error = failure
+    finally:
+        put(_Item(None, error))
+
+
+async def _made(
+    model_path: str | None, use_harmony: bool | None, lazy: bool, options: Mapping[str, Any]
+) -> AsyncTokenGenerator:
+    return AsyncTokenGenerator(model_path, use_harmony, lazy, **options)
+
+
+def _named(*values: object) -> Iterator[tuple[str, object]]:
+    return zip(("prompt_tokens", "messages", "prompt"), values, strict=True)
+
+
+def _with_logprob(token: Token, text: str) -> dict[str, Any]:
+    return {"token": token.id, "logprob": token.logprob, "text": text}

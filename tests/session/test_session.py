@@ -1,0 +1,352 @@
+"""The turn loop with a scripted GPT-OSS: answers, tools, limits, stopping, and what is left in the history."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harmony_ls.errors import PromptTooLongError
+from harmony_ls.events import TextDelta, ToolCallFinished, ToolResult
+from harmony_ls.messages import FinishReason, Message, Role, ToolCall, ToolSpec
+from harmony_ls.session.session import Session
+from harmony_ls.tools.tool import ApprovalRequest, Decision, ToolOutput
+from harmony_ls.tools.toolbox import ToolBox
+from tests.models import Rule
+from tests.session.support import (
+    answer,
+    chat_model,
+    final,
+    greedy,
+    kinds,
+    notices,
+    reason_of,
+    said,
+    scripted_gpt_oss,
+    text_of,
+    thought,
+    tool_result,
+)
+
+Script = Callable[..., Path]
+
+
+@pytest.fixture
+def script(tmp_path: Path, harmony_vocabulary: None) -> Script:
+    """Build a scripted GPT-OSS from rules."""
+
+    def build(*rules: Rule, **config: object) -> Path:
+        return scripted_gpt_oss(tmp_path / "scripted-gpt-oss", rules, **config)
+
+    return build
+
+
+@dataclass
+class Oracle:
+    """A tool that knows some answers, and waits for ever where it is told to."""
+
+    answers: dict[str, ToolOutput]
+    asks: bool = False
+    calls: list[str] = field(default_factory=list)
+    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    was_cancelled: bool = False
+    spec: ToolSpec = field(
+        default_factory=lambda: ToolSpec(
+            "oracle",
+            "Ask the oracle.",
+            {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]},
+        )
+    )
+
+    async def prepare(self, call: ToolCall) -> ApprovalRequest | ToolOutput | None:
+        return ApprovalRequest(call, "Ask the oracle") if self.asks else None
+
+    async def run(self, call: ToolCall) -> ToolOutput:
+        self.calls.append(call.arguments)
+        if "wait" in call.arguments:
+            self.is_waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.was_cancelled = True
+                raise
+        return self.answers.get(call.arguments, ToolOutput("The oracle is silent.", is_error=True))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def calls(arguments: str, name: str = "functions.oracle") -> str:
+    """A tool call as GPT-OSS writes it."""
+    return f"<|channel|>commentary to={name} <|constrain|>json<|message|>{arguments}<|call|>"
+
+
+async def test_an_answer_comes_with_its_reasoning_and_ends_the_turn(script: Script) -> None:
+    folder = script(Rule(said("Hello"), final("Hi **there**.", reasoning="They greet.")))
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        events = await answer(session, "Hello")
+    assert kinds(events) == ["ReasoningDelta", "TextDelta", "Usage", "TurnFinished"]
+    assert (thought(events), text_of(events)) == ("They greet.", "Hi **there**.")
+    assert reason_of(events) is FinishReason.STOP
+    assert session.messages == (
+        Message(Role.USER, "Hello"),
+        Message(Role.ASSISTANT, "Hi **there**.", "They greet."),
+    )
+
+
+async def test_tools_are_run_until_the_model_answers(script: Script) -> None:
+    folder = script(
+        Rule(said("Ask"), calls('{"question": "sky"}')),
+        Rule(tool_result("blue"), calls('{"question": "sea"}')),
+        Rule(tool_result("green"), final("Blue and green.")),
+    )
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue"), '{"question": "sea"}': ToolOutput("green")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+    results = [(event.call.arguments, event.content) for event in events if isinstance(event, ToolResult)]
+    assert results == [('{"question": "sky"}', "blue"), ('{"question": "sea"}', "green")]
+    assert text_of(events) == "Blue and green."
+    roles = [message.role for message in session.messages]
+    assert roles == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
+
+
+async def test_inside_a_turn_the_model_sees_its_own_tokens_again(script: Script) -> None:
+    """Not a rendering of them: the cache goes on where it was, and nothing is retold."""
+    folder = script(Rule(said("Ask"), calls('{"question": "sky"}')), Rule(tool_result("blue"), final("Blue.")))
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        prompts = []
+        async for event in session.turn("Ask"):
+            if isinstance(event, ToolResult):
+                assert session.last_pass is not None
+                prompts.append((*session.last_pass.prompt.tokens, *session.last_pass.generated))
+        assert session.last_pass is not None
+        second = session.last_pass.prompt.tokens
+    assert second[: len(prompts[0])] == prompts[0]
+
+
+async def test_unknown_tools_and_broken_arguments_go_back_to_the_model(script: Script) -> None:
+    folder = script(
+        Rule(said("Ask"), calls("{}", "functions.prophet")),
+        Rule("The tools are: oracle.<|end|><|start|>assistant", calls('{"question": ')),
+        Rule("with a JSON object.<|end|><|start|>assistant", calls('{"question": "sky"}')),
+        Rule(tool_result("blue"), final("Blue.")),
+    )
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+    results = [(event.call.name, event.is_error) for event in events if isinstance(event, ToolResult)]
+    assert results == [("prophet", True), ("oracle", True), ("oracle", False)]
+    assert text_of(events) == "Blue."
+
+
+async def test_a_model_that_never_learns_is_stopped(script: Script) -> None:
+    folder = script(
+        Rule(said("Ask"), calls("{}", "functions.prophet")),
+        Rule("are: oracle.<|end|><|start|>assistant", calls("{}", "functions.prophet")),
+    )
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([Oracle({})]))
+        events = await answer(session, "Ask")
+    assert reason_of(events) is FinishReason.LIMIT
+    assert notices(events) == ["The turn was ended: the last 4 tool calls failed."]
+
+
+async def test_the_limit_of_tool_calls_is_told_to_the_model_first(script: Script) -> None:
+    ask = calls('{"question": "sky"}')
+    folder = script(
+        Rule(said("Ask"), ask),
+        Rule(tool_result("blue"), ask),
+        Rule("Answer with what you know.<|end|><|start|>assistant", final("Probably blue.")),
+    )
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_tool_calls=1), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+        assert (reason_of(events), notices(events)) == (
+            FinishReason.LIMIT,
+            ["The turn was ended after 1 tool calls (chat.maxToolCalls)."],
+        )
+    assert oracle.calls == ['{"question": "sky"}']
+
+
+async def test_a_turn_ends_when_its_time_is_over(script: Script) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "sky"}')), Rule(tool_result("blue"), final("Blue.")))
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_turn_seconds=1e-9), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+    assert reason_of(events) is FinishReason.LIMIT
+    assert "maxTurnSeconds" in notices(events)[0]
+
+
+async def test_a_call_that_is_cut_off_is_never_run(script: Script) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "sky"}')))
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_tokens=50), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+    assert reason_of(events) is FinishReason.LENGTH
+    assert notices(events) == ["The answer was cut off after 50 tokens."]
+    assert not any(isinstance(event, ToolCallFinished | ToolResult) for event in events)
+    assert oracle.calls == []
+
+
+async def test_stopping_keeps_what_was_written_and_the_next_turn_goes_on(script: Script) -> None:
+    folder = script(
+        Rule(said("Count"), final("one two three " * 100)),
+        Rule(said("Go on"), final("And so on.")),
+    )
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        shown = ""
+        last = None
+        async for event in session.turn("Count"):
+            last = event
+            if isinstance(event, TextDelta):
+                shown += event.text
+                if shown.endswith("three "):
+                    session.cancel()
+        assert last is not None
+        assert reason_of([last]) is FinishReason.CANCELLED
+        kept = session.messages[-1].content
+        assert kept == shown
+        assert kept.startswith("one two three ")
+        assert len(kept) < 1000
+        assert text_of(await answer(session, "Go on")) == "And so on."
+
+
+async def test_leaving_the_events_early_is_stopping_too(script: Script) -> None:
+    folder = script(Rule(said("Count"), final("one two three " * 100)))
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        events = session.turn("Count")
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+        await events.aclose()  # type: ignore[attr-defined]
+        assert not session.is_running
+        assert session.messages[0] == Message(Role.USER, "Count")
+        assert session.messages[1].content
+
+
+async def test_stopping_stops_a_tool_and_answers_its_call(script: Script) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "wait"}')), Rule(said("Never mind"), final("All right.")))
+    oracle = Oracle({})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        turn = asyncio.ensure_future(answer(session, "Ask"))
+        waiting = asyncio.ensure_future(oracle.is_waiting.wait())
+        await asyncio.wait({turn, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert waiting.done()
+        session.cancel()
+        events = await turn
+        assert oracle.was_cancelled
+        assert reason_of(events) is FinishReason.CANCELLED
+        assert [message.role for message in session.messages] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
+        assert "stopped" in session.messages[2].content
+        assert text_of(await answer(session, "Never mind")) == "All right."
+
+
+async def test_after_text_of_strangers_a_tool_that_may_act_asks_again(script: Script) -> None:
+    folder = script(
+        Rule(said("Ask"), calls('{"question": "sky"}')),
+        Rule(tool_result("blue"), calls('{"question": "sea"}')),
+        Rule("what to do instead.<|end|><|start|>assistant", final("I was not allowed to.")),
+    )
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue", is_untrusted=True)}, asks=True)
+    asked: list[str] = []
+
+    async def refuse(request: ApprovalRequest) -> Decision:
+        asked.append(request.call.arguments)
+        return Decision.NO
+
+    async with chat_model(folder) as model:
+        tools = ToolBox([oracle], {"oracle": "allow"}, refuse)
+        events = await answer(Session(model, greedy(), tools=tools), "Ask")
+    assert oracle.calls == ['{"question": "sky"}']
+    assert asked == ['{"question": "sea"}']
+    assert text_of(events) == "I was not allowed to."
+
+
+async def test_an_answer_without_a_final_message_is_told(script: Script) -> None:
+    folder = script(Rule(said("Hello"), "<|channel|>analysis<|message|>Hm.<|return|>"))
+    async with chat_model(folder) as model:
+        events = await answer(Session(model, greedy()), "Hello")
+    assert notices(events) == ["The model ended without an answer."]
+
+
+async def test_turns_are_taken_back_one_by_one(script: Script) -> None:
+    folder = script(Rule(said("One"), final("1")), Rule(said("Two"), final("2")))
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        await answer(session, "One")
+        await answer(session, "Two")
+        assert session.undo() == "Two"
+        assert [message.content for message in session.messages] == ["One", "1"]
+        assert session.undo() == "One"
+        assert session.undo() is None
+        await answer(session, "One")
+        session.clear()
+        assert session.messages == ()
+
+
+async def test_one_turn_at_a_time(script: Script) -> None:
+    folder = script(Rule(said("One"), final("1" * 100)))
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        async for _ in session.turn("One"):
+            with pytest.raises(RuntimeError, match="under way"):
+                await answer(session, "Two")
+            with pytest.raises(RuntimeError, match="under way"):
+                session.undo()
+            break
+
+
+async def test_a_message_that_is_too_long_changes_nothing(script: Script) -> None:
+    folder = script(Rule(said("One"), final("1")), max_position_embeddings=600)
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_tokens=100))
+        await answer(session, "One")
+        before = session.history
+        with pytest.raises(PromptTooLongError, match="too long"):
+            await answer(session, "x" * 2000)
+        assert session.history == before
+        assert not session.is_running
+
+
+def in_turns(texts: Sequence[str]) -> list[Rule]:
+    return [Rule(said(text), final(f"{text} it is. " * 5)) for text in texts]
+
+
+async def test_the_oldest_turns_are_left_out_with_a_notice(script: Script) -> None:
+    words = [f"word number {number}" for number in range(8)]
+    folder = script(*in_turns(words), max_position_embeddings=1200)
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_tokens=200))
+        told = []
+        for word in words:
+            events = await answer(session, word)
+            assert text_of(events) == f"{word} it is. " * 5
+            told += notices(events)
+        assert told
+        assert all("no longer shown to the model" in notice for notice in told)
+        assert len(session.messages) == 2 * len(words)
+        assert session.context_use()[0] <= 1200
+
+
+async def test_the_oldest_turns_are_summed_up_where_that_is_wanted(script: Script) -> None:
+    words = [f"word number {number}" for number in range(8)]
+    order_ends = "in plain sentences, nothing else."
+    summary = Rule(f"{order_ends}<|end|><|start|>assistant", final("Words were said."))
+    folder = script(*in_turns(words), summary, max_position_embeddings=2300)
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_tokens=400, context_overflow="summarise"), instructions="x" * 900)
+        told = [notice for word in words for notice in notices(await answer(session, word))]
+        assert any("summed up for the model" in notice for notice in told), told
+        assert session.history.summary == "Words were said."
