@@ -15,7 +15,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.blas import BlasReport
+from harmony_ls.engine.distributed import dismiss_followers
 from harmony_ls.engine.download import find_model
+from harmony_ls.engine.futures import as_exception, is_being_cancelled, on_own_thread, resolve
 from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.engine.loading import describe_device, load_model
@@ -42,7 +44,7 @@ class Engine:
         self._prompt_cache_bytes = prompt_cache_bytes
         # What holds arrays: filled and emptied on the MLX thread only.
         self._contexts: dict[int, Any] = {}
-        self._worker = Worker(on_exit=self._contexts.clear)
+        self._worker = Worker(on_exit=self._let_go)
         self._device = ""
         self._started = False
         self._closed = False
@@ -91,7 +93,7 @@ class Engine:
             # A caller that gives up must not cancel the load for the others.
             return await asyncio.shield(load.task)
         except asyncio.CancelledError:
-            if self._closed and not _is_being_cancelled():
+            if self._closed and not is_being_cancelled():
                 raise EngineClosedError("The engine is closed.") from None
             raise
         finally:
@@ -169,8 +171,8 @@ class Engine:
 
         loaded: list[Model] = []
         try:
-            folder = await _on_own_thread(lambda: find_model(spec.reference, report))
-            draft = None if spec.draft is None else await _on_own_thread(lambda: find_model(spec.draft, report))
+            folder = await on_own_thread(lambda: find_model(spec.reference, report))
+            draft = None if spec.draft is None else await on_own_thread(lambda: find_model(spec.draft, report))
             await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, draft, report)))
         except asyncio.CancelledError:
             abandoned.set()
@@ -186,18 +188,30 @@ class Engine:
         self, spec: ModelSpec, folder: Path, draft: Path | None, report: Callable[[LoadProgress], None]
     ) -> Model:
         from harmony_ls.engine.cache_layers import check_cache_options
-        from harmony_ls.engine.decode import DecodeContext, warm_up
-        from harmony_ls.engine.prompt_cache import PromptCache
+        from harmony_ls.engine.speculative import release
 
         self._device = describe_device()
         n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
         model, network = load_model(spec, folder, report, n_resident_bytes, draft)
-        check_cache_options(network, spec.cache_options, model.name)
+        try:
+            check_cache_options(network, spec.cache_options, model.name)
+            self._contexts[id(model)] = self._warm_context(model, network, report)
+        except BaseException:
+            release(network)
+            raise
+        return model
+
+    def _warm_context(self, model: Model, network: Any, report: Callable[[LoadProgress], None]) -> Any:
+        """What generations of a model need, after a first one."""
+        from harmony_ls.engine.decode import DecodeContext, warm_up
+        from harmony_ls.engine.prompt_cache import PromptCache
+
+        options = model.spec.cache_options
         context = DecodeContext(
             network=network,
             n_bytes=model.n_bytes,
-            prompt_cache=PromptCache(network, self._prompt_cache_bytes, spec.cache_options),
-            cache_options=spec.cache_options,
+            prompt_cache=PromptCache(network, self._prompt_cache_bytes, options),
+            cache_options=options,
             vocabulary=SpelledVocabulary(model.tokenizer.byte_table),
             prefill_step_tokens=self._prefill_step_tokens,
             is_typing=self._worker.is_typing,
@@ -211,8 +225,12 @@ class Engine:
             raise ModelError(
                 f"{model.name} was loaded but cannot run here: {type(error).__name__}: {error}. Choose another model."
             ) from error
-        self._contexts[id(model)] = context
-        return model
+        return context
+
+    def _let_go(self) -> None:
+        """The last thing on the MLX thread."""
+        self._contexts.clear()
+        dismiss_followers()
 
     def _drop_contexts(self, models: Sequence[Model]) -> None:
         """Free the weights and caches of models, on the MLX thread."""
@@ -220,8 +238,11 @@ class Engine:
 
         import mlx.core as mx
 
+        from harmony_ls.engine.speculative import release
+
         for model in models:
-            self._contexts.pop(id(model), None)
+            if (context := self._contexts.pop(id(model), None)) is not None:
+                release(context.network)
         gc.collect()
         mx.clear_cache()
 
@@ -260,11 +281,11 @@ class Engine:
         future: asyncio.Future[Result] = loop.create_future()
 
         def on_item(item: tuple[Result]) -> None:
-            loop.call_soon_threadsafe(_resolve, future, item[0], None)
+            loop.call_soon_threadsafe(resolve, future, item[0], None)
 
         def on_end(error: BaseException | None) -> None:
             ended = error if error is not None else EngineClosedError("The engine is closed.")
-            loop.call_soon_threadsafe(_resolve, future, None, ended)
+            loop.call_soon_threadsafe(resolve, future, None, ended)
 
         job: Job[tuple[Result]] = Job(Priority.INTERACTIVE, steps, on_item, on_end)
         self._worker.submit(job)
@@ -319,7 +340,7 @@ class Generation(AsyncIterator[Token]):
         return token
 
     def _end(self, error: BaseException | None) -> None:
-        self._error = _as_exception(error)
+        self._error = as_exception(error)
         self._ended.set()
         self._tokens.put_nowait(None)
 
@@ -330,51 +351,5 @@ class _Load:
     n_callers: int = 0
 
 
-async def _on_own_thread(function: Callable[[], Result]) -> Result:
-    """Run ``function`` on a thread of its own that nobody waits for at exit: a download may take an hour."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop is closed
-            loop.call_soon_threadsafe(_resolve, future, result, error)
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as error:
-            settle(None, error)
-        else:
-            settle(result, None)
-
-    threading.Thread(target=run, name="find model", daemon=True).start()
-    return await future
-
-
 def _one_step(function: Callable[[], Result]) -> Iterator[tuple[Result]]:
     yield (function(),)
-
-
-def _is_being_cancelled() -> bool:
-    """Whether somebody cancelled the present task, rather than what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _as_exception(error: BaseException | None) -> Exception | None:
-    """The error as one that ``except Exception`` catches: a Rust panic or a library's sys.exit must end no process."""
-    if error is None or isinstance(error, Exception):
-        return error
-    failure = RuntimeError(f"{type(error).__name__}: {error}")
-    failure.__cause__ = error
-    return failure
-
-
-def _resolve(future: "asyncio.Future[Result]", result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    failure = _as_exception(error)
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(result)

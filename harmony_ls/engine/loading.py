@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from harmony_ls.engine.adapters import apply_adapter, check_adapter, fuse_adapters
+from harmony_ls.engine.adapters import apply_adapter, check_adapter, fuse_adapters, has_adapters
+from harmony_ls.engine.distributed import check_shard_spec, join_group, loading_together, shard_network
 from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.model_folder import check_architecture, check_weights, has_tokenizer, read_config
@@ -20,7 +21,7 @@ from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.engine.wording import brief, gigabytes
 from harmony_ls.errors import ModelError, ModelTooLargeError
 
-__all__ = ["describe_device", "load_model"]
+__all__ = ["describe_device", "load_model", "load_part"]
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +50,45 @@ def load_model(
     ``n_resident_bytes`` is what other models already take of the memory budget. Raises ModelError for everything that
     is wrong with a folder, ModelTooLargeError when it does not fit.
     """
-    model, network = _load_alone(spec, folder, on_progress, n_resident_bytes)
+    if spec.shard == "none":
+        model, network = load_part(spec, folder, on_progress, n_resident_bytes=n_resident_bytes)
+    else:
+        model, network = _load_leading(spec, folder, on_progress, n_resident_bytes)
     if draft_folder is None:
         return model, network
     from harmony_ls.engine.speculative import join_draft
 
     draft_spec = ModelSpec(spec.draft, spec.trust_remote_code, spec.memory_budget_bytes)
-    draft, draft_network = _load_alone(draft_spec, draft_folder, on_progress, n_resident_bytes + model.n_bytes)
+    n_taken = n_resident_bytes + model.n_bytes
+    draft, draft_network = load_part(draft_spec, draft_folder, on_progress, n_resident_bytes=n_taken)
     network = join_draft(model, network, draft, draft_network)
     return replace(model, n_bytes=model.n_bytes + draft.n_bytes), network
 
 
-def _load_alone(
+def _load_leading(
     spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, n_resident_bytes: int
 ) -> tuple[Model, Any]:
+    """Load a sharded model here and, at the same time, on the ranks that follow this one."""
+    from harmony_ls.engine.mirror import Command, LeadingNetwork, send
+
+    on_progress(LoadProgress("Waiting for the other processes"))
+    group = join_group()
+    if group.rank() != 0:
+        raise ModelError("This process follows rank 0 and loads nothing by itself. Send the request to rank 0.")
+    send(group, Command.LOAD)
+    with loading_together(group, spec.shard) as loads:
+        loads(folder)
+        model, network = load_part(spec, folder, on_progress, group, n_resident_bytes)
+    return model, LeadingNetwork(network, group)
+
+
+def load_part(
+    spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, group: Any = None, n_resident_bytes: int = 0
+) -> tuple[Model, Any]:
+    """Load what this process computes of a model: this rank's part of it where there is a ``group``, else all.
+
+    Raises what `load_model` raises.
+    """
     config = read_config(folder)
     name = _name(spec, folder)
     on_progress(LoadProgress(f"Checking {name}"))
@@ -71,6 +97,9 @@ def _load_alone(
     n_file_bytes = check_weights(folder)
     if adapter is not None:
         n_file_bytes += (adapter / "adapters.safetensors").stat().st_size
+    if group is not None:
+        check_shard_spec(spec, group.size(), config, name)
+        n_file_bytes //= group.size()
     whole_budget = spec.memory_budget_bytes or int(psutil.virtual_memory().total * _DEFAULT_MEMORY_SHARE)
     budget = whole_budget - n_resident_bytes
     if n_file_bytes > budget:
@@ -81,7 +110,7 @@ def _load_alone(
             "raise memoryBudgetGb."
         )
     on_progress(LoadProgress(f"Loading {name}"))
-    network, precision = _load_network(spec, folder, adapter, name, budget)
+    network, precision, n_parameters = _load_network(spec, folder, adapter, group, name, budget)
     on_progress(LoadProgress(f"Reading the vocabulary of {name}"))
     tokenizer = _load_tokenizer(spec, folder, config, name)
 
@@ -94,7 +123,7 @@ def _load_alone(
         path=folder,
         model_type=str(config["model_type"]),
         context_length=_context_length(config),
-        n_parameters=_count_parameters(network),
+        n_parameters=n_parameters,
         n_bytes=sum(array.nbytes for array in parameters),
         precision=precision,
         tokenizer=tokenizer,
@@ -111,12 +140,16 @@ def _name(spec: ModelSpec, folder: Path) -> str:
     return name if spec.adapter_path is None else f"{name} with {Path(spec.adapter_path).name}"
 
 
-def _load_network(spec: ModelSpec, folder: Path, adapter: Path | None, name: str, budget: int) -> tuple[Any, str]:
+def _load_network(
+    spec: ModelSpec, folder: Path, adapter: Path | None, group: Any, name: str, budget: int
+) -> tuple[Any, str, int]:
+    """The network, how precise its weights are, and how many the whole model has."""
     import mlx.core as mx
     from mlx_lm.utils import load_model as mlx_lm_load_model
 
     try:
-        network, _ = mlx_lm_load_model(folder, trust_remote_code=spec.trust_remote_code)
+        # What is described here and not evaluated is not read: of a sharded model only this rank's part is.
+        network, _ = mlx_lm_load_model(folder, lazy=group is not None, trust_remote_code=spec.trust_remote_code)
     except Exception as error:
         # A configuration or a weight that does not fit fails anywhere in the code of the architecture.
         raise ModelError(
@@ -125,27 +158,33 @@ def _load_network(spec: ModelSpec, folder: Path, adapter: Path | None, name: str
     network.eval()
     if adapter is not None:
         apply_adapter(network, adapter, name)
-        mx.eval(network.parameters())
-    if mx.default_device() == mx.Device(mx.gpu):
-        return network, "as stored"
-    return _to_float32(network, budget)
+    n_parameters = _count_parameters(network)
+    precision = "as stored"
+    if mx.default_device() != mx.Device(mx.gpu):
+        precision = _to_float32(network, 4 * n_parameters // (1 if group is None else group.size()), budget)
+    if group is not None:
+        if has_adapters(network):
+            raise ModelError(
+                f"{name} cannot be sharded with an adapter beside its {precision} weights. Fuse it with mlx_lm.fuse."
+            )
+        shard_network(network, group, spec.shard, name)
+    mx.eval(network.parameters())
+    mx.clear_cache()
+    return network, precision, n_parameters
 
 
-def _to_float32(network: Any, budget: int) -> tuple[Any, str]:
+def _to_float32(network: Any, n_bytes: int, budget: int) -> str:
     """On a CPU float32 is fastest: 16-bit and quantised kernels prefill 7 to 12 times slower, and some do not exist."""
     import mlx.core as mx
     from mlx_lm.utils import dequantize_model
 
-    n_bytes = 4 * _count_parameters(network)
     if n_bytes > budget:
         log.warning("float32 weights would take %s, over the budget: kept as stored, slower", gigabytes(n_bytes))
-        return network, "as stored (float32 does not fit)"
+        return "as stored (float32 does not fit)"
     dequantize_model(network)
     network.set_dtype(mx.float32)
     fuse_adapters(network)
-    mx.eval(network.parameters())
-    mx.clear_cache()
-    return network, "float32"
+    return "float32"
 
 
 def _count_parameters(network: Any) -> int:

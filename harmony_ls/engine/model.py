@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.tokenizer import Tokenizer
 
-__all__ = ["Model", "ModelSpec"]
+__all__ = ["Model", "ModelSpec", "Shard"]
+
+Shard = Literal["none", "tensor", "pipeline"]
 
 # Beyond this hardly a guess is right, and the check of all costs as much as the tokens would.
 _MOST_DRAFT_TOKENS = 32
@@ -20,7 +22,8 @@ class ModelSpec:
     ``reference`` is a folder, a Hugging Face repository ("org/name"), or None for the model inside the package.
     ``trust_remote_code`` lets Python code of the model's folder run. ``adapter_path`` is a folder with an adapter that
     ``mlx_lm.lora`` trained for this model. ``draft`` is a reference to a smaller model of the same vocabulary that
-    guesses ``n_draft_tokens`` tokens at a time (speculative decoding); what is written stays the same.
+    guesses ``n_draft_tokens`` tokens at a time (speculative decoding); what is written stays the same. ``shard`` is how
+    several processes share the weights (`harmony_ls.engine.distributed`).
 
     Raises ValueError for an ``n_draft_tokens`` that is no number of guesses.
     """
@@ -32,6 +35,7 @@ class ModelSpec:
     adapter_path: str | None = None
     draft: str | None = None
     n_draft_tokens: int = 3
+    shard: Shard = "none"
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_draft_tokens <= _MOST_DRAFT_TOKENS:
@@ -42,8 +46,8 @@ class ModelSpec:
 class Model:
     """A resident model, seen from outside the MLX thread.
 
-    ``context_length`` is in tokens. ``n_bytes`` is what the weights take in memory, a draft model's included; the
-    weights themselves stay with the MLX thread.
+    ``context_length`` is in tokens. ``n_bytes`` is what the weights take in this process's memory, a draft model's
+    included; the weights themselves stay with the MLX thread.
     """
 
     name: str

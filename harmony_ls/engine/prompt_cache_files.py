@@ -51,6 +51,7 @@ def save_prompt_cache(
     Yields None after each step of computing what no cache at rest holds, and once a value at the end. Raises UserError
     where the file cannot be written or the cache does not fit the engine's budget.
     """
+    _require_whole(model)
     _require_suffix(file)
     request = GenerationRequest(tokens, max_tokens=1, priority=Priority.BACKGROUND)
     layers = context.prompt_cache.copy(tokens)
@@ -82,6 +83,7 @@ def load_prompt_cache(
     ``tokens`` are needed for a file that does not name its own, as those of ``mlx_lm.cache_prompt``. Raises UserError
     where the file is damaged, of another format or of another model, or does not fit the engine's budget.
     """
+    _require_whole(model)
     _require_suffix(file)
     layers, metadata = _read(file)
     _check_identity(context, model, metadata, file)
@@ -92,6 +94,11 @@ def load_prompt_cache(
         n_bytes = sum(layer.nbytes for layer in layers)
         raise UserError(f"{file} takes {gigabytes(n_bytes)}, more than prompt caches may. Raise engine.promptCacheMb.")
     return held
+
+
+def _require_whole(model: Model) -> None:
+    if model.spec.shard != "none":
+        raise UserError(f"The prompt caches of {model.name} are spread over several processes and stay out of files.")
 
 
 def _require_suffix(file: Path) -> None:

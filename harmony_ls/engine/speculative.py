@@ -24,6 +24,7 @@ from harmony_ls.engine import decode
 from harmony_ls.engine.cache_layers import quantise
 from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.decode import DecodeContext, Progress
+from harmony_ls.engine.mirror import LeadingNetwork, led
 from harmony_ls.engine.model import Model
 from harmony_ls.engine.prompt_cache import needs_checkpoints
 from harmony_ls.engine.request import GenerationRequest, Token
@@ -32,7 +33,7 @@ from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.engine.worker import Priority
 from harmony_ls.errors import ModelError
 
-__all__ = ["SpeculativeNetwork", "generate", "join_draft"]
+__all__ = ["SpeculativeNetwork", "generate", "join_draft", "release"]
 
 
 class SpeculativeNetwork:
@@ -105,10 +106,23 @@ def _have_same_vocabulary(left: Tokenizer, right: Tokenizer) -> bool:
 
 
 def generate(context: DecodeContext, request: GenerationRequest, progress: Progress) -> Iterator[Token | None]:
-    """As `decode.generate`, with guesses where the context's network has a draft network."""
-    if not isinstance(context.network, SpeculativeNetwork):
-        return decode.generate(context, request, progress)
-    return decode.generate(context, request, progress, partial(_decode, progress=progress))
+    """As `decode.generate`, with guesses where the context's network has a draft network, and on all ranks it has."""
+    guesses = isinstance(context.network, SpeculativeNetwork)
+    steps = decode.generate(context, request, progress, partial(_decode, progress=progress) if guesses else None)
+    leading = _leading(context.network)
+    return steps if leading is None else led(leading, steps)
+
+
+def release(network: Any) -> None:
+    """Have the other ranks free their parts of a network that is sharded."""
+    if (leading := _leading(network)) is not None:
+        leading.release()
+
+
+def _leading(network: Any) -> LeadingNetwork | None:
+    """The network that other ranks follow, where there is one."""
+    part = network.target if isinstance(network, SpeculativeNetwork) else network
+    return part if isinstance(part, LeadingNetwork) else None
 
 
 def _decode(

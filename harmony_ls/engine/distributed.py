@@ -1,0 +1,185 @@
+"""Models that outgrow one machine: several processes, started together by ``mlx.launch``, share the weights of a model.
+
+    mlx.launch -n 2 ...      every process runs the same command, and learns its rank from the environment
+
+Rank 0 is where requests come in: it runs an `Engine` as ever and loads a `ModelSpec` whose ``shard`` is "tensor" (each
+process computes a part of every layer) or "pipeline" (each computes some of the layers). The others, for which
+`is_follower` is true, call `harmony_ls.engine.follower.run_follower` with the same spec and do nothing else. Every
+process reads its own copy of the model's folder, and of the weights only its part. A process has one sharded model at a
+time; models that are not sharded may be resident beside it on rank 0.
+
+Which steps the others take with rank 0 is the matter of `harmony_ls.engine.mirror`. Here the processes find each other,
+share out the weights, and agree on whether that was done.
+"""
+
+import logging
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harmony_ls.engine.model import ModelSpec, Shard
+from harmony_ls.engine.wording import brief
+from harmony_ls.errors import ModelError
+
+__all__ = [
+    "check_shard_spec",
+    "dismiss_followers",
+    "is_follower",
+    "join_group",
+    "leave_group",
+    "loading_together",
+    "rank",
+    "shard_network",
+]
+
+log = logging.getLogger(__name__)
+
+# Set by mlx.launch, or by mpirun where that starts the processes.
+_RANK_VARIABLES = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# mlx's ring gives up after half of this where it connects, and never where it waits to be connected to.
+_JOIN_SECONDS = 60.0
+_LAUNCH = "Start harmony-ls on all of them with mlx.launch."
+
+# A process is in one group for good. Filled and emptied on the MLX thread.
+_joined: list[Any] = []
+
+
+def rank() -> int:
+    """The number of this process among those that were started together; 0 for one that was started alone."""
+    for name in _RANK_VARIABLES:
+        if (value := os.environ.get(name, "")).isdecimal():
+            return int(value)
+    return 0
+
+
+def is_follower() -> bool:
+    """Whether this process was started to follow another: then it calls ``run_follower`` and opens no front door."""
+    return rank() > 0
+
+
+def join_group() -> Any:
+    """The group of all processes that were started together, as mlx knows it. The first call waits for them.
+
+    Raises ModelError where there is no other process, or one does not come.
+    """
+    import mlx.core as mx
+
+    answers: list[Any] = []
+
+    def join() -> None:
+        try:
+            answers.append(mx.distributed.init(strict=True))
+        except Exception as error:
+            answers.append(error)
+
+    # On a thread of its own, since mlx cannot be told to give up.
+    thread = threading.Thread(target=join, name="join group", daemon=True)
+    thread.start()
+    thread.join(_JOIN_SECONDS)
+    if not answers:
+        raise ModelError(f"The other processes did not come within {_JOIN_SECONDS:.0f} seconds. {_LAUNCH}")
+    (group,) = answers
+    if isinstance(group, Exception):
+        raise ModelError(f"A sharded model needs several processes: {brief(group)} {_LAUNCH}") from group
+    if group.size() < 2:
+        raise ModelError(f"A sharded model needs several processes, and this one was started alone. {_LAUNCH}")
+    _joined[:] = [group]
+    return group
+
+
+def leave_group() -> Any | None:
+    """Say no more to the other processes; the group that was left, if there was one."""
+    return _joined.pop() if _joined else None
+
+
+def dismiss_followers() -> None:
+    """Have the other processes end, when this one is rank 0 and in step with them. The last thing said to them."""
+    if (group := leave_group()) is None:
+        return
+    import mlx.core as mx
+
+    from harmony_ls.engine.mirror import Command, send
+
+    try:
+        mx.eval(send(group, Command.END))
+    except RuntimeError as error:
+        log.info("A process that followed has ended before: %s", error)
+
+
+@contextmanager
+def loading_together(group: Any, shard: Shard) -> Iterator[Callable[[Path], None]]:
+    """Do the body on all ranks or on none: where it fails on one, the others raise ModelError too.
+
+    The body calls what it is given with the folder of its model, so that ranks with different models are found out.
+    """
+    checksums: list[int] = []
+
+    def loads(folder: Path) -> None:
+        checksums.append(zlib.crc32((folder / "config.json").read_bytes() + shard.encode()) & 0x7FFFFFFF)
+
+    try:
+        yield loads
+    except BaseException:
+        _votes(group, has_loaded=0, checksum=0)
+        raise
+    votes = _votes(group, has_loaded=1, checksum=checksums[-1])
+    failed = [str(voter) for voter, (has_loaded, _) in enumerate(votes) if not has_loaded]
+    if failed:
+        raise ModelError(
+            f"The process of rank {', '.join(failed)} could not load its part of the model. See what it says, and load "
+            "the model again."
+        )
+    if len({checksum for _, checksum in votes}) > 1:
+        raise ModelError("The processes were given different models. Name the same model and options to all of them.")
+
+
+def check_shard_spec(spec: ModelSpec, size: int, config: dict[str, Any], name: str) -> None:
+    """Raise ModelError where a model cannot be shared by ``size`` processes, as far as its configuration tells."""
+    if spec.cache_options.kv_bits is not None or spec.cache_options.max_kv_size is not None:
+        raise ModelError(f"{name} is sharded, and its key-value caches stay whole. Unset kv_bits and max_kv_size.")
+    holder = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    if spec.shard == "tensor":
+        for key in ("num_attention_heads", "num_key_value_heads"):
+            n_heads = (holder or {}).get(key)
+            if isinstance(n_heads, int) and n_heads % size:
+                raise ModelError(
+                    f"{size} processes cannot share the {n_heads} heads of {name} ({key}). Start a number of processes "
+                    'that divides it, or shard by "pipeline".'
+                )
+
+
+def shard_network(network: Any, group: Any, shard: Shard, name: str) -> None:
+    """Leave this rank's part of a lazily loaded network; nothing is read from the disk yet.
+
+    Raises ModelError where mlx-lm cannot share out this architecture in this way.
+    """
+    ways = [way for way, is_known in (("tensor", hasattr(network, "shard")), ("pipeline", _pipes(network))) if is_known]
+    if shard not in ways:
+        remedy = f'Shard by "{ways[0]}".' if ways else "Choose another model."
+        raise ModelError(f'mlx-lm cannot shard {name} by "{shard}". {remedy}')
+    try:
+        if shard == "tensor":
+            network.shard(group)
+        else:
+            network.model.pipeline(group)
+    except Exception as error:
+        # Sizes that cannot be divided fail anywhere in the code of the architecture.
+        raise ModelError(
+            f"{group.size()} processes cannot share {name}: {brief(error)} Start another number of them."
+        ) from error
+
+
+def _pipes(network: Any) -> bool:
+    return hasattr(getattr(network, "model", None), "pipeline")
+
+
+def _votes(group: Any, has_loaded: int, checksum: int) -> list[tuple[int, int]]:
+    """What each rank says, by rank."""
+    import mlx.core as mx
+
+    votes: Any = mx.distributed.all_gather(mx.array([[has_loaded, checksum]], dtype=mx.int32), group=group).tolist()
+    return [(vote[0], vote[1]) for vote in votes]

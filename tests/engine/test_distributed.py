@@ -1,0 +1,168 @@
+"""Sharded models, in two processes over loopback: the same tokens as with one, and no process is left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmony_ls.engine.cache_options import CacheOptions
+from harmony_ls.engine.distributed import check_shard_spec, is_follower, rank, shard_network
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.follower import run_follower
+from harmony_ls.engine.model import ModelSpec, Shard
+from harmony_ls.errors import ModelError
+from tests.engine.sharding import ends, run_ranks, started
+from tests.engine.test_adapters import write_adapter
+from tests.mlx_thread import run_with_mlx
+from tests.models import ModelKind, build_model
+
+SHARDED: dict[str, tuple[ModelKind, Shard, dict[str, Any]]] = {
+    "llama by tensor": ("llama", "tensor", {}),
+    "quantised qwen2 by pipeline": ("qwen2", "pipeline", {"bits": 8, "config": {"num_hidden_layers": 3}}),
+    "gpt_oss by tensor": ("gpt_oss", "tensor", {}),
+    "quantised llama by tensor": ("llama", "tensor", {"bits": 4}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SHARDED)
+def test_ranks_write_together_what_one_writes_alone(case: str, tmp_path: Path) -> None:
+    """Interleaved, drawn with a seed, overtaken, given up, with reused prompt caches, and after the model came back."""
+    kind, shard, options = SHARDED[case]
+    folder = build_model(tmp_path / "model", kind, **options)
+    spec = {"reference": str(folder), "shard": shard}
+    leader, follower = run_ranks(tmp_path, "compare", spec, spec)
+    assert (leader.code, leader.errors) == (0, "")
+    assert (follower.code, follower.output, follower.errors) == (0, "", "")
+    result = json.loads(leader.output)
+    assert result["together"] == result["alone"]
+    assert result["again"] == result["alone"]
+    assert result["together"][4]["reused"] == 199, "the second round starts from the caches of the first"
+    assert result["share"] < 0.8
+    assert result["counted_alike"]
+
+
+@pytest.mark.slow
+def test_adapters_and_draft_models_work_with_sharded_models(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "model", "qwen2")
+    adapter = write_adapter(tmp_path / "adapter", folder)
+    spec = {"reference": str(folder), "shard": "tensor", "adapter_path": str(adapter), "draft": str(folder)}
+    leader, follower = run_ranks(tmp_path, "compare", spec, spec)
+    assert (leader.code, leader.errors, follower.code, follower.errors) == (0, "", 0, "")
+    result = json.loads(leader.output)
+    assert [one["ids"] for one in result["together"]] == [one["ids"] for one in result["alone"]]
+    assert [one["ids"] for one in result["again"]] == [one["ids"] for one in result["alone"]]
+    assert sum(one["guessed"] for one in result["together"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["leader", "follower"])
+def test_a_part_that_cannot_be_loaded_is_told_on_all_ranks(which: str, tmp_path: Path, tiny_llama: Path) -> None:
+    """Both go on afterwards: rank 0 tries again, and then ends in good order."""
+    sound = {"reference": str(tiny_llama), "shard": "tensor"}
+    broken = build_model(tmp_path / "model", "llama")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    specs = [sound, {"reference": str(broken), "shard": "tensor"}]
+    leader, follower = run_ranks(tmp_path, "fail", *(specs if which == "follower" else reversed(specs)))
+    assert (leader.code, follower.code) == (0, 0)
+    result = json.loads(leader.output)
+    assert result["n_models"] == 0
+    first, second = result["messages"]
+    assert first == second
+    told = {"leader": first, "follower": follower.errors}
+    other = "leader" if which == "follower" else "follower"
+    assert "cut short by 100 bytes" in told[which]
+    assert f"The process of rank {int(which == 'follower')} could not load its part of the model" in told[other]
+
+
+@pytest.mark.slow
+def test_ranks_that_were_given_different_models_refuse(tmp_path: Path, tiny_llama: Path, tiny_gpt_oss: Path) -> None:
+    specs = [{"reference": str(folder), "shard": "tensor"} for folder in (tiny_llama, tiny_gpt_oss)]
+    leader, follower = run_ranks(tmp_path, "fail", *specs)
+    assert (leader.code, follower.code) == (0, 0)
+    assert "different models" in json.loads(leader.output)["messages"][0]
+    assert "different models" in follower.errors
+
+
+@pytest.mark.slow
+def test_prompt_caches_of_sharded_models_are_not_written(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "model", "llama")
+    spec = {"reference": str(folder), "shard": "tensor"}
+    leader, follower = run_ranks(tmp_path, "refuse files", spec, spec)
+    assert (leader.code, follower.code) == (0, 0)
+    assert "spread over several processes" in json.loads(leader.output)["message"]
+    assert not (folder / "cache.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_who_follows_ends_when_rank_0_is_killed(tmp_path: Path, tiny_llama: Path) -> None:
+    spec = {"reference": str(tiny_llama), "shard": "tensor"}
+    leader, follower = run_ranks(tmp_path, "die", spec, spec)
+    assert leader.code == -9
+    assert follower.code == 1
+    assert "Start all processes again." in follower.errors
+    assert "Traceback" not in follower.errors
+
+
+@pytest.mark.slow
+def test_rank_0_says_so_when_a_rank_is_killed(tmp_path: Path, tiny_llama: Path) -> None:
+    spec = {"reference": str(tiny_llama), "shard": "tensor"}
+    with started(tmp_path, "lose", spec, spec) as processes:
+        assert processes[0].stdout is not None
+        assert processes[0].stdout.readline() == '"generating"\n'
+        processes[1].kill()
+        leader, follower = ends(processes)
+    assert (leader.code, follower.code) == (0, -9)
+    messages = json.loads(leader.output)["messages"]
+    assert len(messages) == 2
+    assert all("start all of them again" in message for message in messages)
+
+
+async def test_a_process_that_was_started_alone_cannot_shard(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLX_RANK", "MLX_HOSTFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_follower()
+    async with Engine() as engine:
+        with pytest.raises(ModelError, match=r"needs several processes.*mlx\.launch"):
+            await engine.load(ModelSpec(str(tiny_llama), shard="tensor"))
+        await engine.load(ModelSpec(str(tiny_llama)))
+
+
+def test_following_nobody_is_refused(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match="needs several processes"):
+        run_with_mlx(lambda: run_follower(ModelSpec(str(tiny_llama), shard="tensor")))
+
+
+@pytest.mark.parametrize(("variable", "value", "expected"), [("MLX_RANK", "1", 1), ("OMPI_COMM_WORLD_RANK", "3", 3)])
+def test_ranks_are_told_by_the_launcher(
+    variable: str, value: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert rank() == expected
+    assert is_follower()
+
+
+def test_ways_that_an_architecture_does_not_know_are_refused(tiny_llama: Path) -> None:
+    def shard() -> None:
+        import mlx.core as mx
+        from mlx_lm.utils import load_model
+
+        network, _ = load_model(tiny_llama, lazy=True)
+        shard_network(network, mx.distributed.init(), "pipeline", "tiny-llama")
+
+    with pytest.raises(ModelError, match=r'cannot shard tiny-llama by "pipeline"\. Shard by "tensor"'):
+        run_with_mlx(shard)
+
+
+def test_heads_that_cannot_be_shared_are_refused() -> None:
+    spec = ModelSpec("model", shard="tensor")
+    check_shard_spec(spec, 2, {"num_attention_heads": 4, "num_key_value_heads": 2}, "model")
+    with pytest.raises(ModelError, match="cannot share the 2 heads of model"):
+        check_shard_spec(spec, 4, {"num_attention_heads": 4, "num_key_value_heads": 2}, "model")
+    with pytest.raises(ModelError, match="cannot share the 6 heads"):
+        check_shard_spec(spec, 4, {"text_config": {"num_attention_heads": 6}}, "model")
+    for options in (CacheOptions(kv_bits=8), CacheOptions(max_kv_size=64)):
+        with pytest.raises(ModelError, match="Unset kv_bits and max_kv_size"):
+            check_shard_spec(ModelSpec("model", shard="pipeline", cache_options=options), 2, {}, "model")
