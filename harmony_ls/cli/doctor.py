@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harmony_ls.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,8 +30,6 @@ class Circle:
         return math.pi * self.
 """
 _CURSOR = _SAMPLE.rindex("self.") + len("self.")
-# A model of tens of gigabytes takes minutes from a slow disk, more from the network.
-_LONGEST_LOAD_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,11 @@ async def _examine(model: str | None, folder: Path, progress: Any) -> Examinatio
 
 async def _check_model(client: Any, progress: Any) -> Check:
     """Wait until the model is ready or has failed."""
+    from harmony_ls.cli.typist import model_ready
+
     started = time.perf_counter()
     uri = "file:///doctor/circle.py"
     client.open(uri, _SAMPLE)
-
-    def settled(method: str, params: Any) -> bool:
-        if method != "harmony/status":
-            return False
-        progress(params.get("message") or "Loading the model…")
-        return params["state"] in ("ready", "error")
 
     # Asking is what loads a model; the answer itself is of no interest yet.
     asked = client.send_request(
@@ -137,13 +133,11 @@ async def _check_model(client: Any, progress: Any) -> Check:
         {"textDocument": {"uri": uri}, "position": {"line": 0, "character": 0}, "context": {"triggerKind": 2}},
     )
     try:
-        status = await asyncio.wait_for(client.notified(settled), _LONGEST_LOAD_SECONDS)
-    except TimeoutError:
-        return Check("model", False, f"not loaded after {_LONGEST_LOAD_SECONDS:.0f} s", "Try a smaller model.")
+        status = await model_ready(client, progress)
+    except UserError as error:
+        return Check("model", False, str(error), "Correct the setting model, or remove it.")
     await client.answer(asked)
     seconds = time.perf_counter() - started
-    if status["state"] == "error":
-        return Check("model", False, status.get("message") or "failed", "Correct the setting model, or remove it.")
     megabytes = (status.get("memoryBytes") or 0) / 1e6
     return Check("model", True, f"{status.get('message')}; loaded in {seconds:.1f} s, {megabytes:,.0f} MB")
 

@@ -112,18 +112,18 @@ class CompletionModel:
 
 
 def completion_model(
-    model: Model, settings: InlineCompletionSettings, *, trained: bool | None, layout: Layout | None = None
+    model: Model, settings: InlineCompletionSettings, *, trained: bool | None, probed: FimFormat | None = None
 ) -> CompletionModel:
     """The way in which ``model`` completes under these settings.
 
     ``trained`` is the probe's verdict on the markers that the vocabulary has: False turns them down, None means that
-    nobody asked. ``layout`` is the one that did best in the probe. Raises ModelError when the settings name markers
-    that the vocabulary does not have.
+    nobody asked. ``probed`` is the format that did best in the probe, its layout included. Raises ModelError when the
+    settings name markers that the vocabulary does not have.
     """
-    fim = _chosen_format(model, settings, trained=trained)
+    fim = _chosen_format(model, settings, trained=trained, probed=probed)
     limits = _limits(model, settings)
     if fim is not None:
-        fim = replace(fim, layout=layout or _chosen_layout(fim, settings))
+        fim = fim if fim is probed else replace(fim, layout=_chosen_layout(fim, settings))
         model.tokenizer.reserve(fim.stop_tokens)
         summary = f"fill in the middle ({fim.family.name}, {_layout_name(fim.layout)})"
         if model.is_embedded:
@@ -139,7 +139,9 @@ def completion_model(
     return CompletionModel(model, capability, limits, continuation=continuation)
 
 
-def _chosen_format(model: Model, settings: InlineCompletionSettings, *, trained: bool | None) -> FimFormat | None:
+def _chosen_format(
+    model: Model, settings: InlineCompletionSettings, *, trained: bool | None, probed: FimFormat | None
+) -> FimFormat | None:
     if (markers := settings.fim) is not None and not model.is_embedded:
         layout = Layout.SPM if markers.order == "spm" else Layout.PSM
         chosen = format_of_markers(model.tokenizer, markers.prefix, markers.suffix, markers.middle, layout)
@@ -156,7 +158,7 @@ def _chosen_format(model: Model, settings: InlineCompletionSettings, *, trained:
         return chosen
     if trained is False:
         return None
-    return detect_format(model.tokenizer, model.model_type, embedded=model.is_embedded)
+    return probed or detect_format(model.tokenizer, model.model_type, embedded=model.is_embedded)
 
 
 def layouts_to_probe(fim: FimFormat, settings: InlineCompletionSettings) -> tuple[Layout, ...]:

@@ -17,8 +17,8 @@ from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.errors import HarmonyLsError, ModelError
 from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model, layouts_to_probe
-from harmony_ls.features.fim_probe import probe_fim
-from harmony_ls.prompts.fim import detect_format
+from harmony_ls.features.fim_probe import FimVerdict, probe_fim
+from harmony_ls.prompts.fim import FimFormat, detect_formats
 from harmony_ls.settings.models import InlineCompletionSettings, Settings
 
 __all__ = ["ModelState", "ModelStatus", "ResidentModel"]
@@ -146,23 +146,28 @@ class ResidentModel:
 
     async def _prove_for(self, model: Model, inline: InlineCompletionSettings) -> CompletionModel:
         """Probe markers that were detected; markers that a person named, and our own model's, are taken as they are."""
-        found = detect_format(model.tokenizer, model.model_type)
-        if model.is_embedded or inline.fim is not None or found is None:
+        candidates = detect_formats(model.tokenizer, model.model_type)
+        if model.is_embedded or inline.fim is not None or not candidates:
             return completion_model(model, inline, trained=None)
         if self.status.state is ModelState.LOADING:
             self._report(replace(self.status, message=f"Testing fill in the middle with {model.name}", progress=None))
-        verdicts = {
-            layout: await probe_fim(self._engine, model, replace(found, layout=layout))
-            for layout in layouts_to_probe(found, inline)
-        }
-        # The first of the best: they come in the order of their speed.
-        layout, verdict = max(verdicts.items(), key=lambda item: (item[1].trained, item[1].exact))
-        ready = completion_model(model, inline, trained=verdict.trained, layout=layout)
+        if len(candidates) > 1:
+            # Each as its family was trained: which markers they are decides more than where the line stands.
+            candidates = ((await self._best(model, candidates))[0],)
+        [found] = candidates
+        layouts = layouts_to_probe(found, inline)
+        best, verdict = await self._best(model, tuple(replace(found, layout=layout) for layout in layouts))
+        ready = completion_model(model, inline, trained=verdict.trained, probed=best)
         capability = ready.capability
         ready.capability = Capability(
             capability.fills_in_the_middle, capability.single_line, f"{capability.summary}; {verdict}"
         )
         return ready
+
+    async def _best(self, model: Model, formats: tuple[FimFormat, ...]) -> tuple[FimFormat, FimVerdict]:
+        """The format with which the model fills the most holes, the first of equals, and how it did."""
+        verdicts = [(each, await probe_fim(self._engine, model, each)) for each in formats]
+        return max(verdicts, key=lambda item: (item[1].trained, item[1].exact))
 
     async def _adapt(self) -> None:
         """Rebuild the prompt format for changed settings around the model that is in memory, or try a failed one again.

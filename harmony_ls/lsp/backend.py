@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from harmony_ls.features.inline.journal import Journal
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
@@ -44,13 +45,16 @@ class Backend:
             self._starting = asyncio.create_task(self._start(settings), name="start the engine")
         await asyncio.shield(self._starting)
 
-    def completer(self, settings: Settings) -> "InlineCompleter":
-        """Return a completer of its own for one connection. The engine must have been started."""
+    def completer(self, settings: Settings, journal: Journal) -> "InlineCompleter":
+        """Return a completer of its own for one connection, which notes its prompts in that connection's journal.
+
+        The engine must have been started.
+        """
         from harmony_ls.features.inline.completer import InlineCompleter
 
         assert self.engine is not None, "start() comes first"
         assert self.resident_model is not None
-        return InlineCompleter(self.engine, self.resident_model, settings)
+        return InlineCompleter(self.engine, self.resident_model, settings, journal)
 
     async def use(self, settings: Settings) -> None:
         """Follow changed settings."""

@@ -37,6 +37,7 @@ class StatusParams:
 
     ``state`` is ``unloaded``, ``loading``, ``ready`` (idle), ``busy`` (ready and at work) or ``error``; ``message`` is
     for a person; ``capability`` says how the model completes; ``progress`` runs from 0 to 1 while it is known.
+    ``tokens_per_second`` and ``first_token_ms`` are medians of the last completions, unknown until there are some.
     """
 
     state: str
@@ -45,6 +46,8 @@ class StatusParams:
     capability: str | None = None
     memory_bytes: int | None = None
     progress: float | None = None
+    tokens_per_second: float | None = None
+    first_token_ms: float | None = None
 
 
 @attrs.frozen

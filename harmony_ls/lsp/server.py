@@ -113,7 +113,7 @@ class HarmonyServer(LanguageServer):
             except TimeoutError:
                 return None
         if self._completer is None:
-            self._completer = self.backend.completer(self.configuration.settings)
+            self._completer = self.backend.completer(self.configuration.settings, self._journal)
         return self._completer
 
     async def warm_up(self) -> None:
@@ -138,14 +138,12 @@ class HarmonyServer(LanguageServer):
 
     def journal(self) -> dict[str, Any]:
         """Return the last outcomes of inline completion."""
-        report = self._journal.report()
-        if self._completer is not None:
-            report["lastPrompt"] = self._completer.journal.report()["lastPrompt"]
-        return report
+        return self._journal.report()
 
     def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
-        """Keep how a completion ended for the client. The completer's own journal does not know what came after it."""
+        """Keep how a completion ended for the client."""
         self._journal.record(request, offer)
+        self.status.speeds = self._journal.speeds
 
     async def use_settings(self, settings: Settings) -> None:
         """Go on with changed settings."""

@@ -3,8 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
 from lsprotocol import types
 
+from harmony_ls.features.inline.journal import Speeds
 from harmony_ls.lsp.messages import HARMONY_STATUS, StatusParams
 from harmony_ls.lsp.progress import LoadingProgress
 
@@ -16,6 +18,9 @@ __all__ = ["StatusReporter"]
 
 _BUSY_AFTER_SECONDS = 0.05
 """Shorter work is not told: an answer from the cache is no reason to make an icon flicker at every key."""
+
+_SPEEDS_AFTER_SECONDS = 1.0
+"""Every completion changes the speeds a little. They go with the next status, and alone at most once a second."""
 
 
 class StatusReporter:
@@ -29,20 +34,22 @@ class StatusReporter:
         self._busy = False
         self._busy_later: asyncio.TimerHandle | None = None
         self._told: StatusParams | None = None
+        self._tell_later: asyncio.TimerHandle | None = None
+        self.speeds = Speeds()
+        """How fast the model was in the last completions; it is told with them."""
         self._fault: str | None = None
 
     @property
     def current(self) -> StatusParams:
         """What was last known."""
-        if self._busy and self._model.state == "ready":
-            return StatusParams(
-                state="busy",
-                model=self._model.model,
-                message=self._model.message,
-                capability=self._model.capability,
-                memory_bytes=self._model.memory_bytes,
-            )
-        return self._model
+        if self._model.state != "ready":
+            return self._model
+        return attrs.evolve(
+            self._model,
+            state="busy" if self._busy else "ready",
+            tokens_per_second=self.speeds.tokens_per_second,
+            first_token_ms=self.speeds.first_token_ms,
+        )
 
     def model_changed(self, status: "ModelStatus") -> None:
         """Take the model's new status and tell the client."""
@@ -78,6 +85,9 @@ class StatusReporter:
             if self._busy_later is not None:
                 self._busy_later.cancel()
             self._set_busy(False)
+            if self._tell_later is None:
+                loop = asyncio.get_running_loop()
+                self._tell_later = loop.call_later(_SPEEDS_AFTER_SECONDS, self._tell_speeds)
 
     def tell(self) -> None:
         """Send the status unless it is what the client was told last."""
@@ -86,7 +96,12 @@ class StatusReporter:
             self._server.protocol.notify(HARMONY_STATUS, self._told)
 
     def _set_busy(self, busy: bool) -> None:
-        self._busy = busy
+        if busy != self._busy:
+            self._busy = busy
+            self.tell()
+
+    def _tell_speeds(self) -> None:
+        self._tell_later = None
         self.tell()
 
     def _tell_fault(self, fault: str | None) -> None:

@@ -11,7 +11,16 @@ from enum import StrEnum
 
 from harmony_ls.prompts.tokenizer import Tokenizer
 
-__all__ = ["FAMILIES", "FimFamily", "FimFormat", "FimPrompt", "Layout", "detect_format", "format_of_markers"]
+__all__ = [
+    "FAMILIES",
+    "FimFamily",
+    "FimFormat",
+    "FimPrompt",
+    "Layout",
+    "detect_format",
+    "detect_formats",
+    "format_of_markers",
+]
 
 
 class Layout(StrEnum):
@@ -49,7 +58,7 @@ class FimFamily:
 
 _QWEN_STOPS = ("<|fim_pad|>", "<|file_sep|>", "<|repo_name|>", "<|im_end|>", "<|endoftext|>")
 
-# The rows that are more particular come first: the first that matches wins unless another names the architecture.
+# The rows that are more particular come first: of several that match, a probe prefers the first that does best.
 FAMILIES: tuple[FimFamily, ...] = (
     FimFamily(
         name="Seed-Coder",
@@ -204,14 +213,23 @@ class FimFormat:
 
 
 def detect_format(tokenizer: Tokenizer, model_type: str, *, embedded: bool = False) -> FimFormat | None:
-    """The FIM format of a vocabulary, or None where no family has all its markers in it."""
+    """The likeliest FIM format of a vocabulary, or None where no family has all its markers in it."""
     if embedded:
         return _format(tokenizer, EMBEDDED_FAMILY)
+    return next(iter(detect_formats(tokenizer, model_type)), None)
+
+
+def detect_formats(tokenizer: Tokenizer, model_type: str) -> tuple[FimFormat, ...]:
+    """The FIM formats that a vocabulary may stand for, the likeliest first.
+
+    A row that names the architecture leaves no doubt. Else a vocabulary with the markers of several families does not
+    tell which of them the model was trained on.
+    """
     formats = [found for family in FAMILIES if (found := _format(tokenizer, family)) is not None]
     for found in formats:
         if model_type in found.family.model_types:
-            return found
-    return next((found for found in formats if not found.family.model_types), None)
+            return (found,)
+    return tuple(found for found in formats if not found.family.model_types)
 
 
 def format_of_markers(tokenizer: Tokenizer, prefix: str, suffix: str, middle: str, layout: Layout) -> FimFormat | None:

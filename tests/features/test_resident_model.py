@@ -12,7 +12,14 @@ from harmony_ls.features.fim_probe import HOLES
 from harmony_ls.features.resident_model import ModelState, ModelStatus, ResidentModel
 from harmony_ls.settings.models import Settings
 from tests.engine.engines import held
-from tests.models import Rule, build_model
+from tests.models import (
+    FAMILY_MARKERS,
+    QWEN_MARKERS,
+    Rule,
+    TokenizerRecipe,
+    build_model,
+    build_scripted_model,
+)
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -91,6 +98,23 @@ async def test_untrained_markers_fall_back_and_trained_ones_are_used(
             "fill in the middle (Qwen Coder, line after the middle marker); probe: 6 of 6"
             in subject.statuses[-1].capability
         )
+
+
+@pytest.mark.parametrize(("trained_on", "family"), [("starcoder", "StarCoder"), ("qwen", "Qwen Coder")])
+async def test_of_two_families_in_a_vocabulary_the_one_that_fills_the_holes_is_used(
+    tmp_path: Path, trained_on: str, family: str
+) -> None:
+    recipe = TokenizerRecipe(special=(*FAMILY_MARKERS["starcoder"], *QWEN_MARKERS), merged=())
+    names = {"starcoder": "<fim_{}>", "qwen": "<|fim_{}|>"}
+    markers = {part: names[trained_on].format(part) for part in ("prefix", "suffix", "middle")}
+    # Of several lines, so that the prompt in the other family's markers holds no such text.
+    holes = [Rule(before, middle) for before, middle, _ in HOLES if "\n" in before]
+    folder = build_scripted_model(tmp_path / "both", holes, recipe=recipe, markers=markers)
+    async with Subject(naming(folder)) as subject:
+        ready = await subject.resident.ready()
+        assert ready.fim is not None
+        assert ready.fim.family.name == family
+        assert f"({family}, " in subject.statuses[-1].capability
 
 
 async def test_a_failure_is_kept_until_the_settings_change(tmp_path: Path, tiny_llama: Path) -> None:

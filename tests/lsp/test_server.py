@@ -315,7 +315,27 @@ async def test_progress_and_status(peer: Peer) -> None:
     assert states.index("loading") < states.index("ready")
     ready = next(params for method, params in peer.notifications if is_ready(method, params))
     assert ready["capability"]
-    assert set(ready) == {"state", "model", "message", "capability", "memoryBytes", "progress"}
+    speeds = {"tokensPerSecond", "firstTokenMs"}
+    assert set(ready) == {"state", "model", "message", "capability", "memoryBytes", "progress"} | speeds
+
+
+async def test_the_status_carries_the_speeds_of_the_last_completions(peer: Peer) -> None:
+    """They are told within a second of a completion, and doctor knows them at once."""
+    told = asyncio.create_task(
+        peer.notified(lambda method, params: method == "harmony/status" and params["tokensPerSecond"] is not None)
+    )
+    uri = fresh_uri()
+    peer.open(uri, f"# another\n{FUNCTION}")
+    assert await peer.inline_completion(uri, Position(2, 11), trigger_kind=INVOKED)
+    report = await peer.doctor()
+    stats = [entry["stats"] for entry in report["journal"]["last"] if entry["stats"]["prompt_tokens"]]
+    first = [each["first_token_ms"] for each in stats if each["first_token_ms"] is not None]
+    assert min(first) - 0.1 <= report["status"]["firstTokenMs"] <= max(first) + 0.1
+    assert report["status"]["tokensPerSecond"] > 0
+    async with asyncio.timeout(PATIENCE):
+        status = await told
+    assert status["state"] in ("ready", "busy")
+    assert status["firstTokenMs"] > 0
 
 
 async def test_doctor(peer: Peer, adding_model: Path) -> None:

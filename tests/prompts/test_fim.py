@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.prompts.fim import FAMILIES, FimFormat, Layout, detect_format, format_of_markers
+from harmony_ls.prompts.fim import FAMILIES, FimFormat, Layout, detect_format, detect_formats, format_of_markers
 from tests.engine.tokenizers import KINDS, read, tokenizer
 from tests.models import CODE_LLAMA_MARKERS, FAMILY_MARKERS, QWEN_MARKERS, TokenizerRecipe, write_tokenizer
 
@@ -74,12 +74,14 @@ def test_the_architecture_decides_between_families_that_share_markers(
     assert found.family.name == family
 
 
-def test_of_two_families_in_one_vocabulary_the_first_row_wins(tmp_path: Path) -> None:
+def test_of_two_families_in_one_vocabulary_the_first_row_is_the_likeliest(tmp_path: Path) -> None:
     markers = (*FAMILY_MARKERS["starcoder"], *QWEN_MARKERS)
     write_tokenizer(tmp_path, TokenizerRecipe(special=markers))
-    found = detect_format(read(tmp_path), "llama")
-    assert found is not None
-    assert found.family.name == "Qwen Coder"
+    subject = read(tmp_path)
+    found = detect_formats(subject, "llama")
+    assert [each.family.name for each in found] == ["Qwen Coder", "StarCoder"]
+    assert detect_format(subject, "llama") == found[0]
+    assert [each.family.name for each in detect_formats(subject, "gemma")] == ["CodeGemma"], "its row names it"
     assert [row.name for row in FAMILIES].index("Qwen Coder") < [row.name for row in FAMILIES].index("StarCoder")
 
 

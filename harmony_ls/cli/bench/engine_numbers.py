@@ -15,6 +15,7 @@ from harmony_ls.engine.request import GenerationRequest
 from harmony_ls.engine.worker import Priority
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.completer import InlineCompleter
+from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest
 
 __all__ = ["EngineRecord", "EngineSizes", "measure_engine"]
@@ -147,7 +148,7 @@ async def _preempt(
     # Only the first token counts here.
     inline = subject.settings.inline_completion.model_copy(update={"max_tokens": _FEW_TOKENS})
     settings = subject.settings.model_copy(update={"inline_completion": inline})
-    completer = InlineCompleter(subject.engine, subject.resident, settings)
+    completer = InlineCompleter(subject.engine, subject.resident, settings, Journal())
     text = file.text
     begin = text.rfind("\n", 0, int(len(text) * 0.4)) + 1
 

@@ -16,6 +16,7 @@ from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline import trim
 from harmony_ls.features.inline.completer import InlineCompleter
 from harmony_ls.features.inline.context import CursorContext
+from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
 
 __all__ = ["CaseRecord", "ask_about_cases", "first_identifier"]
@@ -81,7 +82,7 @@ async def ask_about_cases(subject: Subject, cases: Sequence[Case], records: list
     """Ask about every case; ``records`` grows case by case."""
     inline = subject.settings.inline_completion.model_copy(update={"deadline_ms": _DEADLINE_MS})
     settings = subject.settings.model_copy(update={"inline_completion": inline})
-    completer = InlineCompleter(subject.engine, subject.resident, settings)
+    completer = InlineCompleter(subject.engine, subject.resident, settings, Journal())
     try:
         for case in cases:
             records.append(await _ask(completer, case, inline.max_lines))

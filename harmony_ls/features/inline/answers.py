@@ -62,12 +62,11 @@ class Answers:
         self._shown: dict[str, _Entry] = {}
         self._longest = 0
 
-    def store(self, document: DocumentSnapshot, offset: int, text: str, n_replaced: int = 0) -> None:
-        """Remember a text that fits at ``offset`` (as `trim` returns it), for when the cursor comes there again."""
-        self._store(document, offset, text, n_replaced)
-
     def show(self, document: DocumentSnapshot, offset: int, text: str, n_replaced: int = 0) -> None:
-        """Remember a text that the editor is about to show in this document, in place of any before."""
+        """Remember a text that the editor is about to show in this document, in place of any before.
+
+        It fits at ``offset``, as `trim` returns it, and is found again when the cursor comes there later.
+        """
         self._shown[document.uri] = self._store(document, offset, text, n_replaced)
 
     def lookup(self, document: DocumentSnapshot, offset: int) -> Answer | None:

@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 # The least probability of the first tokens (see running.py) at which something is shown. They were read off the
-# calibration of the embedded model, and other models are judged by them too.
+# calibration of the embedded model. As probabilities of one and the same event, that the text begins rightly, they need
+# no scale of a model's own; what differs is how far its probabilities can be believed, which the bench shows.
 CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.5, "normal": 0.25, "eager": 0.1}
 # A person who asks by a command waits for the answer, but not for ever.
 _INVOKED_DEADLINE_MS = 10_000
@@ -82,9 +83,13 @@ class _Clock:
 
 
 class InlineCompleter:
-    """Answers inline completion requests for any number of documents. All methods belong to one event loop."""
+    """Answers inline completion requests for any number of documents. All methods belong to one event loop.
 
-    def __init__(self, engine: Engine, resident_model: ResidentModel, settings: Settings) -> None:
+    Prompts are noted in ``journal``. How a request ended is recorded there by whoever asked, who alone knows what
+    became of the offer.
+    """
+
+    def __init__(self, engine: Engine, resident_model: ResidentModel, settings: Settings, journal: Journal) -> None:
         self._engine = engine
         self._resident_model = resident_model
         self._settings = settings
@@ -92,7 +97,7 @@ class InlineCompleter:
         self._answers = Answers()
         self._answered_by: CompletionModel | None = None
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
-        self.journal = Journal()
+        self._journal = journal
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings; what the old ones produced, or are producing, is forgotten."""
@@ -125,9 +130,6 @@ class InlineCompleter:
         live = _join(state, request)
         try:
             offer = await self._answer(request, state, live, clock)
-        except asyncio.CancelledError:
-            self.journal.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
-            raise
         except ModelError as error:
             offer = Offer(reason=Reason.MODEL_FAILED, detail=str(error))
         except HarmonyLsError as error:
@@ -138,9 +140,7 @@ class InlineCompleter:
         finally:
             if state.live is live:
                 state.live = None
-        offer = replace(offer, stats=replace(offer.stats, total_ms=clock.elapsed_ms))
-        self.journal.record(request, offer)
-        return offer
+        return replace(offer, stats=replace(offer.stats, total_ms=clock.elapsed_ms))
 
     async def _answer(
         self, request: InlineCompletionRequest, state: _DocumentState, live: _Live, clock: _Clock
@@ -200,7 +200,7 @@ class InlineCompleter:
             return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("prompt: %s", describe(plan.tokens, model.model))
-        self.journal.note_prompt(lambda: describe(plan.tokens, model.model))
+        self._journal.note_prompt(lambda: describe(plan.tokens, model.model))
         settings = self._settings.inline_completion
         single_line = model.capability.single_line or context.wants_single_line
         rules = StopRules(context, max_lines=1 if single_line else settings.max_lines, single_line=single_line)
@@ -260,6 +260,7 @@ class InlineCompleter:
             generated_tokens=state.stats.generated_tokens,
             healed_tokens=state.n_healed,
             first_token_ms=None if state.first_token_at is None else (state.first_token_at - clock.started) * 1000,
+            tokens_per_second=state.tokens_per_second,
             confidence=state.confidence,
         )
         if running.is_accounted:

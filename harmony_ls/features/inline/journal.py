@@ -13,9 +13,21 @@ from typing import Any
 
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "Speeds"]
 
 _KEPT = 200
+_N_FOR_SPEED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """How fast the model has been in its last completions: medians, None where nothing was measured yet.
+
+    ``first_token_ms`` is the time from the request to the first token that adds to what was typed.
+    """
+
+    tokens_per_second: float | None = None
+    first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,14 @@ class Journal:
             )
         )
 
+    @property
+    def speeds(self) -> Speeds:
+        """The speeds of the last twenty completions that the model was asked for."""
+        asked = [entry.stats for entry in self._entries if entry.stats["prompt_tokens"]][-_N_FOR_SPEED:]
+        paces = [stats["tokens_per_second"] for stats in asked if stats["tokens_per_second"] is not None]
+        first = [stats["first_token_ms"] for stats in asked if stats["first_token_ms"] is not None]
+        return Speeds(_median(paces, digits=1), _median(first, digits=1))
+
     def report(self) -> dict[str, Any]:
         """Counts by outcome since the start, latency and recomputed tokens of the kept ones, and the newest entries."""
         asked = [entry for entry in self._entries if entry.stats["prompt_tokens"]]
@@ -76,5 +96,5 @@ class Journal:
         }
 
 
-def _median(values: list[float]) -> float | None:
-    return round(statistics.median(values), 3) if values else None
+def _median(values: list[float], *, digits: int = 3) -> float | None:
+    return round(statistics.median(values), digits) if values else None

@@ -84,7 +84,8 @@ class OfferStats:
     """What one offer cost. Times are milliseconds since the request; token counts are zero without the model.
 
     ``healed_tokens`` of the ``generated_tokens`` only spelled again what was typed. ``first_token_ms`` is the time to
-    the first token that adds to it, or ends the answer.
+    the first token that adds to it, or ends the answer. ``tokens_per_second`` is the pace after the first token, None
+    where there is no second one.
     """
 
     prompt_tokens: int = 0
@@ -92,6 +93,7 @@ class OfferStats:
     generated_tokens: int = 0
     healed_tokens: int = 0
     first_token_ms: float | None = None
+    tokens_per_second: float | None = None
     total_ms: float = 0.0
     confidence: float | None = None
 

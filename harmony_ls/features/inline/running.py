@@ -34,6 +34,7 @@ _GRACE_SECONDS = 0.01
 class RunningState:
     """What a generation has come to. ``is_whole``: it ended by itself or by a rule, not by running out of tokens.
 
+    ``tokens_per_second`` is the pace from the first token to the last, healed ones included.
     ``first_token_at`` is a reading of ``time.perf_counter``; ``n_healed`` tokens only spelled what was typed already.
     """
 
@@ -43,6 +44,7 @@ class RunningState:
     is_whole: bool
     stopped: StopDecision | None
     first_token_at: float | None
+    tokens_per_second: float | None
     n_healed: int
     stats: GenerationStats
 
@@ -78,6 +80,9 @@ class Running:
         self._is_whole = False
         self._stopped: StopDecision | None = None
         self._first_token_at: float | None = None
+        self._arrivals: tuple[float, float] | None = None
+        """When the first token and the newest one came, as readings of ``time.perf_counter``."""
+        self._n_tokens = 0
         self._waiters = 0
         self._is_kept = False
         self._was_cut = False
@@ -121,9 +126,17 @@ class Running:
             self._is_whole,
             self._stopped,
             self._first_token_at,
+            self._tokens_per_second,
             self._n_healed,
             self._generation.stats,
         )
+
+    @property
+    def _tokens_per_second(self) -> float | None:
+        if self._arrivals is None or self._n_tokens < 2:
+            return None
+        first, newest = self._arrivals
+        return (self._n_tokens - 1) / max(newest - first, 1e-6)
 
     def typed_since(self, request: InlineCompletionRequest) -> str | None:
         """What was typed since this generation began, or None if the document changed in another way.
@@ -189,11 +202,14 @@ class Running:
         n_owed = len(self._plan.owed)
         try:
             async for token in self._generation:
+                now = time.perf_counter()
+                self._arrivals = (self._arrivals[0] if self._arrivals else now, now)
+                self._n_tokens += 1
                 ended = token.id in self._plan.stop_tokens
                 self._written += "" if ended else self._decoder.feed(token.id)
                 if ended or len(self._written) > n_owed:
                     # A token that only spells what was typed already is no part of the answer.
-                    self._first_token_at = self._first_token_at or time.perf_counter()
+                    self._first_token_at = self._first_token_at or now
                     self._judge(token.logprob)
                 else:
                     self._n_healed += 1

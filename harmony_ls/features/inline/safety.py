@@ -18,7 +18,7 @@ from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
 
-__all__ = ["clean", "is_safe"]
+__all__ = ["clean"]
 
 _MARKER = re.compile(
     r"""
@@ -68,11 +68,6 @@ def clean(text: str, document: DocumentSnapshot) -> str | Refusal:
         return Refusal(Reason.UNSAFE_TEXT, f"The model's text begins with a model's marker, {first_marker!r}.")
     first = text.lstrip(_BLANKS)[0]
     return Refusal(Reason.UNSAFE_TEXT, f"The model's text begins with {_named(first)}, which is no text.")
-
-
-def is_safe(text: str, document: DocumentSnapshot) -> bool:
-    """Whether a text can be shown as it is."""
-    return clean(text, document) == with_plain_line_ends(text)
 
 
 def _end_of_sound_text(text: str) -> int:

@@ -20,6 +20,7 @@ from harmony_ls.features.inline.measures import (
 )
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
+from harmony_ls.features.inline.statements import PROSE_LANGUAGES, cut_to_lines
 
 __all__ = ["StopDecision", "StopRule", "StopRules"]
 
@@ -32,8 +33,7 @@ SAME_LINE_TIMES = 3
 LONGEST_PERIOD = 48
 MOST_LEADING_LINE_ENDS = 3
 
-_PROSE_LANGUAGES = frozenset({"markdown", "plaintext", "latex", "tex", "restructuredtext", "asciidoc", "git-commit"})
-_LOOSE_BRACKET_LANGUAGES = _PROSE_LANGUAGES | {"shellscript", "sh", "bash", "zsh", "fish"}
+_LOOSE_BRACKET_LANGUAGES = PROSE_LANGUAGES | {"shellscript", "sh", "bash", "zsh", "fish"}
 _PREPROCESSOR_LANGUAGES = frozenset({"c", "cpp", "objective-c", "objective-cpp", "csharp", "cuda"})
 
 
@@ -103,7 +103,7 @@ class StopRules:
         self._line_below = context.line_below
         self._needle = _start_of_suffix(context)
         self._reference_columns = n_indentation_columns(context.line_prefix)
-        self._is_prose = context.language_id in _PROSE_LANGUAGES
+        self._is_prose = context.language_id in PROSE_LANGUAGES
         self._brackets_count = context.language_id not in _LOOSE_BRACKET_LANGUAGES and context.starts_document
         string = start_of_open_string(context.line_prefix, context.quotes)
         above = "\n".join((*context.lines_above, context.line_prefix[:string])) if self._brackets_count else ""
@@ -149,9 +149,17 @@ class StopRules:
         if self._line_has_ink or text[offset] in " \t\r":
             return None
         self._line_has_ink = True
+        if self._line_index >= self._max_lines:
+            return self._after_too_many_lines(text, offset)
         if self._line_index == 0 or self._is_prose or self._in_fence or self._stays_in_block(text, offset):
             return None
         return StopDecision(self._content_end, StopRule.BLOCK_END)
+
+    def _after_too_many_lines(self, text: str, offset: int) -> StopDecision:
+        """What to keep when a line begins that is one too many, unless it leaves the block: then all is written."""
+        if not (self._is_prose or self._in_fence or self._stays_in_block(text, offset)):
+            return StopDecision(self._content_end, StopRule.BLOCK_END)
+        return StopDecision(len(cut_to_lines(text[: offset + 1], self._max_lines, self._context)), StopRule.MAX_LINES)
 
     def _stays_in_block(self, text: str, offset: int) -> bool:
         """Whether a line whose first visible character is at ``offset`` may follow the line of the cursor."""
@@ -195,7 +203,7 @@ class StopRules:
             return self._at_block_end(line, kept, offset)
         if self._single_line:
             return StopDecision(offset, StopRule.SINGLE_LINE)
-        if self._line_index + 1 >= self._max_lines:
+        if self._max_lines == 1:  # there is nothing to choose from, so the next line need not be awaited
             return StopDecision(offset, StopRule.MAX_LINES)
         return self._same_line(whole_line, offset)
 

@@ -24,6 +24,7 @@ from harmony_ls.features.inline.overlap import Fitted, fit_rest_of_line, without
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
 from harmony_ls.features.inline.safety import clean
+from harmony_ls.features.inline.statements import cut_to_lines
 from harmony_ls.features.inline.stop_rules import StopDecision
 
 __all__ = ["Trimmed", "fit", "trim"]
@@ -79,7 +80,7 @@ def trim(
     begun = _begin(cleaned, context)
     if isinstance(begun, Refusal):
         return begun
-    begun = "\n".join(begun.split("\n")[:max_lines])
+    begun = cut_to_lines(begun, max_lines, context)
     loop = _LOOP_AT_END.search(begun[-N_LOOP_CHARACTERS:])
     if loop is not None and len(set(loop.group().strip())) > 1:
         return Refusal(Reason.REPEATS_ITSELF, "The model repeats the same words over and over.")

@@ -65,12 +65,10 @@ def test_what_is_shown_is_never_replaced_while_it_is_typed(
     before: str, after: str, shown: str, others: list[tuple[int, str]]
 ) -> None:
     answers, start = Answers(), Buffer(before + after, len(before))
+    for place, text in others:  # what was shown earlier, at this place and on the way from it
+        show(answers, start.insert(shown[:place]), text)
     show(answers, start, shown)
     for n_typed in range(len(shown)):
-        for place, text in others:  # the model goes on answering for other places, this one included
-            if place <= n_typed:
-                at = start.insert(shown[:place])
-                answers.store(at.document, at.offset, text)
         at = start.insert(shown[:n_typed])
         answer = answers.lookup(at.document, at.offset)
         if shown[n_typed:].strip():
@@ -198,11 +196,12 @@ def test_edits_far_above_do_not_matter() -> None:
 
 
 def test_the_longest_remainder_of_the_memory_wins() -> None:
-    answers, at = Answers(), buffer("x = <|>\n")
-    answers.store(at.document, at.offset, "value")
-    at = buffer("x = va<|>\n")
-    answers.store(at.document, at.offset, "lue + other")
-    assert left(answers, buffer("x = val<|>\n")) == "ue + other"
+    answers = Answers()
+    show(answers, buffer("x = <|>\n"), "value")
+    show(answers, buffer("x = va<|>\n"), "lue + other")
+    show(answers, buffer("elsewhere = <|>\n"), "another")
+    at = buffer("x = val<|>\n")
+    assert left(answers, at) == "ue + other"
     answer = answers.lookup(at.document, at.offset)
     assert answer is not None
     assert not answer.is_shown
@@ -211,8 +210,7 @@ def test_the_longest_remainder_of_the_memory_wins() -> None:
 def test_the_least_recently_used_is_forgotten() -> None:
     answers = Answers(capacity=2)
     for name in "abc":
-        at = buffer(f"{name} = <|>\n")
-        answers.store(at.document, at.offset, "value")
+        show(answers, buffer(f"{name} = <|>\n"), "value")
     assert left(answers, buffer("a = <|>\n")) is None
     assert left(answers, buffer("c = <|>\n")) == "value"
 
@@ -221,7 +219,7 @@ def test_the_shown_answer_outlives_the_memory() -> None:
     answers = Answers(capacity=1)
     show(answers, buffer("a = <|>\n"), "value")
     at = buffer("b = <|>\n")
-    answers.store(at.document, at.offset, "other")
+    answers.show(replace(at.document, uri="file:///b.py"), at.offset, "other")
     assert left(answers, buffer("a = va<|>\n")) == "lue"
 
 

@@ -11,7 +11,7 @@ from harmony_ls.features.inline.context import CursorContext, with_plain_line_en
 from harmony_ls.features.inline.gates import TypingHistory, apply_selection, check, observe, restore_selection
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import InlineCompletion, InlineCompletionRequest, SelectedCompletion, Source
-from harmony_ls.features.inline.safety import clean, is_safe
+from harmony_ls.features.inline.safety import clean
 from harmony_ls.features.inline.stop_rules import StopRules
 from harmony_ls.features.inline.trim import Trimmed, trim
 from harmony_ls.settings.models import InlineCompletionSettings
@@ -67,7 +67,7 @@ def test_whatever_is_offered_is_safe_and_ends_well(
         return
     context = CursorContext.at(document, offset)
     assert result.text.strip()
-    assert is_safe(result.text, document)
+    assert clean(result.text, document) == with_plain_line_ends(result.text)
     assert not HIDDEN.search(result.text)
     for character in with_plain_line_ends(result.text):
         assert character in "\t\n" or unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")

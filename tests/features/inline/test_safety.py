@@ -5,7 +5,7 @@ import pytest
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
-from harmony_ls.features.inline.safety import clean, is_safe
+from harmony_ls.features.inline.safety import clean
 
 
 def document(text: str = "", language_id: str = "python") -> DocumentSnapshot:
@@ -84,9 +84,9 @@ def test_the_documents_own_markers_are_text(marker: str) -> None:
 )
 def test_operators_are_no_markers(text: str) -> None:
     if text == "Vec<|x|>":
-        assert not is_safe(text, document())  # the price of the rule
+        assert clean(text, document()) != text  # the price of the rule
     else:
-        assert is_safe(text, document())
+        assert clean(text, document()) == text
 
 
 def test_an_index_by_a_name_of_the_document_is_code() -> None:
@@ -114,7 +114,7 @@ def test_hidden_characters_refuse_the_whole_text(hidden: str) -> None:
 
 @pytest.mark.parametrize("text", ["👩‍👩‍👧", "❤️ it", "می‌خواهم", "क्‍ष", "ё ü 漢字", "\tx\n\ty", "a\u0301", "\u0600\u0661"])
 def test_visible_text_of_any_script_is_fine(text: str) -> None:
-    assert is_safe(text, document())
+    assert clean(text, document()) == text
 
 
 def test_a_run_of_variation_selectors_hides_text() -> None:

@@ -120,6 +120,9 @@ def test_the_number_of_lines() -> None:
     assert stopped("<|>", "a\nb\nc\nd\n", max_lines=3) == ("a\nb\nc", StopRule.MAX_LINES)
     assert stopped("<|>", "a\nb", max_lines=1) == ("a", StopRule.MAX_LINES)
     assert stopped("<|>", "a\nb\nc", max_lines=3)[1] is None
+    assert stopped("<|>", "a\nb\nc = d or\n", max_lines=3)[1] is None, "no line is one too many"
+    assert stopped("<|>", "a\nb\nc = f(\n  d)", max_lines=3) == ("a\nb", StopRule.MAX_LINES)
+    assert stopped("    <|>", "a\n    b\nc", max_lines=2) == ("a\n    b", StopRule.BLOCK_END)
 
 
 def test_a_single_line() -> None:
