@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
-from harmony_ls.cli import bench, demo, doctor, lsp
+from harmony_ls.cli import bench, chat, demo, doctor, generate, lsp
 
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("lsp")(lsp.lsp)
+app.command("chat", epilog=chat.EPILOG)(chat.chat)
+app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -1,0 +1,136 @@
+"""``harmony-ls chat``: a conversation with a model, at a terminal or through a pipe.
+
+This module holds the command and what it needs before anything is loaded; the conversation itself is in `loop` and
+`pipe`.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harmony_ls.cli import options
+from harmony_ls.errors import HarmonyLsError, SettingsError
+
+if TYPE_CHECKING:
+    from harmony_ls.cli.chat.opening import ChatOptions
+
+__all__ = ["EPILOG", "chat", "run_chat"]
+
+EPILOG = """Examples:
+
+harmony-ls chat --model mlx-community/gpt-oss-20b-MXFP4-Q8
+
+harmony-ls chat --effort high --instructions "Answer in French."
+
+git diff | harmony-ls chat --instructions "Write a commit message." > message.txt
+
+harmony-ls chat --load yesterday.json
+
+Without a terminal, stdin is one message and stdout gets the answer as plain text."""
+
+
+def chat(
+    model: options.ModelName = None,
+    effort: options.Effort = None,
+    instructions: Annotated[
+        str | None,
+        typer.Option(help="What the model is told before the conversation, after that of the settings."),
+    ] = None,
+    instructions_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same from a file.", show_default=False)
+    ] = None,
+    tools: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Offer only this tool; may be repeated. The tools: apply_patch."),
+    ] = None,
+    no_tools: Annotated[bool, typer.Option("--no-tools", help="Offer no tools.")] = False,
+    folder: options.Folder = None,
+    hide_reasoning: Annotated[
+        bool, typer.Option("--hide-reasoning", help="Show only how much the model thinks.")
+    ] = False,
+    load: Annotated[
+        Path | None,
+        typer.Option("--load", metavar="FILE", help="Go on with a conversation made by /save.", show_default=False),
+    ] = None,
+    adapter: options.Adapter = None,
+    draft: options.Draft = None,
+    use_harmony: options.UseHarmony = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+) -> None:
+    """Talk with a model. It can change files of the folder where you allow it; /help lists the commands.
+
+    Ctrl-C stops an answer, Ctrl-D leaves. What the model may do without asking is set by tools in your settings.
+    """
+    from harmony_ls.cli.chat.opening import TOOL_NAMES, ChatOptions, read_instructions
+    from harmony_ls.cli.model_choice import ModelOptions
+
+    if instructions is not None and instructions_file is not None:
+        raise typer.BadParameter("--instructions and --instructions-file exclude each other")
+    if tools and no_tools:
+        raise typer.BadParameter("--tools and --no-tools exclude each other")
+    unknown = [name for name in tools or () if name not in TOOL_NAMES]
+    if unknown:
+        raise typer.BadParameter(f"there is no tool {unknown[0]}; the tools are {', '.join(TOOL_NAMES)}")
+    given = options.given_settings(
+        model=model,
+        effort=effort,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        max_tokens=max_tokens,
+        trust_remote_code=trust_remote_code,
+    )
+    with exits():
+        told = instructions or ""
+        if instructions_file is not None:
+            told = read_instructions(instructions_file)
+        asked = ChatOptions(
+            folder=folder or Path.cwd(),
+            given=given,
+            model=ModelOptions(adapter, draft, use_harmony, seed),
+            instructions=told,
+            tools=() if no_tools else tuple(tools) if tools else None,
+            hides_reasoning=hide_reasoning,
+            conversation=load,
+        )
+        raise typer.Exit(run_chat(asked))
+
+
+@contextlib.contextmanager
+def exits() -> Iterator[None]:
+    """Turn what a command raises into its exit code and a message on stderr: 1 for errors in words, 130 for Ctrl-C."""
+    from harmony_ls.cli.plain_text import clean
+
+    try:
+        yield
+    except SettingsError as error:
+        raise typer.BadParameter(clean(str(error))) from None
+    except HarmonyLsError as error:
+        typer.echo(f"harmony-ls: {clean(str(error))}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # Nobody reads any more. What is left in the buffer must not fail again at the end of the program.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def run_chat(asked: "ChatOptions") -> int:
+    """Hold the conversation; return the exit code. Raises UserError where it cannot begin."""
+    from harmony_ls.cli.chat.program import run
+
+    return run(asked)

@@ -1,0 +1,69 @@
+"""How a tool asks the person at the terminal before it acts. What is asked is drawn by the view."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harmony_ls.events import Event, Notice
+from harmony_ls.tools.tool import ApprovalRequest, Decision
+
+__all__ = ["QUESTION", "Approvals", "Question", "decision_of"]
+
+QUESTION = "Do this? [y]es once / [a]lways in this chat / [n]o: "
+
+_ANSWERS = {
+    "y": Decision.ONCE,
+    "yes": Decision.ONCE,
+    "a": Decision.SESSION,
+    "always": Decision.SESSION,
+    "n": Decision.NO,
+    "no": Decision.NO,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A request that waits for its answer on the event loop."""
+
+    request: ApprovalRequest
+    answer: "asyncio.Future[Decision]"
+
+    def resolve(self, decision: Decision) -> None:
+        """Answer it, from the main thread. A question that nobody waits for any more may be answered too."""
+        self.answer.get_loop().call_soon_threadsafe(self._settle, decision)
+
+    def _settle(self, decision: Decision) -> None:
+        if not self.answer.done():
+            self.answer.set_result(decision)
+
+
+class Approvals:
+    """The port that tools ask through; each question goes to ``deliver``, which the chat sets for every turn."""
+
+    def __init__(self) -> None:
+        self.deliver: Callable[[Event | Question], None] | None = None
+
+    async def ask(self, request: ApprovalRequest) -> Decision:
+        """Wait for the person's answer; no, where no turn is shown."""
+        if self.deliver is None:
+            return Decision.NO
+        question = Question(request, asyncio.get_running_loop().create_future())
+        self.deliver(question)
+        return await question.answer
+
+    async def refuse(self, request: ApprovalRequest) -> Decision:
+        """Answer no, since there is no terminal to ask at, and say so."""
+        if self.deliver is not None:
+            name = request.call.name
+            self.deliver(
+                Notice(
+                    f"{name} was not allowed: there is no terminal to ask at ({request.summary}). To allow it without "
+                    "being asked, set it to allow in the section tools of your settings."
+                )
+            )
+        return Decision.NO
+
+
+def decision_of(answer: str) -> Decision | None:
+    """What an answer to ``QUESTION`` means; None where it means nothing."""
+    return _ANSWERS.get(answer.strip().lower())

@@ -1,0 +1,201 @@
+"""Reads messages and answers from a terminal: line editing, history, completion, messages of several lines.
+
+Line editing is Python's ``readline`` where it is there; without it the terminal's own must do. What a line means is
+decided elsewhere.
+"""
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+from harmony_ls.cli.chat.history import InputHistory
+from harmony_ls.errors import UserError
+
+__all__ = ["Complete", "TerminalInput", "is_open", "silent_keys"]
+
+Complete = Callable[[str], Sequence[str]]
+"""What the word at the end of a line may become, given the line up to the cursor."""
+
+_PROMPT = "> "
+_CONTINUATION = ". "
+_FENCE = re.compile(r" {0,3}```[^`]*")
+# From this version on GNU readline takes what is pasted as one piece, line ends and all.
+_BRACKETED_PASTE = (8, 1)
+
+
+def is_open(message: str) -> bool:
+    """Whether a message goes on in the next line: it ends in a backslash, or a fence of three backticks is open."""
+    return _in_fence(message) or _ends_in_backslash(message)
+
+
+class TerminalInput:
+    """The keys of the terminal that stdin is. Only the main thread may use it.
+
+    ``is_styled`` says whether prompts may have colours.
+    """
+
+    def __init__(self, history: InputHistory, complete: Complete, *, is_styled: bool) -> None:
+        self._history = history
+        self._complete = complete
+        self._is_styled = is_styled
+        self._candidates: Sequence[str] = ()
+        self._readline = _readline() if sys.stdout.isatty() else None
+        self._takes_pastes_whole = self._readline is not None and _version(self._readline) >= _BRACKETED_PASTE
+        if self._readline is not None:
+            self._prepare(self._readline)
+
+    def read_message(self) -> str:
+        """The next message, of one or more lines.
+
+        Raises EOFError at the end of input, KeyboardInterrupt at Ctrl-C, UserError for what is no text. The end of
+        input inside of a message ends the message.
+        """
+        message = self._read_line(_PROMPT)
+        while True:
+            if is_open(message):
+                more = self._continuation()
+                if more is None:
+                    break
+                # In code a backslash at the end means something.
+                message = f"{message if _in_fence(message) else message[:-1]}\n{more}"
+            elif not self._takes_pastes_whole and message.strip() and _is_waiting():
+                message = f"{message}\n{self._read_line('')}"
+            else:
+                break
+        if self._history.add(message) and self._readline is not None:
+            self._readline.add_history(message)
+        return message
+
+    def ask(self, question: str) -> str:
+        """The answer to a question, without blanks around it. What was typed before it was asked does not count."""
+        _discard_typed_ahead()
+        with self._without_completion(), _echo(True):
+            return self._read_line(question).strip()
+
+    def _continuation(self) -> str | None:
+        try:
+            return self._read_line(_CONTINUATION)
+        except EOFError:
+            return None
+
+    def _read_line(self, prompt: str) -> str:
+        try:
+            line = self._read(prompt)
+            line.encode("utf-8")
+        except UnicodeError:
+            raise UserError("That was not valid UTF-8, so it was not sent. Set the terminal to UTF-8.") from None
+        except OSError as error:
+            raise EOFError from error  # the terminal is gone
+        return line
+
+    def _read(self, prompt: str) -> str:
+        if sys.stdout.isatty():
+            return input(self._styled(prompt))
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.removesuffix("\n")
+
+    def _styled(self, prompt: str) -> str:
+        # The control characters keep readline from counting what takes no room.
+        return f"\001\033[1;36m\002{prompt}\001\033[0m\002" if self._is_styled and self._readline else prompt
+
+    def _prepare(self, readline: ModuleType) -> None:
+        readline.set_auto_history(False)
+        for entry in self._history.entries:
+            readline.add_history(entry)
+        readline.set_completer(self._completion)
+        readline.set_completer_delims(" \t\n")
+        if "libedit" in (readline.__doc__ or ""):
+            readline.parse_and_bind("bind ^I rl_complete")
+        else:
+            readline.parse_and_bind("tab: complete")
+            readline.parse_and_bind("set enable-bracketed-paste on")
+
+    def _completion(self, _word: str, index: int) -> str | None:
+        assert self._readline is not None
+        if index == 0:
+            self._candidates = self._complete(self._readline.get_line_buffer()[: self._readline.get_endidx()])
+        return self._candidates[index] if index < len(self._candidates) else None
+
+    @contextlib.contextmanager
+    def _without_completion(self) -> Iterator[None]:
+        before, self._complete = self._complete, lambda _line: ()
+        try:
+            yield
+        finally:
+            self._complete = before
+
+
+@contextlib.contextmanager
+def silent_keys() -> Iterator[None]:
+    """Keep the terminal from showing what is typed, which would spoil what is drawn. It is not lost."""
+    with _echo(False):
+        yield
+
+
+@contextlib.contextmanager
+def _echo(is_on: bool) -> Iterator[None]:
+    termios = _termios()
+    if termios is None:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin.fileno())
+    flags = before[3] | termios.ECHO if is_on else before[3] & ~termios.ECHO
+    termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, [*before[:3], flags, *before[4:]])
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
+
+
+def _in_fence(message: str) -> bool:
+    return sum(_FENCE.fullmatch(line) is not None for line in message.split("\n")) % 2 == 1
+
+
+def _ends_in_backslash(message: str) -> bool:
+    return message.endswith("\\") and not message.endswith("\\\\")
+
+
+def _readline() -> ModuleType | None:
+    try:
+        import readline
+    except ImportError:
+        return None
+    return readline
+
+
+def _version(readline: ModuleType) -> tuple[int, int]:
+    """The version of GNU readline; (0, 0) for another library under its name."""
+    if "libedit" in (readline.__doc__ or ""):
+        return 0, 0
+    major, _, minor = str(getattr(readline, "_READLINE_LIBRARY_VERSION", "0.0")).partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+
+
+def _termios() -> Any:
+    """The module of that name where stdin is a terminal that it can set, else None."""
+    try:
+        import termios
+    except ImportError:
+        return None
+    return termios if sys.stdin.isatty() else None
+
+
+def _is_waiting() -> bool:
+    """Whether a whole line is there already: the next of what was pasted."""
+    if _termios() is None:
+        return False
+    import select
+
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def _discard_typed_ahead() -> None:
+    if (termios := _termios()) is not None:
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -1,0 +1,199 @@
+"""The conversation at a terminal: read a message, show its turn, and again.
+
+Commands are in `commands`, and the views draw. The main thread runs this; the session and the model live on the event
+loop beside it.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from harmony_ls.cli.background import Background, on_interrupt, raise_interrupt
+from harmony_ls.cli.chat.approvals import QUESTION, Approvals, Question, decision_of
+from harmony_ls.cli.chat.attachments import with_attachments
+from harmony_ls.cli.chat.commands import run_command
+from harmony_ls.cli.chat.input import TerminalInput, silent_keys
+from harmony_ls.cli.chat.opening import ChatOptions
+from harmony_ls.cli.chat.view import View
+from harmony_ls.cli.model_choice import ModelOptions, as_model_failure, load_model
+from harmony_ls.errors import ModelTooLargeError, UserError
+from harmony_ls.events import Event, ToolResult
+from harmony_ls.session.chat_model import ChatModel
+from harmony_ls.session.session import Session
+from harmony_ls.settings import Settings
+from harmony_ls.tools.tool import Decision
+from harmony_ls.workspace.port import Workspace
+
+__all__ = ["Chat"]
+
+Result = TypeVar("Result")
+
+_TICK_SECONDS = 0.1
+_HOW_TO_LEAVE = "To leave, press Ctrl-D or type /exit."
+
+
+@dataclass(slots=True, eq=False)
+class Chat:
+    """A conversation and everything that it needs. ``run`` is all of it; the rest is for commands.
+
+    ``attachments`` are the files that go with the next message. ``is_saved``: nothing was said since it was saved.
+    ``model_options`` are those of the present model. ``changes`` counts the changes of files in each turn since the
+    beginning or the last load; None where they cannot be taken back, since a later turn's were kept when it was.
+    """
+
+    session: Session
+    view: View
+    keys: TerminalInput
+    background: Background
+    approvals: Approvals
+    settings: Settings
+    options: ChatOptions
+    workspace: Workspace
+    attachments: dict[Path, str] = field(default_factory=dict)
+    is_saved: bool = True
+    model_options: ModelOptions = field(default_factory=ModelOptions)
+    changes: list[int | None] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Talk until the person leaves."""
+        self._greet()
+        n_interrupts = 0
+        while True:
+            try:
+                message = self.keys.read_message()
+                n_interrupts = 0
+                if not self._respond(message):
+                    return
+            except EOFError:
+                self.view.say("")
+                return
+            except KeyboardInterrupt:
+                n_interrupts += 1
+                self.view.say(_HOW_TO_LEAVE if n_interrupts > 1 else "", "dim")
+            except UserError as error:
+                self.fail(str(error))
+
+    def on_loop(self, function: Callable[[], Result]) -> Result:
+        """What ``function`` gives, called on the event loop, where the session lives."""
+
+        async def call() -> Result:
+            return function()
+
+        return self.background.run(call())
+
+    def begin_anew(self) -> None:
+        """Take note that the session holds another conversation."""
+        self.is_saved = True
+        self.changes.clear()
+
+    def confirm(self, question: str) -> bool:
+        """Whether the person says yes; no without a word."""
+        try:
+            return self.keys.ask(f"{question} [y/N]: ").lower() in ("y", "yes")
+        except EOFError:
+            return False
+
+    def fail(self, message: str) -> None:
+        """Say what went wrong."""
+        self.view.say(message, "red")
+
+    def use_model(self, reference: str) -> None:
+        """Go on with another model. Where it cannot be loaded the one that was there stays. Raises UserError."""
+        engine, old, old_options = self.session.chat_model.engine, self.session.chat_model, self.model_options
+        # An adapter and a draft model belong to the model that they were named with.
+        options = ModelOptions(seed=old_options.seed)
+        try:
+            new = self._load(reference, options)
+        except ModelTooLargeError:
+            # It may fit once the old one is gone.
+            self.background.run(engine.unload(old.model))
+            try:
+                new = self._load(reference, options)
+            except BaseException:
+                self.view.say(f"Going back to {old.model.name}.")
+                back = self._load(str(old.model.spec.reference), old_options)
+                self.on_loop(lambda: self.session.use(back))
+                raise
+        self.on_loop(lambda: self.session.use(new))
+        self.model_options = options
+        if new.model is not old.model:
+            self.background.run(engine.unload(old.model))
+
+    def _load(self, reference: str, options: ModelOptions) -> ChatModel:
+        engine = self.session.chat_model.engine
+        with silent_keys():
+            return load_model(self.background, engine, self.view.aside, self.settings, options, reference)
+
+    def _greet(self) -> None:
+        chat_model = self.session.chat_model
+        self.view.say(f"{chat_model.model.name} · {chat_model.format.summary}", "dim")
+        for name, why in self.session.tools.why_absent.items():
+            self.view.say(f"{name} is not available: {why}", "yellow")
+        self.view.say("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
+
+    def _respond(self, message: str) -> bool:
+        """Do what was typed; false to leave."""
+        if not message.strip():
+            return True
+        if message.startswith("//"):
+            message = message[1:]
+        elif message.startswith("/"):
+            return run_command(self, message)
+        self._answer(message)
+        return True
+
+    def _answer(self, message: str) -> None:
+        """Show one turn to its end, which Ctrl-C may bring about."""
+        text = with_attachments(message, list(self.attachments.values()))
+        stream = self.background.stream(lambda: _turn(self.session, text))
+        self.approvals.deliver = stream.put
+        n_messages, n_changes = len(self.session.messages), 0
+        with silent_keys(), on_interrupt(lambda: self.background.call(self.session.cancel)), as_model_failure():
+            self.view.begin()
+            try:
+                for item in stream.take(_TICK_SECONDS):
+                    if item is None:
+                        self.view.tick()
+                    elif isinstance(item, Question):
+                        self._decide(item)
+                    else:
+                        self.view.show(item)
+                        n_changes += isinstance(item, ToolResult) and _is_change(item)
+            finally:
+                self.view.end()
+                self.approvals.deliver = None
+                if len(self.session.messages) > n_messages:
+                    self.attachments.clear()
+                    self.is_saved = False
+                    self.changes.append(n_changes)
+
+    def _decide(self, question: Question) -> None:
+        """Ask the person, and hand the answer on. Ctrl-C means no, and ends the turn."""
+        self.view.pause(question.request)
+        decision: Decision | None = None
+        with on_interrupt(raise_interrupt):
+            try:
+                while decision is None:
+                    decision = decision_of(self.keys.ask(QUESTION))
+            except EOFError:
+                decision = Decision.NO
+            except KeyboardInterrupt:
+                decision = Decision.NO
+                self.background.call(self.session.cancel)
+            except UserError as error:
+                decision = Decision.NO
+                self.fail(str(error))
+        question.resolve(decision)
+
+
+def _is_change(result: ToolResult) -> bool:
+    return result.call.name == "apply_patch" and not result.is_error
+
+
+async def _turn(session: Session, text: str) -> AsyncIterator[Event | Question]:
+    """The events of a turn, in a stream that questions may be put into."""
+    async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
+        async for event in events:
+            yield event

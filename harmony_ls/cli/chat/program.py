@@ -1,0 +1,116 @@
+"""The chat as a program: opens everything in its order, chooses between terminal and pipe, and closes everything."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from harmony_ls.cli.background import Background
+from harmony_ls.cli.chat.approvals import Approvals
+from harmony_ls.cli.chat.commands import completions, show_loaded
+from harmony_ls.cli.chat.history import InputHistory, history_file
+from harmony_ls.cli.chat.input import TerminalInput, silent_keys
+from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace
+from harmony_ls.cli.chat.pipe import answer_once, read_stdin
+from harmony_ls.cli.chat.plain_view import PlainView
+from harmony_ls.cli.chat.view import TerminalView, View
+from harmony_ls.cli.model_choice import (
+    close_engine,
+    load_model,
+    make_engine,
+    own_warnings,
+    read_settings,
+    stderr_console,
+    wants_style,
+)
+from harmony_ls.cli.plain_text import clean
+from harmony_ls.session.files import load_conversation
+from harmony_ls.session.session import Session
+
+if TYPE_CHECKING:
+    from harmony_ls.engine.engine import Engine
+    from harmony_ls.settings import Settings
+
+__all__ = ["run"]
+
+
+def run(asked: ChatOptions) -> int:
+    """Hold the conversation and return the exit code. Raises UserError where it cannot begin."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    errors = stderr_console()
+    resolved = read_settings(asked.folder, asked.given)
+    settings = resolved.settings
+    if resolved.problems:
+        errors.print(clean(resolved.message), style="yellow")
+    is_piped = not sys.stdin.isatty()
+    message = read_stdin() if is_piped else ""
+    exit_code = 1
+    with Background() as background, own_warnings(errors), _ends_on_signals():
+        engine = make_engine(settings)
+        try:
+            exit_code = _converse(background, engine, errors, settings, asked, message)
+        finally:
+            close_engine(background, engine, exit_code)
+    return exit_code
+
+
+def _converse(
+    background: Background, engine: "Engine", errors: Console, settings: "Settings", asked: ChatOptions, message: str
+) -> int:
+    with silent_keys():
+        chat_model = load_model(background, engine, errors, settings, asked.model)
+    approvals = Approvals()
+    workspace = make_workspace(settings, asked)
+    tools = make_tools(settings, asked, workspace, approvals.refuse if message else approvals.ask)
+    session = Session(chat_model, settings.chat, tools=tools, instructions=asked.instructions)
+    try:
+        if asked.conversation is not None:
+            load_conversation(asked.conversation, session)
+        view = _view(errors, asked, is_piped=bool(message))
+        if message:
+            return answer_once(background, session, view, approvals, message)
+        history = InputHistory(history_file())
+        if history.fault:
+            view.say(history.fault, "yellow")
+        keys = TerminalInput(
+            history, lambda line: completions(line, session.tools.names), is_styled=isinstance(view, TerminalView)
+        )
+        chat = Chat(session, view, keys, background, approvals, settings, asked, workspace, model_options=asked.model)
+        if asked.conversation is not None:
+            show_loaded(chat, asked.conversation)
+        chat.run()
+        return 0
+    finally:
+        background.run(tools.close())
+
+
+def _view(errors: Console, asked: ChatOptions, *, is_piped: bool) -> View:
+    if not is_piped and wants_style(sys.stdout.isatty()):
+        return TerminalView(Console(highlight=False, markup=False, emoji=False), hides_reasoning=asked.hides_reasoning)
+    answers = Console(color_system=None, highlight=False, markup=False, emoji=False)
+    if is_piped:
+        return PlainView(answers, errors, hides_reasoning=True, is_terse=True)
+    aside = answers if sys.stdout.isatty() else errors
+    return PlainView(answers, aside, hides_reasoning=asked.hides_reasoning)
+
+
+@contextmanager
+def _ends_on_signals() -> Iterator[None]:
+    """End tidily when the terminal is closed or the program is told to end."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

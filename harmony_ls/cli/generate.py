@@ -1,0 +1,269 @@
+"""``harmony-ls generate``: one answer, as text or as JSON, then the end. For scripts, and for looking at a model.
+
+The pass itself is in `one_answer`; this module reads the prompt, writes what comes, and decides the exit code.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harmony_ls.cli import options
+from harmony_ls.errors import UserError
+from harmony_ls.messages import FinishReason
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harmony_ls.cli.background import Background
+    from harmony_ls.cli.model_choice import ModelOptions
+    from harmony_ls.cli.one_answer import OneAnswer
+    from harmony_ls.engine.engine import Engine
+    from harmony_ls.settings import Settings
+
+__all__ = ["EPILOG", "GenerateOptions", "generate", "run_generate"]
+
+EPILOG = """Examples:
+
+harmony-ls generate --model mlx-community/gpt-oss-20b-MXFP4-Q8 --prompt "Why is the sky blue?"
+
+harmony-ls generate --prompt-file question.txt --effort high --show-reasoning
+
+git diff | harmony-ls generate --system "Write a commit message." --no-stream
+
+harmony-ls generate --raw --prompt "def fibonacci(n):" --max-tokens 40 --temperature 0
+
+harmony-ls generate --prompt Hello --json --logprobs 3
+
+With --json one object comes at the end. With --json --stream each line is an object whose "type" names an event; the
+last is "finished" and holds all of it. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped by Ctrl-C."""
+
+_LARGEST_PROMPT_BYTES = 64 * 2**20
+_TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """What the command line says. ``stream`` None: text comes as it is written, JSON at the end."""
+
+    prompt: str
+    given: dict[str, Any]
+    model: "ModelOptions"
+    folder: Path
+    system: str = ""
+    is_raw: bool = False
+    is_json: bool = False
+    stream: bool | None = None
+    shows_reasoning: bool = False
+    stops: tuple[str, ...] = ()
+    n_top: int | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether what is written is shown as it comes."""
+        return not self.is_json if self.stream is None else self.stream
+
+
+def generate(
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer.", show_default=False)
+    ] = None,
+    prompt_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The same from a file; - is stdin, as is neither.", show_default=False),
+    ] = None,
+    model: options.ModelName = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told first.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="No chat template: go on with the text. Works with every model.")
+    ] = False,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Write as it comes, or at the end. By default text streams.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON: see below.")] = False,
+    show_reasoning: Annotated[
+        bool, typer.Option("--show-reasoning", help="Write the reasoning to stderr; JSON always has it.")
+    ] = False,
+    effort: options.Effort = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", metavar="TEXT", help="End the answer before this text; may be repeated."),
+    ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=20, help="With --json: log-probabilities, and this many alternatives each.", show_default=False
+        ),
+    ] = None,
+    adapter: options.Adapter = None,
+    draft: options.Draft = None,
+    use_harmony: options.UseHarmony = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+) -> None:
+    """Generate one answer and end. Without a model, --raw uses the small one inside the package."""
+    from harmony_ls.cli.chat import exits
+    from harmony_ls.cli.model_choice import ModelOptions
+
+    if logprobs is not None and not as_json:
+        raise typer.BadParameter("--logprobs needs --json")
+    if raw and (system is not None or effort is not None or use_harmony is not None):
+        raise typer.BadParameter("--raw goes on with the text alone: no --system, --effort or --use-harmony")
+    if stop and "" in stop:
+        raise typer.BadParameter("an empty text would stop every answer at once", param_hint="--stop")
+    given = options.given_settings(
+        model=model,
+        effort=effort,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        max_tokens=max_tokens,
+        trust_remote_code=trust_remote_code,
+    )
+    with exits():
+        asked = GenerateOptions(
+            prompt=_read_prompt(prompt, prompt_file),
+            given=given,
+            model=ModelOptions(adapter, draft, use_harmony, seed),
+            folder=Path.cwd(),
+            system=system or "",
+            is_raw=raw,
+            is_json=as_json,
+            stream=stream,
+            shows_reasoning=show_reasoning,
+            stops=tuple(stop or ()),
+            n_top=logprobs,
+        )
+        raise typer.Exit(run_generate(asked))
+
+
+def run_generate(asked: GenerateOptions) -> int:
+    """Generate, write, and return the exit code. Raises UserError where that cannot be done."""
+    from harmony_ls.cli.answer_writer import AnswerWriter
+    from harmony_ls.cli.background import Background
+    from harmony_ls.cli.model_choice import close_engine, make_engine, own_warnings, read_settings, stderr_console
+    from harmony_ls.cli.plain_text import clean
+
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    errors = stderr_console()
+    resolved = read_settings(asked.folder, asked.given)
+    if resolved.problems:
+        errors.print(clean(resolved.message), style="yellow")
+    settings = resolved.settings
+    writer = AnswerWriter(
+        errors,
+        is_json=asked.is_json,
+        is_streamed=asked.is_streamed,
+        shows_reasoning=asked.shows_reasoning,
+        shows_logprobs=asked.n_top is not None,
+    )
+    started = time.perf_counter()
+    exit_code = 1
+    with Background() as background, own_warnings(errors):
+        engine = make_engine(settings)
+        try:
+            one = _load(background, engine, errors, settings, asked)
+            writer.begin(one, loaded_seconds=time.perf_counter() - started)
+            exit_code = _write(background, one, writer)
+        except KeyboardInterrupt:
+            exit_code = 130
+            writer.give_up()
+            raise
+        finally:
+            close_engine(background, engine, exit_code)
+    return exit_code
+
+
+def _load(
+    background: "Background", engine: "Engine", errors: "Console", settings: "Settings", asked: GenerateOptions
+) -> "OneAnswer":
+    """The model, and the answer that it is about to write."""
+    import functools
+    from datetime import date
+
+    from harmony_ls.cli.model_choice import load_model, load_with_progress, model_spec, seeded
+    from harmony_ls.cli.one_answer import OneAnswer, ask, chosen_sampling, go_on_with
+    from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
+    from harmony_ls.session.chat_model import recommended_sampling
+
+    if asked.is_raw:
+        spec = model_spec(settings, settings.chat.model or settings.model, asked.model)
+        model = load_with_progress(background, errors, functools.partial(engine.load, spec))
+        prompt = go_on_with(model, asked.prompt)
+        recommended = recommended_sampling(model)
+    else:
+        chat_model = load_model(background, engine, errors, settings, asked.model)
+        model, recommended = chat_model.model, chat_model.sampling
+        told = [Message(Role.SYSTEM, asked.system)] if asked.system else []
+        conversation = Conversation(
+            (*told, Message(Role.USER, asked.prompt)),
+            effort=ReasoningEffort(settings.chat.effort),
+            started=date.today(),
+        )
+        prompt = ask(chat_model, conversation)
+    return OneAnswer(
+        engine,
+        model,
+        prompt,
+        sampling=seeded(chosen_sampling(recommended, settings.chat), asked.model.seed),
+        max_tokens=settings.chat.max_tokens,
+        stops=asked.stops,
+        n_top=asked.n_top or 0,
+    )
+
+
+def _write(background: "Background", one: "OneAnswer", writer: Any) -> int:
+    from harmony_ls.cli.background import on_interrupt
+    from harmony_ls.cli.model_choice import as_model_failure
+
+    with on_interrupt(lambda: background.call(one.cancel)):
+        with as_model_failure():
+            for item in background.stream(one.events).take(_TICK_SECONDS):
+                if item is not None:
+                    writer.write(item)
+        writer.finish()
+    return 130 if one.answer.reason is FinishReason.CANCELLED else 0
+
+
+def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
+    """The prompt from wherever it comes. Raises UserError where there is none, or it is no text."""
+    if prompt is not None and prompt_file is not None:
+        raise typer.BadParameter("--prompt and --prompt-file exclude each other")
+    if prompt is None and prompt_file is None and sys.stdin.isatty():
+        raise typer.BadParameter("name the prompt with --prompt TEXT or --prompt-file FILE, or write it to stdin")
+    if prompt is None:
+        prompt = _read_file(prompt_file or "-")
+    if not prompt.strip():
+        raise UserError("The prompt is empty: there is nothing to answer.")
+    return prompt
+
+
+def _read_file(name: str) -> str:
+    where = "What came on stdin" if name == "-" else name
+    try:
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror or error}.") from error
+    if len(content) > _LARGEST_PROMPT_BYTES:
+        raise UserError(f"{where} is too large to be a prompt: {len(content) / 1e6:.0f} MB.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{where} is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}. Convert it, for example "
+            "with iconv."
+        ) from None

@@ -1,0 +1,112 @@
+"""A program under a pseudo-terminal, driven by what it shows: a little of what ``expect`` does."""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = ["CTRL_C", "CTRL_D", "PseudoTerminal"]
+
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+# Long enough for a machine that does ten other things.
+_PATIENCE_SECONDS = 180.0
+# The new session takes the terminal as its own, so that Ctrl-C at it becomes a signal.
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0e-\x1f]")
+
+
+class PseudoTerminal:
+    """``python -m harmony_ls`` at a terminal of its own. Leave it as a context: what still runs is killed."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        columns: int = 80,
+        rows: int = 24,
+    ) -> None:
+        self._main, terminal = os.openpty()
+        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        command = [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "harmony_ls", *arguments]
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        self.output = ""
+        self._decoded_bytes = b""
+        self._position = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._main)
+
+    @property
+    def words(self) -> str:
+        """Everything shown so far, without control sequences, all white space as one blank."""
+        return " ".join(_SEQUENCE.sub("", self.output).split())
+
+    def expect(self, text: str) -> str:
+        """Wait until ``text`` is shown after what was waited for last; return what came between."""
+        wanted = " ".join(text.split())
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (start := self.words.find(wanted, self._position)) < 0:
+            assert self._read(deadline), f"{wanted!r} did not come; the terminal shows:\n{self.words[-2000:]}"
+        between = self.words[self._position : start]
+        self._position = start + len(wanted)
+        return between
+
+    def send(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._main, keys.encode())
+
+    def say(self, line: str) -> None:
+        """Type a line and press Enter."""
+        self.send(f"{line}\r")
+
+    def exit_code(self) -> int:
+        """Wait for the end and return the exit code."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._read(deadline):
+            pass
+        return self._process.wait(_PATIENCE_SECONDS)
+
+    def _read(self, deadline: float) -> bool:
+        """Take in what comes next; false at the end, and when it takes too long."""
+        ready, _, _ = select.select([self._main], [], [], max(0.0, deadline - time.monotonic()))
+        try:
+            content = os.read(self._main, 65536) if ready else b""
+        except OSError:  # Linux's way to say that the other side is closed
+            content = b""
+        self._decoded_bytes += content
+        self.output = self._decoded_bytes.decode("utf-8", "ignore")
+        return bool(content)
