@@ -35,7 +35,8 @@ _VALID = (
     "follow) and '*** End Patch'"
 )
 _MOST_FILES = 1000
-_MOST_HUNKS = 10_000
+_MOST_HUNKS = 2_000
+_MOST_ANCHORS = 16
 _LONGEST_QUOTE = 160
 
 
@@ -216,6 +217,8 @@ class PatchParser:
         anchor = line[2:].removesuffix("@@").rstrip()
         anchor = anchor[1:] if anchor.startswith(" ") else anchor
         if anchor.strip() not in ("", "...", "…"):
+            if len(hunk.anchors) == _MOST_ANCHORS:
+                raise self._fault(f"more than {_MOST_ANCHORS} lines '@@' follow each other")
             hunk.anchors.append(anchor)
 
     def _hunk_line(self, file: _OpenFile, hunk: _OpenHunk | None, line: str) -> None:

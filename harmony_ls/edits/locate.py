@@ -22,6 +22,7 @@ __all__ = ["HunkPlace", "locate"]
 _N_CANDIDATES = 50
 _FUZZY_RATIO = 0.85
 _FUZZY_SHARE = 4
+_LONGEST_FUZZY = 400
 _N_RARE_LINES = 8
 _N_RARE_PLACES = 100
 
@@ -180,7 +181,7 @@ def _place(file: FileIndex, hunk: Hunk, start: int, rung: Rung, number: int) -> 
 def _fuzzy(file: FileIndex, hunk: Hunk, anchors: tuple[int, ...] | None) -> int | None:
     """The one place where only a slip in the context is between the hunk and the file; None where there is not one."""
     old = [line for line in hunk.lines if line.kind is not LineKind.ADDED]
-    if len(old) <= _FUZZY_SHARE or hunk.at_end or not _changes(hunk):
+    if not _FUZZY_SHARE < len(old) <= _LONGEST_FUZZY or hunk.at_end or not _changes(hunk):
         return None
     starts: set[int] = set()
     telling = sorted((i for i, line in enumerate(old) if line.text.strip()), key=lambda i: -len(old[i].text))

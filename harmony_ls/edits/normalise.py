@@ -166,7 +166,7 @@ def _syntax(text: str, written: str) -> Syntax:
         return Syntax.BEGIN_PATCH
     if diff is not None:
         return Syntax.UNIFIED_DIFF
-    if not written.strip():
+    if not text.strip():
         raise PatchError("The patch is empty: there is nothing to change. Send a patch from Begin to End.")
     if _BARE_HUNK.search(text):
         raise PatchError(

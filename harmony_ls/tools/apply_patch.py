@@ -3,6 +3,7 @@
 What is shown is what is done: the changes are worked out once, and refused if a file is different by then.
 """
 
+import asyncio
 from collections import OrderedDict
 from importlib import resources
 
@@ -39,7 +40,8 @@ async def plan_patch(patch: Patch, workspace: Workspace) -> tuple[FileChange, ..
     texts: dict[str, str] = {}
     for path in paths_to_read(patch):
         texts[path] = (await workspace.read(path)).text
-    return plan_changes(patch, texts)
+    # On a thread: a large file or a hostile patch takes a while, and nothing else should wait for it.
+    return await asyncio.to_thread(plan_changes, patch, texts)
 
 
 def success_text(applied: Applied) -> str:
@@ -74,21 +76,22 @@ class _ApplyPatch:
     async def prepare(self, call: ToolCall) -> ApprovalRequest | ToolOutput | None:
         """Fit the patch to the files. The request shows the changes as a diff; a fault is answered at once."""
         try:
-            changes = await plan_patch(parse_patch(call.arguments), self._workspace)
+            changes = await self._planned(call)
             sensitive = await self._workspace.check(changes)
+            detail = await asyncio.to_thread(unified_diff, changes)
         except (PatchError, WorkspaceError) as error:
             return _refusal(error)
         self._prepared[call] = changes
         while len(self._prepared) > _N_PREPARED:
             self._prepared.popitem(last=False)
-        return ApprovalRequest(call, _summary(changes), unified_diff(changes), is_sensitive=bool(sensitive))
+        return ApprovalRequest(call, _summary(changes), detail, is_sensitive=bool(sensitive))
 
     async def run(self, call: ToolCall) -> ToolOutput:
         """Carry out what `prepare` showed for this call, or refuse where a file was changed since."""
         try:
             changes = self._prepared.pop(call, None)
             if changes is None:
-                changes = await plan_patch(parse_patch(call.arguments), self._workspace)
+                changes = await self._planned(call)
             return ToolOutput(success_text(await self._workspace.apply(changes)))
         except (PatchError, WorkspaceError) as error:
             return _refusal(error)
@@ -96,6 +99,9 @@ class _ApplyPatch:
     async def close(self) -> None:
         """Forget what was shown."""
         self._prepared.clear()
+
+    async def _planned(self, call: ToolCall) -> tuple[FileChange, ...]:
+        return await plan_patch(await asyncio.to_thread(parse_patch, call.arguments), self._workspace)
 
 
 def _refusal(error: PatchError | WorkspaceError) -> ToolOutput:
