@@ -1,6 +1,7 @@
 """A process that takes part in the steps of rank 0 and does nothing else (`harmony_ls.engine.distributed`).
 
-It has no engine, no requests and no front door. It ends when rank 0 says so, and when rank 0 is gone.
+It has no engine, no requests and no front door. It ends when rank 0 says so, and when rank 0 is gone. Between requests
+it waits inside mlx, whose ring polls: one core is kept busy.
 """
 
 import gc

@@ -62,6 +62,7 @@ def swap_shape(header: dict[str, dict[str, object]]) -> None:
 
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty folder": (lambda f: [file.unlink() for file in f.iterdir()], "no config.json"),
     "no config": (lambda f: (f / CONFIG).unlink(), "no config.json"),
@@ -146,6 +147,42 @@ async def test_code_of_a_model_does_not_run_before_it_is_trusted(tmp_path: Path)
     assert not witness.exists()
     async with loaded(folder):
         assert witness.exists()
+
+
+AUTO_MAP = {"AutoTokenizer": ["evil.Evil", "evil.Evil"], "AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}
+INVITATIONS: dict[str, Callable[[Path], object]] = {
+    "a class of the tokenizer": lambda f: edit_json(f / TOKENIZER_CONFIG, auto_map=AUTO_MAP, tokenizer_class="Evil"),
+    "a class of the model": lambda f: edit_json(f / CONFIG, auto_map=AUTO_MAP, architectures=["Evil"]),
+    "a word for itself": lambda f: [
+        edit_json(f / name, auto_map=AUTO_MAP, trust_remote_code=True) for name in (CONFIG, TOKENIZER_CONFIG)
+    ],
+    "no tokenizer.json": lambda f: (
+        edit_json(f / TOKENIZER_CONFIG, auto_map=AUTO_MAP, tokenizer_class="Evil"),
+        (f / "tokenizer.json").rename(f / "vocab.json"),
+    ),
+    "a chat template of Python": lambda f: edit_json(f / TOKENIZER_CONFIG, chat_template_type="evil"),
+    "a tool parser of Python": lambda f: edit_json(f / TOKENIZER_CONFIG, tool_parser_type="evil"),
+    "an architecture of that name": lambda f: edit_json(f / CONFIG, model_type="evil"),
+}
+
+
+@pytest.mark.parametrize("invitation", INVITATIONS)
+async def test_nothing_invites_code_of_a_folder(
+    invitation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the model loads without its code or is refused: the code does not run, and no question is asked."""
+    folder, witness = build_model(tmp_path / "model", "llama"), tmp_path / "witness"
+    for name in ("evil.py", "__init__.py", "modeling_evil.py", "sitecustomize.py"):
+        (folder / name).write_text(f"open({str(witness)!r}, 'w').close()\nclass Evil:\n    pass\n")
+    INVITATIONS[invitation](folder)
+    # A process may well be started inside the folder.
+    monkeypatch.chdir(folder)
+    async with Engine() as engine:
+        with suppress(ModelError):
+            await engine.load(ModelSpec(str(folder)))
+        with suppress(ModelError):
+            await engine.load(ModelSpec(str(folder), draft=str(folder)))
+    assert not witness.exists()
 
 
 async def test_a_program_that_fails_is_a_fault_of_the_model(tmp_path: Path) -> None:
