@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harmony_ls.cli import bench, chat, demo, doctor, generate, lsp
+from harmony_ls.cli import apply_patch, bench, chat, demo, doctor, generate, lsp
 
 __all__ = ["main"]
 
@@ -12,6 +12,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("lsp")(lsp.lsp)
 app.command("chat", epilog=chat.EPILOG)(chat.chat)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
+app.command("apply-patch")(apply_patch.apply_patch)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
