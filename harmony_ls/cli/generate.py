@@ -69,7 +69,7 @@ class GenerateOptions:
 
 def generate(
     prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer.", show_default=False)
+        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer; - reads stdin.", show_default=False)
     ] = None,
     prompt_file: Annotated[
         str | None,
@@ -245,7 +245,7 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         raise typer.BadParameter("--prompt and --prompt-file exclude each other")
     if prompt is None and prompt_file is None and sys.stdin.isatty():
         raise typer.BadParameter("name the prompt with --prompt TEXT or --prompt-file FILE, or write it to stdin")
-    if prompt is None:
+    if prompt is None or prompt == "-":  # as mlx_lm.generate has it
         prompt = _read_file(prompt_file or "-")
     if not prompt.strip():
         raise UserError("The prompt is empty: there is nothing to answer.")
