@@ -15,6 +15,7 @@ share out the weights, and agree on whether that was done.
 import logging
 import os
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,9 @@ log = logging.getLogger(__name__)
 
 # Set by mlx.launch, or by mpirun where that starts the processes.
 _RANK_VARIABLES = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-# mlx's ring gives up after half of this where it connects, and never where it waits to be connected to.
-_JOIN_SECONDS = 60.0
+# Rank 0 joins when it first loads the model. mlx's ring gives up after half a minute where it connects, and never where
+# it waits to be connected to.
+_JOIN_SECONDS = 300.0
 _LAUNCH = "Start harmony-ls on all of them with mlx.launch."
 
 # A process is in one group for good. Filled and emptied on the MLX thread.
@@ -69,19 +71,24 @@ def join_group() -> Any:
     import mlx.core as mx
 
     answers: list[Any] = []
+    deadline = time.monotonic() + _JOIN_SECONDS
 
     def join() -> None:
-        try:
-            answers.append(mx.distributed.init(strict=True))
-        except Exception as error:
-            answers.append(error)
+        while not answers:
+            started = time.monotonic()
+            try:
+                answers.append(mx.distributed.init(strict=True))
+            except Exception as error:
+                # What fails at once is no matter of waiting, such as a process that was started alone.
+                if time.monotonic() < started + 1 or time.monotonic() > deadline:
+                    answers.append(error)
 
     # On a thread of its own, since mlx cannot be told to give up.
     thread = threading.Thread(target=join, name="join group", daemon=True)
     thread.start()
-    thread.join(_JOIN_SECONDS)
+    thread.join(_JOIN_SECONDS + 60)
     if not answers:
-        raise ModelError(f"The other processes did not come within {_JOIN_SECONDS:.0f} seconds. {_LAUNCH}")
+        raise ModelError(f"The other processes did not come within {_JOIN_SECONDS / 60:.0f} minutes. {_LAUNCH}")
     (group,) = answers
     if isinstance(group, Exception):
         raise ModelError(f"A sharded model needs several processes: {brief(group)} {_LAUNCH}") from group
