@@ -69,7 +69,8 @@ class GenerateOptions:
 
 def generate(
     prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer; - reads stdin.", show_default=False)
+        str | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer; - reads stdin.", show_default=False),
     ] = None,
     prompt_file: Annotated[
         str | None,
