@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
 
 from harmony_ls.edits.text_file import Lines
 
@@ -97,11 +96,13 @@ def replace_lines(
     # As if the last line were ended: what becomes of the end of the text is settled below.
     virtual = text if lines.has_final_newline else text + line_ending
     ends = lines.ends if lines.has_final_newline else (*lines.ends[:-1], line_ending)
-    offsets = (0, *accumulate(len(body) + len(end) for body, end in zip(lines.bodies, ends, strict=True)))
-    changes = [
-        TextChange(offsets[edit.start], offsets[edit.end], "".join(line + line_ending for line in edit.lines))
-        for edit in _merged(edits)
-    ]
+    changes: list[TextChange] = []
+    line, offset = 0, 0
+    for edit in _merged(edits):
+        start = offset + sum(map(len, lines.bodies[line : edit.start])) + sum(map(len, ends[line : edit.start]))
+        line = edit.end
+        offset = start + sum(map(len, lines.bodies[edit.start : line])) + sum(map(len, ends[edit.start : line]))
+        changes.append(TextChange(start, offset, "".join(new_line + line_ending for new_line in edit.lines)))
     new_text = apply_text_changes(virtual, changes)
     wants_newline = lines.has_final_newline if ends_with_newline is None else ends_with_newline
     if not wants_newline:

@@ -1,14 +1,15 @@
 """The lines of one file, made searchable exactly and ever more loosely. A search costs time linear in the file.
 
-Each distinct line becomes one character, so that a run of lines is found as a substring: the search of `str` is linear
-even in the worst case, where comparing line by line would take minutes for a hostile patch.
+A run of lines is sought as a substring, since the search of `str` is linear even in the worst case; comparing line by
+line would take minutes for a hostile patch.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
-from itertools import islice
+from itertools import accumulate, islice
 
 from harmony_ls.edits.text_file import Lines, split_lines
 from harmony_ls.errors import PatchError
@@ -68,13 +69,7 @@ class FileIndex:
 
     def find_all(self, wanted: Sequence[str], rung: Rung, n_most: int) -> list[int]:
         """The first places at which the lines stand, at most ``n_most``."""
-        searchable, keys = self._rung(rung), [_KEYS[rung](line) for line in wanted]
-        found: list[int] = []
-        place = searchable.find(keys, 0)
-        while place >= 0 and len(found) < n_most:
-            found.append(place)
-            place = searchable.find(keys, place + 1)
-        return found
+        return list(islice(self._rung(rung).places([_KEYS[rung](line) for line in wanted]), n_most))
 
     def stands_at(self, wanted: Sequence[str], rung: Rung, place: int) -> bool:
         """Whether the lines stand just there."""
@@ -97,60 +92,48 @@ class FileIndex:
         return list(islice(matching, n_most))
 
     def _rung(self, rung: Rung) -> "_Searchable":
-        if rung is Rung.PUNCTUATION and self.text.isascii():
-            rung = Rung.INDENTATION  # folding makes no difference to the file, only to what is looked for
         if rung not in self._rungs:
             self._rungs[rung] = self._build(rung)
         return self._rungs[rung]
 
     def _build(self, rung: Rung) -> "_Searchable":
-        bodies = self.lines.bodies
         if rung is Rung.EXACT:
-            return _LinesAsText(self.text, len(self)) if "\r" not in self.text else _LinesAsCharacters(bodies)
-        keys = tuple(map(_KEYS[rung], bodies))
-        return self._rung(Rung.EXACT) if keys == bodies else _LinesAsCharacters(keys)
+            return _Searchable(self.lines.bodies)
+        # Each rung goes on from the one above, and mostly finds nothing to do.
+        above = self._rung(Rung(rung - 1))
+        if rung is Rung.PUNCTUATION:
+            keys = tuple([key if key.isascii() else fold(key) for key in above.keys])
+        else:
+            keys = tuple(map(_KEYS[rung], above.keys))
+        return above if keys == above.keys else _Searchable(keys)
 
 
-class _LinesAsText:
-    """Lines that end with ``\n`` are found in the text as it is, which needs no preparation."""
-
-    def __init__(self, text: str, n_lines: int) -> None:
-        self._text = f"\n{text}" if text.endswith("\n") else f"\n{text}\n"
-        self._n_lines = n_lines
-        self._known = (0, 0)
-        """A line and where its preceding line end is, so that a search that goes on need not count from the top."""
-
-    def find(self, wanted: Sequence[str], start: int) -> int:
-        if start + len(wanted) > self._n_lines:
-            return -1
-        offset = self._text.find("\n".join(("", *wanted, "")), self._offset(start))
-        if offset < 0:
-            return -1
-        line, known = self._known if self._known[1] <= offset else (0, 0)
-        place = line + self._text.count("\n", known, offset)
-        self._known = (place, offset)
-        return place if place + len(wanted) <= self._n_lines else -1
-
-    def _offset(self, line: int) -> int:
-        known_line, offset = self._known if self._known[0] <= line else (0, 0)
-        for _ in range(line - known_line):
-            offset = self._text.index("\n", offset + 1)
-        self._known = (line, offset)
-        return offset
-
-
-class _LinesAsCharacters:
-    """Each distinct line is one character, and a run of lines a substring."""
+class _Searchable:
+    """Lines, as a text with one of them in each line, whatever ended them in the file."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._characters = {key: chr(i) for i, key in enumerate(dict.fromkeys(keys))}
-        self._haystack = "".join(map(self._characters.__getitem__, keys))
+        self.keys = tuple(keys)
+        self._text = "\n".join(("", *keys, ""))
+        self._starts: tuple[int, ...] = ()
+
+    def places(self, wanted: Sequence[str]) -> Iterator[int]:
+        """The lines at which the wanted ones stand, in order."""
+        needle = "\n".join(("", *wanted, ""))
+        place, counted = 0, 0
+        offset = self._text.find(needle)
+        while offset >= 0:
+            place += self._text.count("\n", counted, offset)
+            counted = offset
+            yield place
+            offset = self._text.find(needle, offset + 1)
 
     def find(self, wanted: Sequence[str], start: int) -> int:
-        found = [self._characters.get(key) for key in wanted]
-        if None in found:
+        """The first such line from ``start`` on; -1 where there is none."""
+        if start <= 0:
+            return next(self.places(wanted), -1)
+        if start >= len(self.keys):
             return -1
-        return self._haystack.find("".join(character for character in found if character is not None), start)
-
-
-_Searchable = _LinesAsText | _LinesAsCharacters
+        if not self._starts:
+            self._starts = (0, *accumulate(len(key) + 1 for key in self.keys))
+        offset = self._text.find("\n".join(("", *wanted, "")), self._starts[start])
+        return offset if offset < 0 else bisect_left(self._starts, offset)

@@ -24,7 +24,7 @@ _FUZZY_RATIO = 0.85
 _FUZZY_SHARE = 4
 _LONGEST_FUZZY = 400
 _N_RARE_LINES = 8
-_N_RARE_PLACES = 100
+_N_RARE_PLACES = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from harmony_ls.edits.file_index import FileIndex, Rung, fold
 __all__ = ["first_difference", "numbered", "similar_place", "similarity"]
 
 _WORD = re.compile(r"\w{2,}")
-_N_SOUGHT = 24
-_N_PLACES = 200
+_N_SOUGHT = 12
+_N_PLACES = 40
 _N_COMPARED = 400
 _LONGEST_COMPARED = 400
 _LONGEST_SHOWN = 160
