@@ -31,7 +31,9 @@ def apply_patch(
     try:
         typer.echo(asyncio.run(_applied(_read_stdin(), folder, is_dry_run=dry_run)), nl=False)
     except (PatchError, WorkspaceError) as error:
-        typer.echo(f"harmony-ls: {error}", err=True)
+        from harmony_ls.edits.diff import visible
+
+        typer.echo(visible(f"harmony-ls: {error}"), err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

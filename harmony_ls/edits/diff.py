@@ -17,11 +17,11 @@ __all__ = ["unified_diff", "visible"]
 
 _N_AROUND = 3
 _NO_NEWLINE = "\\ No newline at end of file"
-_TRICKS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_TRICKS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text with control and direction characters spelled out; tabs and newlines stay."""
+    """The text with control and direction characters, and halves of characters, spelled out; tabs and newlines stay."""
     return _TRICKS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

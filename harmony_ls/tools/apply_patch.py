@@ -105,7 +105,8 @@ class _ApplyPatch:
 
 
 def _refusal(error: PatchError | WorkspaceError) -> ToolOutput:
-    return ToolOutput(f"apply_patch failed, and no file was changed. {error}", is_error=True)
+    # The message quotes the patch, which may hold anything.
+    return ToolOutput(visible(f"apply_patch failed, and no file was changed. {error}"), is_error=True)
 
 
 def _summary(changes: tuple[FileChange, ...]) -> str:

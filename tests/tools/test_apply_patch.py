@@ -133,6 +133,15 @@ async def test_text_that_would_trick_a_terminal_is_spelled_out(tool: Tool) -> No
     assert "+\\u001b[2J\\u202etxt\n" in request.detail
 
 
+async def test_an_answer_that_quotes_the_patch_can_be_written_down(tool: Tool) -> None:
+    """Half a character cannot be encoded, and an escape sequence would reach the terminal."""
+    patch = "*** Begin Patch\n*** Update File: main.py\n@@\n-\ud800\x1b[2J\n+x\n*** End Patch"
+    output = await tool.prepare(call(patch))
+    assert isinstance(output, ToolOutput)
+    assert "\\ud800\\u001b[2J" in output.text
+    assert output.text.encode("utf-8").isascii()
+
+
 async def test_another_machine_runs_it_so_a_person_is_asked_each_time(root: Path) -> None:
     """A permission given in advance does not cover what the next push or commit runs."""
     asked: list[ApprovalRequest] = []
