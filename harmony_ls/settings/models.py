@@ -21,6 +21,7 @@ __all__ = [
     "OWN_SCOPE",
     "USER_SCOPE",
     "WORKSPACE_ADDS",
+    "BrowserSettings",
     "ChatSettings",
     "CompletionFallback",
     "ContextOverflow",
@@ -32,6 +33,7 @@ __all__ = [
     "LogLevel",
     "PromptLayout",
     "ReasoningEffort",
+    "SearchBackend",
     "Settings",
     "ToolPermission",
     "ToolSettings",
@@ -58,6 +60,7 @@ FimOrder = Literal["psm", "spm"]
 ReasoningEffort = Literal["low", "medium", "high"]
 ContextOverflow = Literal["drop", "summarise"]
 ToolPermission = Literal["ask", "allow", "off"]
+SearchBackend = Literal["none", "searxng", "exa", "you"]
 
 DEFAULT_EXCLUDE: Final = (
     ".env",
@@ -248,6 +251,37 @@ class ToolSettings(_Section):
     apply_patch: ToolPermission = Field(default="ask", json_schema_extra=USER_SCOPE)
     """Change, create, move and delete files of the workspace."""
 
+    browser: ToolPermission = Field(default="off", json_schema_extra=OWN_SCOPE)
+    """Search the web and read pages. What the model asks for leaves your machine, hence `off`. `ask` shows you the
+    whole address, and your answer can hold for its domain; long addresses, which could carry your text away, are always
+    asked for. Taken only from your `config.toml` and the command line."""
+
+
+class BrowserSettings(_Section):
+    """How the model searches the web and which pages it may read, once `tools.browser` is on."""
+
+    search_backend: SearchBackend = Field(default="none", json_schema_extra=OWN_SCOPE)
+    """Who answers searches: `searxng` (an instance of yours that answers in JSON), `exa` or `you` (services that need a
+    key). `none`: the model can open pages but not search."""
+
+    search_endpoint: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2000, json_schema_extra=OWN_SCOPE
+    )
+    """The address that searches go to, such as `http://localhost:8888/search`. `searxng` needs it; unset, `exa` and
+    `you` are asked at their own. It may be on your machine or in your network."""
+
+    search_key: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, pattern=r"^[\x21-\x7e]+$", max_length=1000, repr=False, json_schema_extra=OWN_SCOPE
+    )
+    """The key of the search service. It is sent to the search service alone, and never logged."""
+
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+):[0-9]{1,5}$")], ...],
+        BeforeValidator(_list_is_tuple),
+    ] = Field(default=(), max_length=100, json_schema_extra=OWN_SCOPE | {"listOf": "hosts with ports"})
+    """Hosts on your machine or in your network that the model may read pages from, each with its port, such as
+    `localhost:8000`. All other addresses that are not public are refused, however they are spelled."""
+
 
 class EngineSettings(_Section):
     """How the model is run. The defaults suit; these are for measuring and for unusual machines."""
@@ -292,6 +326,9 @@ class Settings(_Section):
 
     tools: ToolSettings = ToolSettings()
     """What the model may do."""
+
+    browser: BrowserSettings = BrowserSettings()
+    """How the model searches the web and which pages it may read, once `tools.browser` is on."""
 
     engine: EngineSettings = EngineSettings()
     """How the model is run."""

@@ -39,6 +39,8 @@ def _default(setting: SettingField) -> str:
     default = setting.field.default
     if default is None:
         return "unset"
+    if default == ():
+        return "none"
     if isinstance(default, tuple):
         return ", ".join(f"`{each}`" for each in default)
     return f"`{json.dumps(default)}`"
@@ -72,7 +74,7 @@ def _describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         case "boolean":
             return "`true`, `false`"
         case "array":
-            return "list of globs"
+            return f"list of {schema.get('listOf', 'globs')}"
         case "object":
             properties = schema["properties"]
             return ", ".join(f"`{name}`" for name in properties)

@@ -22,13 +22,16 @@ class Decision(StrEnum):
 class ApprovalRequest:
     """What a person is asked. ``summary`` is one line; ``detail`` is what would be done in full: a diff, a program.
 
-    ``is_sensitive``: the person is asked whatever was allowed in advance.
+    ``is_sensitive``: the person is asked whatever was allowed in advance. ``scope``: what is allowed by the answer "for
+    this session", instead of the whole tool (a domain). It is the person's own word about one narrow thing, so it holds
+    after text of strangers has come into a turn, too.
     """
 
     call: ToolCall
     summary: str
     detail: str = ""
     is_sensitive: bool = False
+    scope: str = ""
 
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision]]

@@ -40,6 +40,7 @@ class ToolBox:
         self._permissions: dict[str, ToolPermission] = {name: given.get(name, "ask") for name in self._tools}
         self._approve = approve
         self._allowed: set[str] = set()
+        self._allowed_scopes: set[tuple[str, str]] = set()
         self.why_absent: Mapping[str, str] = MappingProxyType(dict(absent or {}))
         self.waited_seconds = 0.0
 
@@ -67,6 +68,7 @@ class ToolBox:
             raise KeyError(name)
         self._permissions[name] = permission
         self._allowed.discard(name)
+        self._allowed_scopes = {(tool, scope) for tool, scope in self._allowed_scopes if tool != name}
 
     async def run(self, call: ToolCall, *, is_tainted: bool = False) -> ToolOutput:
         """Run a call, after asking where that is due, and answer it.
@@ -97,8 +99,11 @@ class ToolBox:
 
     async def _may(self, request: ApprovalRequest, *, is_tainted: bool) -> bool:
         name = request.call.name
-        if self.permissions[name] == "allow" and not is_tainted:
-            return True
+        if not request.is_sensitive:
+            if (name, request.scope) in self._allowed_scopes:
+                return True
+            if self.permissions[name] == "allow" and not is_tainted:
+                return True
         if self._approve is None:
             return False
         started = time.monotonic()
@@ -106,7 +111,9 @@ class ToolBox:
             decision = await self._approve(request)
         finally:
             self.waited_seconds += time.monotonic() - started
-        if decision is Decision.SESSION:
+        if decision is Decision.SESSION and request.scope:
+            self._allowed_scopes.add((name, request.scope))
+        elif decision is Decision.SESSION:
             self._allowed.add(name)
         return decision is not Decision.NO
 

@@ -24,7 +24,14 @@ def test_every_setting_is_explained(key: str) -> None:
 
 
 def test_what_a_repository_may_not_set() -> None:
-    assert {key for key, setting in FIELDS.items() if setting.scope == "own"} == {"trustRemoteCode"}
+    assert {key for key, setting in FIELDS.items() if setting.scope == "own"} == {
+        "trustRemoteCode",
+        "tools.browser",
+        "browser.searchBackend",
+        "browser.searchEndpoint",
+        "browser.searchKey",
+        "browser.allowedHosts",
+    }
     assert {key for key, setting in FIELDS.items() if setting.scope == "user"} == {
         "model",
         "memoryBudgetGb",
@@ -62,6 +69,19 @@ def test_what_a_repository_may_not_set() -> None:
         ("inlineCompletion", "enabled", [True, False], ["yes", 1, None]),
         ("inlineCompletion", "eagerness", ["quiet", "normal", "eager"], ["QUIET", ""]),
         ("engine", "promptCacheMb", [0], [-1, float("nan")]),
+        (
+            "browser",
+            "searchEndpoint",
+            ["http://localhost:8888/search", "https://search.example", None, " "],
+            [
+                "ftp://search.example",
+                "search.example",
+                "https://me:secret@search.example",
+                "https://search.example/?q=",
+            ],
+        ),
+        ("browser", "searchKey", ["abc-123", None], ["a b", "a\r\nX: y", "schlüssel"]),
+        ("browser", "allowedHosts", [[], ["localhost:80", "[::1]:8080"]], ["localhost:80", ["localhost"], ["::1:80"]]),
     ],
 )
 def test_ranges_and_types(section: str, key: str, good: list[object], bad: list[object]) -> None:

@@ -25,7 +25,10 @@ class Notebook:
             return ToolOutput("Secrets are not written down.", is_error=True)
         if "trivial" in call.arguments:
             return None
-        return ApprovalRequest(call, "Write a note", call.arguments)
+        scope = "pencil" if "pencil" in call.arguments else ""
+        return ApprovalRequest(
+            call, "Write a note", call.arguments, is_sensitive="diary" in call.arguments, scope=scope
+        )
 
     async def run(self, call: ToolCall) -> ToolOutput:
         if "crash" in call.arguments:
@@ -71,6 +74,27 @@ async def test_what_is_allowed_for_the_session_is_not_asked_again() -> None:
     box.set_permission("note", "ask")
     await box.run(call("{}"))
     assert len(person.asked) == 2
+
+
+async def test_a_scope_is_allowed_for_the_session_without_the_rest_of_the_tool() -> None:
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], approve=person.approve)
+    await box.run(call('{"text": "pencil"}'))
+    person.decision = Decision.NO
+    assert not (await box.run(call('{"text": "pencil"}'), is_tainted=True)).is_error
+    assert (await box.run(call('{"text": "ink"}'))).is_error
+    assert box.permissions == {"note": "ask"}
+    box.set_permission("note", "ask")
+    assert (await box.run(call('{"text": "pencil"}'))).is_error
+    assert len(person.asked) == 3
+
+
+async def test_what_is_sensitive_is_asked_whatever_was_allowed() -> None:
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], {"note": "allow"}, person.approve)
+    for text in ("diary", "diary", "pencil diary", "pencil diary"):
+        await box.run(call(f'{{"text": "{text}"}}'))
+    assert len(person.asked) == 4
 
 
 @pytest.mark.parametrize("permission", ["allow", "ask"])
