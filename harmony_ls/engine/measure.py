@@ -77,7 +77,8 @@ async def prefill_rate(engine: Engine, model: Model, prompt: tuple[int, ...]) ->
 
 async def run_in_steps(engine: Engine, model: Model, request: GenerationRequest) -> list[Step]:
     """Run a generation to its end and return each of its steps."""
-    from harmony_ls.engine.decode import Progress, generate
+    from harmony_ls.engine.decode import Progress
+    from harmony_ls.engine.speculative import generate
 
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()

@@ -91,7 +91,8 @@ class LeadingNetwork:
             send(self._group, Command.NOTE, 0, 0, *self._ledger.take())
         try:
             send(self._group, Command.STEP, name.number, tokens.shape[1], *self._ledger.take())
-            logits: mx.array = self._network(_shared(tokens, self._group), cache=layers)
+            _shared(tokens, self._group)
+            logits: mx.array = self._network(tokens, cache=layers)
             # All that the ranks exchange in this step, and in this order, whatever of it is asked for later.
             mx.async_eval(self._end.output(logits))  # type: ignore[no-untyped-call]
         except Exception as error:
@@ -142,6 +143,7 @@ def follow(network: Any, group: Any) -> Command:
             case Command.STEP:
                 layers = _layers(caches, name, network)
                 tokens = _shared(mx.zeros((1, n_tokens), dtype=mx.int32), group)
+                mx.eval(tokens)
                 mx.eval(end.output(network(tokens, cache=layers)))
             case Command.NOTE:
                 continue
@@ -150,9 +152,12 @@ def follow(network: Any, group: Any) -> Command:
 
 
 def _shared(tokens: mx.array, group: Any) -> mx.array:
-    """Rank 0's tokens, on every rank; the others give zeros."""
+    """Rank 0's tokens, on every rank; the others give zeros. The computation has been started.
+
+    It must not be part of the step: only the first part of a pipeline looks at tokens, but every rank takes part in
+    their exchange; and where that fails, what would be looked up is no token.
+    """
     shared = mx.distributed.all_sum(tokens.astype(mx.int32), group=group)
-    # Only the first part of a pipeline looks at them; the others have to take part in the exchange nevertheless.
     mx.async_eval(shared)  # type: ignore[no-untyped-call]
     return shared
 
