@@ -150,14 +150,13 @@ async def test_another_machine_runs_it_so_a_person_is_asked_each_time(root: Path
         asked.append(request)
         return Decision.NO
 
-    request = await prepared(
-        apply_patch_tool(DiskWorkspace([root])),
-        "*** Begin Patch\n*** Add File: .github/workflows/ci.yml\n+on: push\n*** End Patch",
-    )
-    assert request.is_sensitive
     box = ToolBox([apply_patch_tool(DiskWorkspace([root]))], {"apply_patch": "allow"}, approve)
     assert not (await box.run(call())).is_error
     assert asked == [], "allow does not ask for ordinary files"
+    workflow = "*** Begin Patch\n*** Add File: .github/workflows/ci.yml\n+on: push\n*** End Patch"
+    assert (await box.run(call(workflow))).is_error
+    assert [request.is_sensitive for request in asked] == [True]
+    assert not (root / ".github").exists()
 
 
 async def test_through_the_toolbox_it_asks_first(root: Path) -> None:
