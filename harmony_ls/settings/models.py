@@ -236,6 +236,9 @@ class ChatSettings(_Section):
     max_tool_calls: int = Field(default=32, ge=0, le=10_000, json_schema_extra=USER_SCOPE)
     """How many tool calls one turn may make before it is ended."""
 
+    max_turn_tokens: int = Field(default=65_536, ge=1, le=10_000_000, json_schema_extra=USER_SCOPE)
+    """The most that a model may write in one turn, all its goes together, in tokens."""
+
     max_turn_seconds: float = Field(default=1800, gt=0, le=86_400, json_schema_extra=USER_SCOPE)
     """How long one turn may take, in seconds. The time in which a question waits for your answer is not counted."""
 
@@ -255,6 +258,27 @@ class ToolSettings(_Section):
     """Search the web and read pages. What the model asks for leaves your machine, hence `off`. `ask` shows you the
     whole address, and your answer can hold for its domain; long addresses, which could carry your text away, are always
     asked for. Taken only from your `config.toml` and the command line."""
+
+    python: ToolPermission = Field(default="ask", json_schema_extra=OWN_SCOPE)
+    """Run Python code in a Docker container that has no network and sees none of your files. Without Docker there is
+    no such tool: code never runs outside a container. Taken only from your `config.toml` and the command line."""
+
+    python_image: str = Field(default="python:3.12-slim", min_length=1, max_length=500, json_schema_extra=OWN_SCOPE)
+    """The Docker image that Python runs in. It needs nothing but `python3`, 3.9 or newer; what else it holds can be
+    imported. It is never fetched unasked. Taken only from your `config.toml` and the command line."""
+
+    python_memory_mb: int = Field(default=1024, ge=64, le=1_048_576, json_schema_extra=USER_SCOPE)
+    """How much memory Python may use, in megabytes; files that it keeps count too, and get a quarter of it at most."""
+
+    python_seconds: float = Field(default=120, gt=0, le=86_400, json_schema_extra=USER_SCOPE)
+    """How long one piece of Python code may run, in seconds. GPT-OSS was trained with 120."""
+
+    docker_host: Annotated[
+        Annotated[str, Field(pattern=r"^(unix|tcp)://.+")] | None, BeforeValidator(_blank_is_none)
+    ] = Field(default=None, json_schema_extra=OWN_SCOPE)
+    """The Docker engine that runs Python: `unix://` and the path of a socket, or `tcp://` and an address. Unset: the
+    socket that the environment's `DOCKER_HOST` names, or one of the usual ones; never another machine. Taken only from
+    your `config.toml` and the command line."""
 
 
 class BrowserSettings(_Section):

@@ -27,6 +27,9 @@ def test_what_a_repository_may_not_set() -> None:
     assert {key for key, setting in FIELDS.items() if setting.scope == "own"} == {
         "trustRemoteCode",
         "tools.browser",
+        "tools.python",
+        "tools.pythonImage",
+        "tools.dockerHost",
         "browser.searchBackend",
         "browser.searchEndpoint",
         "browser.searchKey",
@@ -49,8 +52,11 @@ def test_what_a_repository_may_not_set() -> None:
         "chat.minP",
         "chat.maxTokens",
         "chat.maxToolCalls",
+        "chat.maxTurnTokens",
         "chat.maxTurnSeconds",
         "tools.applyPatch",
+        "tools.pythonMemoryMb",
+        "tools.pythonSeconds",
         "engine.prefillStepTokens",
         "engine.promptCacheMb",
     }
@@ -68,6 +74,9 @@ def test_what_a_repository_may_not_set() -> None:
         ("inlineCompletion", "exclude", [[], ["*.py"]], ["*.py", [1], [""], {}]),
         ("inlineCompletion", "enabled", [True, False], ["yes", 1, None]),
         ("inlineCompletion", "eagerness", ["quiet", "normal", "eager"], ["QUIET", ""]),
+        ("tools", "dockerHost", ["unix:///run/engine.sock", "tcp://10.0.0.1:2375", None, " "], ["ssh://x", "/run/x"]),
+        ("tools", "pythonSeconds", [0.5, 120], [0, -1, "120"]),
+        ("tools", "pythonMemoryMb", [64], [63, 1.5]),
         ("engine", "promptCacheMb", [0], [-1, float("nan")]),
         (
             "browser",
