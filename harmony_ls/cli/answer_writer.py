@@ -96,6 +96,7 @@ class AnswerWriter:
 
     def give_up(self) -> None:
         """End before the model has begun: with JSON there is an object all the same."""
+        self._say("Stopped.")
         if self._is_json:
             self._put_object(self._object())
 

@@ -181,9 +181,8 @@ def run_generate(asked: GenerateOptions) -> int:
             writer.begin(one, loaded_seconds=time.perf_counter() - started)
             exit_code = _write(background, one, writer)
         except KeyboardInterrupt:
-            exit_code = 130
             writer.give_up()
-            raise
+            exit_code = 130
         finally:
             close_engine(background, engine, exit_code)
     return exit_code

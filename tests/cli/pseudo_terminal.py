@@ -21,7 +21,7 @@ __all__ = ["CTRL_C", "CTRL_D", "PseudoTerminal"]
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 # Long enough for a machine that does ten other things.
-_PATIENCE_SECONDS = 180.0
+_PATIENCE_SECONDS = 100.0
 # The new session takes the terminal as its own, so that Ctrl-C at it becomes a signal.
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -98,6 +98,7 @@ class PseudoTerminal:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self._read(deadline):
             pass
+        assert time.monotonic() < deadline, f"the program does not end; the terminal shows:\n{self.words[-2000:]}"
         return self._process.wait(_PATIENCE_SECONDS)
 
     def _read(self, deadline: float) -> bool:

@@ -34,7 +34,7 @@ def is_open(message: str) -> bool:
 class TerminalInput:
     """The keys of the terminal that stdin is. Only the main thread may use it.
 
-    ``is_styled`` says whether prompts may have colours.
+    ``is_styled``: the terminal may be sent more than text, such as colours.
     """
 
     def __init__(self, history: InputHistory, complete: Complete, *, is_styled: bool) -> None:
@@ -43,7 +43,10 @@ class TerminalInput:
         self._is_styled = is_styled
         self._candidates: Sequence[str] = ()
         self._readline = _readline() if sys.stdout.isatty() else None
-        self._takes_pastes_whole = self._readline is not None and _version(self._readline) >= _BRACKETED_PASTE
+        # A terminal must be told to mark what is pasted.
+        self._takes_pastes_whole = (
+            is_styled and self._readline is not None and _version(self._readline) >= _BRACKETED_PASTE
+        )
         if self._readline is not None:
             self._prepare(self._readline)
 
@@ -72,7 +75,7 @@ class TerminalInput:
     def ask(self, question: str) -> str:
         """The answer to a question, without blanks around it. What was typed before it was asked does not count."""
         _discard_typed_ahead()
-        with self._without_completion(), _echo(True):
+        with self._without_completion(), _audible_keys():
             return self._read_line(question).strip()
 
     def _continuation(self) -> str | None:
@@ -115,7 +118,7 @@ class TerminalInput:
             readline.parse_and_bind("bind ^I rl_complete")
         else:
             readline.parse_and_bind("tab: complete")
-            readline.parse_and_bind("set enable-bracketed-paste on")
+            readline.parse_and_bind(f"set enable-bracketed-paste {'on' if self._takes_pastes_whole else 'off'}")
 
     def _completion(self, _word: str, index: int) -> str | None:
         assert self._readline is not None
@@ -134,20 +137,36 @@ class TerminalInput:
 
 @contextlib.contextmanager
 def silent_keys() -> Iterator[None]:
-    """Keep the terminal from showing what is typed, which would spoil what is drawn. It is not lost."""
-    with _echo(False):
-        yield
+    """Keep the terminal from showing what is typed, which would spoil what is drawn. It waits for the next prompt.
 
-
-@contextlib.contextmanager
-def _echo(is_on: bool) -> Iterator[None]:
+    Keys wait as they are, not as lines: the end of input would be lost as part of a line.
+    """
     termios = _termios()
     if termios is None:
         yield
         return
     before = termios.tcgetattr(sys.stdin.fileno())
-    flags = before[3] | termios.ECHO if is_on else before[3] & ~termios.ECHO
-    termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, [*before[:3], flags, *before[4:]])
+    with _keys(before[3] & ~(termios.ECHO | termios.ICANON)):
+        yield
+
+
+@contextlib.contextmanager
+def _audible_keys() -> Iterator[None]:
+    """Let the terminal show what is typed and hand it over line by line, as it usually does."""
+    termios = _termios()
+    if termios is None:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin.fileno())
+    with _keys(before[3] | termios.ECHO | termios.ICANON):
+        yield
+
+
+@contextlib.contextmanager
+def _keys(local_flags: int) -> Iterator[None]:
+    termios = _termios()
+    before = termios.tcgetattr(sys.stdin.fileno())
+    termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, [*before[:3], local_flags, *before[4:]])
     try:
         yield
     finally:

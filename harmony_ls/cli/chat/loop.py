@@ -59,21 +59,24 @@ class Chat:
     def run(self) -> None:
         """Talk until the person leaves."""
         self._greet()
-        n_interrupts = 0
-        while True:
-            try:
-                message = self.keys.read_message()
-                n_interrupts = 0
-                if not self._respond(message):
+        # Ctrl-C means something where something waits for it, and nothing in between.
+        with on_interrupt(lambda: None):
+            n_interrupts = 0
+            while True:
+                try:
+                    with on_interrupt(raise_interrupt):
+                        message = self.keys.read_message()
+                    n_interrupts = 0
+                    if not self._respond(message):
+                        return
+                except EOFError:
+                    self.view.say("")
                     return
-            except EOFError:
-                self.view.say("")
-                return
-            except KeyboardInterrupt:
-                n_interrupts += 1
-                self.view.say(_HOW_TO_LEAVE if n_interrupts > 1 else "", "dim")
-            except UserError as error:
-                self.fail(str(error))
+                except KeyboardInterrupt:
+                    n_interrupts += 1
+                    self.view.say(_HOW_TO_LEAVE if n_interrupts > 1 else "", "dim")
+                except UserError as error:
+                    self.fail(str(error))
 
     def on_loop(self, function: Callable[[], Result]) -> Result:
         """What ``function`` gives, called on the event loop, where the session lives."""
@@ -140,7 +143,8 @@ class Chat:
         if message.startswith("//"):
             message = message[1:]
         elif message.startswith("/"):
-            return run_command(self, message)
+            with on_interrupt(raise_interrupt):
+                return run_command(self, message)
         self._answer(message)
         return True
 

@@ -55,6 +55,9 @@ def run(asked: ChatOptions) -> int:
         engine = make_engine(settings)
         try:
             exit_code = _converse(background, engine, errors, settings, asked, message)
+        except KeyboardInterrupt:
+            errors.print("Stopped.")
+            exit_code = 130
         finally:
             close_engine(background, engine, exit_code)
     return exit_code

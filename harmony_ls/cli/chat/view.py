@@ -192,10 +192,12 @@ class TerminalView:
         self._needs_gap = True
 
     def _print_now(self, parts: Sequence[RenderableType]) -> None:
-        if self._live is not None:
-            self._live.update(self._unsettled())
-        if parts:
-            self._console.print(Group(*parts))
+        # Inside of its context the console writes once, at the end: nothing half drawn is ever seen.
+        with self._console:
+            if self._live is not None:
+                self._live.update(self._unsettled(), refresh=True)
+            if parts:
+                self._console.print(Group(*parts))
 
     def _refresh_if_due(self) -> None:
         if time.monotonic() >= self._next_refresh:
@@ -214,18 +216,15 @@ class TerminalView:
                 vertical_overflow="crop",
             )
             self._live.start()
-        self._live.update(self._unsettled())
-        if settled:
-            self._console.print(Group(*settled))
-        else:
-            self._live.refresh()
+        self._print_now(settled)
         ended = time.monotonic()
         self._next_refresh = ended + max(_REFRESH_SECONDS, (ended - started) / _DRAWING_SHARE)
 
     def _stop_live(self) -> None:
         if self._live is not None:
-            self._live.update(Text())
-            self._live.stop()
+            with self._console:
+                self._live.update(Text())
+                self._live.stop()
             self._live = None
 
     def _unsettled(self) -> RenderableType:
