@@ -16,12 +16,16 @@ import contextlib
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, Sampling, Token
+from harmony_ls.engine.stop_strings import StopStrings
 from harmony_ls.errors import EngineClosedError, ModelError
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, ToolSpec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model
@@ -32,7 +36,8 @@ __all__ = ["AsyncTokenGenerator", "GeneratedToken", "TokenGenerator"]
 Result = TypeVar("Result")
 GeneratedToken = int | dict[str, Any]
 """A token id; with ``return_logprobs`` a dictionary with ``token`` (id), ``logprob`` (natural logarithm) and
-``text`` (what the token completes, empty for markers and unfinished characters)."""
+``text`` (what the token completes, empty for markers and unfinished characters); ``top_logprobs`` adds ``top``, the
+likeliest ids with their log-probabilities."""
 
 
 class AsyncTokenGenerator:
@@ -55,6 +60,7 @@ class AsyncTokenGenerator:
         self._chat_model: ChatModel | None = None
         self._why_no_chat: ModelError | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._made_on = date.today()
 
     async def __aenter__(self) -> Self:
         if not self.lazy:
@@ -105,10 +111,13 @@ class AsyncTokenGenerator:
         tools: Sequence[ToolSpec] = (),
         effort: ReasoningEffort | str = ReasoningEffort.MEDIUM,
         template_arguments: Mapping[str, Any] | None = None,
+        started: date | None = None,
     ) -> list[int]:
         """The prompt of a conversation, as token ids, up to where the assistant begins to write.
 
-        A text is the message of a user. Raises ModelError for a model that has no chat template.
+        A text is the message of a user. ``started`` is the date that the model is told, by default that on which this
+        generator was made, so that a prompt stays the same past midnight. Raises ModelError for a model that has no
+        chat template.
         """
         await self.open()
         if self._chat_model is None:
@@ -117,6 +126,7 @@ class AsyncTokenGenerator:
             messages_of(messages, system_message),
             tuple(tools),
             ReasoningEffort(effort),
+            started or self._made_on,
             template_arguments=dict(template_arguments or {}),
         )
         rendered = await asyncio.to_thread(self._chat_model.format.render, conversation)
@@ -133,39 +143,65 @@ class AsyncTokenGenerator:
         messages: Sequence[Message | Mapping[str, Any]] | None = None,
         prompt: str | None = None,
         system_message: str | None = None,
+        stop: Sequence[str] = (),
+        top_logprobs: int = 0,
+        logit_bias: Mapping[int, float] | None = None,
         **options: Any,
     ) -> AsyncIterator[GeneratedToken]:
         """Generate after exactly one of ``prompt_tokens`` (ids), ``messages`` (OpenAI's form) and ``prompt`` (a text).
 
         The first five parameters are those of the reference implementation of GPT-OSS, in its order: ``stop_tokens``
         None means the model's own, and an empty list none; the stop token is yielded, as the last one. ``max_tokens``
-        0 means up to the end of the context. ``prompt`` is a user's message where the model has a chat template, else
-        text that is continued. ``options`` are fields of ``Sampling`` (``top_p``, ``seed``, ...), and of `render`
-        (``tools``, ``effort``, ``template_arguments``).
+        0 means up to the end of the context, and more than that is cut to it. ``prompt`` is a user's message where the
+        model has a chat template, else text that is continued. ``stop`` are texts that end the generation; the token
+        that completes one is the last. ``top_logprobs`` adds so many of the likeliest tokens to each dictionary, under
+        ``top``. ``logit_bias`` is added to the logits of these ids. ``options`` are further fields of ``Sampling``
+        (``top_p``, ``seed``, ...), and of `render` (``tools``, ``effort``, ``template_arguments``, ``started``).
 
-        Raises ValueError for arguments that do not go together, ModelError and PromptTooLongError as they say.
+        Raises TypeError for options that there are not, ValueError for arguments that do not go together, ModelError
+        and PromptTooLongError as they say.
         """
         given = [name for name, value in _named(prompt_tokens, messages, prompt) if value is not None]
         if len(given) != 1:
             raise ValueError(f"name one of prompt_tokens, messages and prompt, not {' and '.join(given) or 'none'}")
         await self.open()
-        names = ("tools", "effort", "template_arguments")
+        names = ("tools", "effort", "template_arguments", "started")
         rendering: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
         tokens = await self._tokens(prompt_tokens, messages, prompt, system_message, rendering)
         model = self.model
+        room = max(1, model.context_length - len(tokens))
+        bias = tuple((logit_bias or {}).items())
         request = GenerationRequest(
             prompt=tuple(tokens),
-            max_tokens=max_tokens or max(1, model.context_length - len(tokens)),
+            max_tokens=min(max_tokens or room, room),
             stop_tokens=self._stops() if stop_tokens is None else frozenset(stop_tokens),
-            sampling=Sampling(temperature=temperature, **options),
+            sampling=Sampling(temperature=temperature, logit_bias=bias, **options),
+            top_logprobs=top_logprobs,
         )
-        decoder = model.tokenizer.decoder()
+        decoder, stops = model.tokenizer.decoder(), StopStrings(stop)
         generation = self._engine.generate(model, request)
         try:
             async for token in generation:
-                yield _with_logprob(token, decoder.feed(token.id)) if return_logprobs else token.id
+                text = decoder.feed(token.id)
+                _, is_stopped = stops.feed(text)
+                yield _with_logprob(token, text) if return_logprobs else token.id
+                if is_stopped:
+                    return
         finally:
             generation.cancel()
+
+    async def save_prompt_cache(self, path: Path, tokens: Sequence[int]) -> None:
+        """Keep what the model computed for a prompt, so that another process need not; see ``Engine``."""
+        await self.open()
+        await self._engine.save_prompt_cache(self.model, path, tokens)
+
+    async def load_prompt_cache(self, path: Path, tokens: Sequence[int] | None = None) -> list[int]:
+        """Take over a file of `save_prompt_cache`; returns the tokens with which prompts that use it begin.
+
+        A file of ``mlx_lm.cache_prompt`` does not name its ``tokens``, so they are needed there.
+        """
+        await self.open()
+        return list(await self._engine.load_prompt_cache(self.model, path, tokens))
 
     async def _tokens(
         self,
@@ -211,6 +247,8 @@ class TokenGenerator:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="harmony-ls loop", daemon=True)
         self._thread.start()
+        # Closing and handing over work exclude each other: what is handed to a loop that has ended is never run.
+        self._lock = threading.Lock()
         self._is_closed = False
         try:
             self._generator = self._call(_made(model_path, use_harmony, lazy, options))
@@ -246,6 +284,14 @@ class TokenGenerator:
         """The text of tokens; markers have none."""
         return self.model.tokenizer.decode(tokens)
 
+    def save_prompt_cache(self, path: Path, tokens: Sequence[int]) -> None:
+        """See `AsyncTokenGenerator.save_prompt_cache`."""
+        self._call(self._generator.save_prompt_cache(path, tokens))
+
+    def load_prompt_cache(self, path: Path, tokens: Sequence[int] | None = None) -> list[int]:
+        """See `AsyncTokenGenerator.load_prompt_cache`."""
+        return self._call(self._generator.load_prompt_cache(path, tokens))
+
     def generate(
         self,
         prompt_tokens: Sequence[int] | None = None,
@@ -256,12 +302,11 @@ class TokenGenerator:
         **options: Any,
     ) -> Iterator[GeneratedToken]:
         """See `AsyncTokenGenerator.generate`. Leaving the iteration ends the generation within one step."""
-        loop = self._require_loop()
         tokens = self._generator.generate(
             prompt_tokens, stop_tokens, temperature, max_tokens, return_logprobs, **options
         )
         items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
-        pump = asyncio.run_coroutine_threadsafe(_pump(tokens, items.put), loop)
+        pump = self._submit(_pump(tokens, items.put))
         try:
             while (item := items.get()).token is not None:
                 yield item.token
@@ -272,29 +317,31 @@ class TokenGenerator:
 
     def close(self) -> None:
         """Free the model and end the loop. Closing twice does nothing."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
         if hasattr(self, "_generator"):
             asyncio.run_coroutine_threadsafe(self._generator.close(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, Result]) -> Result:
-        if self._is_closed:
-            work.close()  # it will never be awaited
-        future = asyncio.run_coroutine_threadsafe(work, self._require_loop())
+        future = self._submit(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def _require_loop(self) -> asyncio.AbstractEventLoop:
-        if self._is_closed:
-            raise EngineClosedError("This generator is closed.")
-        return self._loop
+    def _submit(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        with self._lock:
+            if self._is_closed:
+                work.close()  # it will never be awaited
+                raise EngineClosedError("This generator is closed.")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +367,14 @@ async def _pump(tokens: AsyncIterator[GeneratedToken], put: Callable[[_Item], No
         put(_Item(None, error))
 
 
+async def _end_tasks() -> None:
+    """Cancel what still runs on this loop, and wait for it: nobody is left without an answer."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 async def _made(
     model_path: str | None, use_harmony: bool | None, lazy: bool, options: Mapping[str, Any]
 ) -> AsyncTokenGenerator:
@@ -331,4 +386,5 @@ def _named(*values: object) -> Iterator[tuple[str, object]]:
 
 
 def _with_logprob(token: Token, text: str) -> dict[str, Any]:
-    return {"token": token.id, "logprob": token.logprob, "text": text}
+    told: dict[str, Any] = {"token": token.id, "logprob": token.logprob, "text": text}
+    return told | {"top": dict(token.top)} if token.top else told

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,46 @@ def test_log_probabilities_and_texts(tiny_llama: Path) -> None:
         assert [each["token"] for each in told] == plain  # type: ignore[index]
         assert all(each["logprob"] <= 0 for each in told)  # type: ignore[index, operator]
         assert "".join(each["text"] for each in told).startswith(generator.decode(plain)[:-1])  # type: ignore[index]
+
+
+def test_stop_strings_alternatives_and_biases(tiny_llama: Path) -> None:
+    with TokenGenerator(str(tiny_llama)) as generator:
+        plain = list(generator.generate(PROMPT, [], 0.0, 30))
+        text = generator.decode(plain)  # type: ignore[arg-type]
+        stop = text[8:11]
+        stopped = generator.decode(list(generator.generate(PROMPT, [], 0.0, 30, stop=[stop])))  # type: ignore[arg-type]
+        assert stop in stopped
+        assert text.startswith(stopped[: stopped.index(stop) + len(stop)])
+        assert len(stopped) < len(text)
+        told = list(generator.generate(PROMPT, [], 0.0, 2, True, top_logprobs=3))
+        assert [len(each["top"]) for each in told] == [3, 3]  # type: ignore[index]
+        assert set(generator.generate(PROMPT, [], 0.0, 5, logit_bias={77: 100.0})) == {77}
+        with pytest.raises(TypeError, match="warmth"):
+            list(generator.generate(PROMPT, [], 0.0, 5, warmth=1))
+
+
+def test_a_prompt_cache_outlives_the_process(tiny_llama: Path, tmp_path: Path) -> None:
+    prompt = list(range(40, 140))
+    file = tmp_path / "prompt.safetensors"
+    with TokenGenerator(str(tiny_llama)) as generator:
+        tokens = list(generator.generate(prompt, [], 0.0, 5))
+        generator.save_prompt_cache(file, prompt)
+    with TokenGenerator(str(tiny_llama)) as later:
+        assert later.load_prompt_cache(file) == prompt
+        assert list(later.generate(prompt, [], 0.0, 5)) == tokens
+
+
+def test_more_tokens_than_the_context_holds_are_not_written(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "short", "llama", config={"max_position_embeddings": 64})
+    with TokenGenerator(str(folder)) as generator:
+        assert len(list(generator.generate(PROMPT, [], 0.0, 300))) == 60
+
+
+def test_the_model_is_told_the_date(tmp_path: Path, harmony_vocabulary: None) -> None:
+    with TokenGenerator(str(build_model(tmp_path / "gpt-oss", "gpt_oss"))) as generator:
+        told = generator.decode(generator.render("Hello", started=date(2026, 1, 2)))
+        assert "Current date: 2026-01-02" in told
+        assert f"Current date: {date.today()}" in generator.decode(generator.render("Hello"))
 
 
 def test_seeds_repeat_and_their_absence_does_not(tiny_llama: Path) -> None:

@@ -18,6 +18,7 @@ Nothing here stops a generation, runs a tool, or decides whether the arguments o
 """
 
 import codecs
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,11 +181,11 @@ class HarmonyParser:
     def _feed_marker(self, marker: MarkerKind) -> list[Event]:
         match marker:
             case MarkerKind.START:
-                events = self._end() if self._message is not None else []
+                events = self._end(is_cut=True) if self._message is not None else []
                 self._header = OpenHeader.of(PartKind.START)
                 return events
             case MarkerKind.CHANNEL:
-                events = self._end() if self._message is not None else []
+                events = self._end(is_cut=True) if self._message is not None else []
                 self._header = self._header or OpenHeader.of(PartKind.IMPLIED)
                 self._header.add_part(PartKind.CHANNEL)
                 return events
@@ -324,8 +325,12 @@ class HarmonyParser:
         message.purpose = purpose
         return self._show(purpose, message.text, is_first=True) if message.pieces else []
 
-    def _end(self, *, is_call: bool = False) -> list[Event]:
-        """End the message or the header that is open, if one is. ``is_call``: it was ended as a call is."""
+    def _end(self, *, is_call: bool = False, is_cut: bool = False) -> list[Event]:
+        """End the message or the header that is open, if one is.
+
+        ``is_call``: it was ended as a call is. ``is_cut``: another message began inside it; a call is finished then
+        only if its arguments are whole, which can be told of JSON alone.
+        """
         message, header = self._message, self._header
         self._header = None
         if header is not None:
@@ -335,7 +340,16 @@ class HarmonyParser:
         tail = self._decoder.decode(b"", final=True)
         events = self._write(message, tail) if tail else []
         self._message = None
+        if message.purpose is Purpose.CALL and is_cut and not _is_json_object(message.text):
+            return events
         if message.purpose is Purpose.CALL:
             message.call = ToolCall(self._new_call_id(), message.tool, message.text)
             return [*events, ToolCallFinished(message.index, message.call)]
         return [*events, *self._settle(message, Purpose.REASONING if is_call else Purpose.TEXT)]
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -1,6 +1,7 @@
 """Conversations as files: one JSON object, readable, private, and of use to whatever model comes next."""
 
 import contextlib
+import json
 import os
 import tempfile
 from datetime import date
@@ -40,7 +41,7 @@ def save_conversation(path: Path, session: Session) -> None:
     Raises UserError where that cannot be done.
     """
     history = session.history
-    content = _File(
+    file = _File(
         format="harmony-ls conversation",
         version=1,
         model=session.chat_model.model.name,
@@ -49,7 +50,9 @@ def save_conversation(path: Path, session: Session) -> None:
         n_hidden=history.n_hidden,
         summary=history.summary,
         turns=[list(turn) for turn in history.turns],
-    ).model_dump_json(indent=1)
+    )
+    # Half a surrogate pair, as broken input leaves it, is no JSON in UTF-8.
+    content = json.dumps(file.model_dump(mode="python"), default=str, indent=1, ensure_ascii=True)
     try:
         _write(path, content)
     except OSError as error:
@@ -65,9 +68,9 @@ def load_conversation(path: Path, session: Session) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
-        file = _File.model_validate_json(content)
+        file = _File.model_validate(json.loads(content.decode("utf-8")))
         _check(file)
-    except (ValidationError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UserError(
             f"{path} is not a conversation that harmony-ls can read: {reason}. Name a file made by /save."
@@ -84,15 +87,26 @@ def _check(file: _File) -> None:
     """What the types do not say: turns begin with a user's message, and no more are hidden than there are."""
     if not 0 <= file.n_hidden <= len(file.turns):
         raise ValueError("n_hidden is not a number of its turns")
-    if any(not turn or turn[0].role is not Role.USER for turn in file.turns):
-        raise ValueError("a turn does not begin with a user's message")
+    for turn in file.turns:
+        if not turn or turn[0].role is not Role.USER:
+            raise ValueError("a turn does not begin with a user's message")
+        open_calls: set[str] = set()
+        for message in turn[1:]:
+            if message.role is Role.TOOL and message.tool_call_id in open_calls:
+                open_calls.discard(message.tool_call_id)
+            elif message.role is Role.ASSISTANT and not open_calls:
+                open_calls = {call.id for call in message.tool_calls}
+            else:
+                raise ValueError("a tool's answer and its call do not belong together")
+        if open_calls or turn[-1].role is not Role.ASSISTANT:
+            raise ValueError("a turn has no end")
 
 
 def _write(path: Path, content: str) -> None:
     """Write beside the file and put it in its place, so that a fault leaves the old one as it was."""
     descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as stream:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -4,7 +4,7 @@ The turn loop (`harmony_ls.session.session`) makes as many of these as the tools
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from harmony_ls.engine.engine import Generation
@@ -45,7 +45,7 @@ async def run_pass(
     max_tokens: int,
     sampling: Sampling,
     cache_owner: str,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event]:
     """Generate after ``current.prompt`` and yield the events as they come; ``current`` is kept up to date.
 
     A pass that is left early (closed, cancelled) frees the model within one step, and keeps what was written.
@@ -100,4 +100,5 @@ def _reason(generation: Generation, parser: EventParser) -> FinishReason:
     """Why the pass ended; one that was stopped because its answer was over is as good as one that stopped itself."""
     if parser.is_over:
         return FinishReason.STOP
-    return generation.stats.finish_reason or FinishReason.STOP
+    # One that was ended before its first step has no reason of its own.
+    return generation.stats.finish_reason or FinishReason.CANCELLED

@@ -22,6 +22,9 @@ class History:
 
     The model is shown ``turns[n_hidden:]``, after ``summary`` where the hidden ones were summed up. Nothing is
     forgotten: hidden turns are still saved, and shown to people.
+
+    The summary comes in a message of the user and not as an instruction: what stands in it may go back to text of
+    strangers.
     """
 
     turns: tuple[tuple[Message, ...], ...] = ()
@@ -38,12 +41,19 @@ class History:
         """The messages that the model is no longer shown."""
         return tuple(message for turn in self.turns[: self.n_hidden] for message in turn)
 
+    @property
+    def is_tainted(self) -> bool:
+        """Whether text of strangers has come into the conversation; what they said may work on in later turns."""
+        return any(message.is_untrusted for message in self.messages)
+
     def shown(self, instructions: str, running: Sequence[Message] = ()) -> tuple[Message, ...]:
         """What the model is shown: instructions, summary, the turns that are not hidden, the ``running`` turn."""
-        told = [text for text in (instructions, _summary_text(self.summary)) if text]
-        system = (Message(Role.SYSTEM, "\n\n".join(told)),) if told else ()
-        kept = tuple(message for turn in self.turns[self.n_hidden :] for message in turn)
-        return (*system, *kept, *running)
+        system = (Message(Role.SYSTEM, instructions),) if instructions else ()
+        kept = [*(message for turn in self.turns[self.n_hidden :] for message in turn), *running]
+        if self.summary and kept:
+            # In the first message: two of a user in a row are more than some chat templates take.
+            kept[0] = replace(kept[0], content=f"{_summary_text(self.summary)}\n\n{kept[0].content}")
+        return (*system, *kept)
 
     def with_turn(self, messages: Sequence[Message]) -> "History":
         """The history with one more turn."""
@@ -52,22 +62,30 @@ class History:
     def without_last(self) -> "History":
         """The history without its last turn; hidden turns stay hidden."""
         turns = self.turns[:-1]
-        return replace(self, turns=turns, n_hidden=min(self.n_hidden, len(turns)))
+        if len(turns) < self.n_hidden:  # the turn was summed up: what is left of the summary would still tell of it
+            return History(turns)
+        return replace(self, turns=turns)
 
-    def fitted(self, n_tokens: Callable[["History"], int], room: int) -> "History":
-        """The history with as many of the oldest turns hidden as it takes for the prompt to have ``room``.
+    def fitted(self, n_tokens: Callable[["History"], int], room: int, reserve: int = 0) -> "History":
+        """The history with so many of the oldest turns hidden that the prompt has ``room``, and some to spare.
 
-        ``n_tokens`` says how long the prompt of a history would be. Raises PromptTooLongError where even the running
+        ``n_tokens`` says how long the prompt of a history would be. Where turns have to be hidden, ``reserve`` more
+        tokens stay free for what is said of them. Raises PromptTooLongError where even the running
         turn alone is too long.
         """
         length = n_tokens(self)
         if length <= room:
             return self
-        fitted = self
+        room -= reserve
+        fitted, least = self, None
         target = int(room * _SHARE_AFTER_DROPPING)
         while fitted.n_hidden < len(self.turns) and length > target:
             fitted = replace(fitted, n_hidden=fitted.n_hidden + 1)
             length = n_tokens(fitted)
+            if least is None and length <= room:
+                least = fitted
+        if length > target and least is not None:
+            return least  # dropping all of it would not get there: no more goes than must
         if length > room:
             raise PromptTooLongError(
                 f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "
@@ -84,4 +102,4 @@ def answer_open_calls(messages: Sequence[Message], why: str) -> list[Message]:
 
 
 def _summary_text(summary: str) -> str:
-    return f"What was said before, summed up:\n{summary}" if summary else ""
+    return f"(The conversation began earlier. Summed up, this was said:\n{summary}\nIt goes on with:)"

@@ -1,5 +1,6 @@
 """Messages in OpenAI's JSON form, as programs have them, read into ours. What cannot be read is named."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,10 @@ def messages_of(
     Tool messages get the name of the tool whose call they answer. Raises UserError for what is no message.
     """
     if isinstance(given, str):
-        messages = [Message(Role.USER, given)]
-    else:
-        messages = [_message(each, index) for index, each in enumerate(given)]
+        return messages_of([Message(Role.USER, given)], system_message)
+    if not isinstance(given, Sequence):
+        raise UserError(f"messages must be a list of messages, not {type(given).__name__}.")
+    messages = [_message(each, index) for index, each in enumerate(given)]
     if not messages:
         raise UserError("There are no messages. Name at least one, for example {'role': 'user', 'content': '...'}.")
     if system_message is not None:
@@ -36,7 +38,7 @@ def _named(message: Message, names: Mapping[str, str]) -> Message:
     return replace(message, name=names.get(message.tool_call_id, ""))
 
 
-def _message(given: Message | Mapping[str, Any], index: int) -> Message:
+def _message(given: Any, index: int) -> Message:
     if isinstance(given, Message):
         return given
     if not isinstance(given, Mapping):
@@ -51,17 +53,25 @@ def _message(given: Message | Mapping[str, Any], index: int) -> Message:
         Role(role),
         _text(given.get("content"), f"messages[{index}].content"),
         _text(given.get("reasoning") or given.get("reasoning_content"), f"messages[{index}].reasoning"),
-        tuple(_tool_call(call, f"messages[{index}].tool_calls") for call in given.get("tool_calls") or ()),
+        _tool_calls(given.get("tool_calls") or (), f"messages[{index}].tool_calls"),
         str(given.get("tool_call_id") or ""),
         str(given.get("name") or ""),
     )
+
+
+def _tool_calls(given: Any, where: str) -> tuple[ToolCall, ...]:
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise UserError(f"{where} must be a list of calls, not {type(given).__name__}.")
+    return tuple(_tool_call(call, where) for call in given)
 
 
 def _tool_call(given: Any, where: str) -> ToolCall:
     function = given.get("function") if isinstance(given, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise UserError(f"{where} holds a call without function.name.")
-    return ToolCall(str(given.get("id") or ""), function["name"], str(function.get("arguments") or ""))
+    arguments = function.get("arguments") or ""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(str(given.get("id") or ""), function["name"], text)
 
 
 def _text(content: object, where: str) -> str:

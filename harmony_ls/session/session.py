@@ -8,20 +8,21 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from harmony_ls.engine.request import Sampling
-from harmony_ls.errors import PromptTooLongError
-from harmony_ls.events import Event, Notice, ToolResult, TurnFinished, Usage
+from harmony_ls.errors import PromptTooLongError, UserError
+from harmony_ls.events import Event, Notice, ToolResult, TurnFinished
 from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, Role, ToolCall
 from harmony_ls.prompts.format import Prompt
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.generation import Pass, run_pass
-from harmony_ls.session.history import History, answer_open_calls
-from harmony_ls.session.summary import summarise
+from harmony_ls.session.history import History
+from harmony_ls.session.summary import room_for_summary, summarise
+from harmony_ls.session.turn import Turn
 from harmony_ls.settings.models import ChatSettings
 from harmony_ls.tools.tool import ToolOutput
 from harmony_ls.tools.toolbox import ToolBox
@@ -32,7 +33,6 @@ __all__ = ["Session"]
 _MAX_FAILURES_IN_A_ROW = 4
 # The least that is kept free for the answer, as a share of the context.
 _ANSWER_SHARE = 0.25
-_CANCELLED_CALL = "The person stopped this before it was done."
 
 
 class Session:
@@ -64,7 +64,8 @@ class Session:
         self._template_arguments = dict(template_arguments or {})
         self._overrides = overrides
         self._cache_owner = f"chat {uuid.uuid4().hex}"
-        self._running: _Turn | None = None
+        self._running: Turn | None = None
+        self._prompt = Prompt(())
         self.last_pass: Pass | None = None
 
     @property
@@ -102,6 +103,7 @@ class Session:
             return None
         text = self.history.turns[-1][0].content
         self.history = self.history.without_last()
+        self.last_pass = None
         return text
 
     def cancel(self) -> None:
@@ -112,55 +114,64 @@ class Session:
     async def turn(self, text: str) -> AsyncIterator[Event]:
         """Say ``text`` and yield what happens; the last event is a ``TurnFinished``.
 
-        Raises PromptTooLongError before anything has happened where the text alone is too long, and ModelError where
-        the model cannot be spoken to; the history is then as it was. Leaving the iteration early is cancelling.
+        Raises UserError for a message without text, PromptTooLongError before anything has happened where the text
+        alone is too long, and ModelError where the model cannot be spoken to; the history is then as it was. Leaving
+        the iteration early is cancelling.
         """
         self._refuse_while_running()
-        running = self._running = _Turn(Message(Role.USER, text))
+        if not text.strip():
+            raise UserError("The message is empty: there is nothing to answer.")
+        running = self._running = Turn(Message(Role.USER, text), is_tainted=self.history.is_tainted)
+        self._watch(running, time.monotonic() - self.tools.waited_seconds + self._settings.max_turn_seconds)
         try:
-            self.history, prompt, notices = await self._fit(running)
-            for notice in notices:
-                yield notice
-            running.has_begun = True
-            passes = self._passes(running, prompt)
-            # Whoever leaves early leaves it now: what was written is settled below.
-            async with contextlib.aclosing(passes):  # type: ignore[type-var]
-                async for event in passes:
+            # Whoever leaves early leaves the inner generators now: what was written is settled below.
+            async with contextlib.aclosing(self._begin(running)) as events:
+                async for event in events:
                     yield event
+            running.settle_reason()
+            if running.limit:
+                yield Notice(running.limit)
             yield TurnFinished(running.reason, running.usage)
         finally:
+            running.close()
             self._running = None
             if running.has_begun:
                 self.history = self.history.with_turn(running.settled())
 
-    async def _passes(self, running: "_Turn", prompt: Prompt) -> AsyncIterator[Event]:
-        """Generate, run the tools, and generate again, until the model has answered or a limit is met."""
-        deadline = time.monotonic() + self._settings.max_turn_seconds
-        waited_before = self.tools.waited_seconds
-        n_calls = n_failures = 0
-        while True:
-            if running.is_cancelled:
-                running.reason = FinishReason.CANCELLED
-                return
+    async def _begin(self, running: Turn) -> AsyncGenerator[Event]:
+        """Make room for the turn, then generate and run tools until it is over."""
+        async with contextlib.aclosing(self._fit(running)) as fitting:
+            async for event in fitting:
+                yield event
+        running.has_begun = True
+        async with contextlib.aclosing(self._passes(running)) as passes:
+            async for event in passes:
+                yield event
+
+    async def _passes(self, running: Turn) -> AsyncGenerator[Event]:
+        """Generate, run the tools, and generate again, until the model has answered or the turn is ended."""
+        prompt = self._prompt
+        while not running.is_ended:
             conversation = self._conversation(running)
-            current = running.current = self.last_pass = Pass(prompt)
+            current = running.begin(Pass(prompt))
+            self.last_pass = current
+            max_tokens = self._max_tokens(prompt, running)
+            stream = run_pass(
+                self.chat_model,
+                conversation,
+                current,
+                max_tokens=max_tokens,
+                sampling=self._sampling(),
+                cache_owner=self._cache_owner,
+            )
             try:
-                stream = run_pass(
-                    self.chat_model,
-                    conversation,
-                    current,
-                    max_tokens=self._max_tokens(prompt),
-                    sampling=self._sampling(),
-                    cache_owner=self._cache_owner,
-                )
-                async with contextlib.aclosing(stream):  # type: ignore[type-var]
+                async with contextlib.aclosing(stream):
                     async for event in stream:
                         yield event
             finally:
                 running.take(current)
             yield current.usage
-            running.reason = current.reason
-            if current.reason is FinishReason.CANCELLED:
+            if running.is_ended or current.reason is FinishReason.CANCELLED:
                 return
             if current.reason is FinishReason.LENGTH:
                 yield Notice(f"The answer was cut off after {len(current.generated):,} tokens.")
@@ -171,84 +182,89 @@ class Session:
                     yield Notice("The model ended without an answer.")
                 return
             for call in calls:
-                output = await self._run(call, running, n_calls)
-                n_calls += 1
-                n_failures = n_failures + 1 if output.is_error else 0
+                if running.is_ended:
+                    return
+                output = await self._run(call, running)
                 running.answer(call, output)
                 yield ToolResult(call, output.text, output.is_error)
-                if running.is_cancelled:
-                    running.reason = FinishReason.CANCELLED
-                    return
-            seconds_left = deadline + self.tools.waited_seconds - waited_before - time.monotonic()
-            if (limit := self._limit(n_calls, n_failures, seconds_left)) is not None:
-                running.reason = FinishReason.LIMIT
-                yield Notice(limit)
+            if (limit := self._limit(running)) is not None:
+                running.end_at(limit)
                 return
             conversation = self._conversation(running)
-            prompt = self.chat_model.format.resume(prompt, current.generated, conversation)
+            prompt = await asyncio.to_thread(self.chat_model.format.resume, prompt, current.generated, conversation)
             if len(prompt.tokens) > self._room():
                 try:
-                    self.history, prompt, notices = await self._fit(running)
+                    async with contextlib.aclosing(self._fit(running)) as fitting:
+                        async for event in fitting:
+                            yield event
                 except PromptTooLongError:
                     running.reason = FinishReason.LENGTH
                     yield Notice("The turn was ended: what the tools answered does not fit the model's context.")
                     return
-                for notice in notices:
-                    yield notice
+                prompt = self._prompt
 
-    async def _run(self, call: ToolCall, running: "_Turn", n_calls: int) -> ToolOutput:
-        """Answer one call. A cancelled turn cancels the tool; the call is answered all the same."""
-        if n_calls >= self._settings.max_tool_calls:
+    async def _run(self, call: ToolCall, running: Turn) -> ToolOutput:
+        """Answer one call."""
+        if running.n_calls >= self._settings.max_tool_calls:
             return ToolOutput("No more tool calls are allowed in this turn. Answer with what you know.", is_error=True)
-        task = running.tool = asyncio.ensure_future(self.tools.run(call, is_tainted=running.is_tainted))
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if not running.is_cancelled:
-                raise
-            return ToolOutput(_CANCELLED_CALL, is_error=True)
-        finally:
-            task.cancel()
-            running.tool = None
+        return await running.run(asyncio.ensure_future(self.tools.run(call, is_tainted=running.is_tainted)))
 
-    def _limit(self, n_calls: int, n_failures: int, seconds_left: float) -> str | None:
+    def _limit(self, running: Turn) -> str | None:
         """Why the turn must end now, in words; one call beyond the limit is answered, so that the model can wind up."""
-        if n_calls > self._settings.max_tool_calls:
-            return f"The turn was ended after {self._settings.max_tool_calls} tool calls (chat.maxToolCalls)."
-        if n_failures >= _MAX_FAILURES_IN_A_ROW:
-            return f"The turn was ended: the last {n_failures} tool calls failed."
-        if seconds_left <= 0:
-            return f"The turn was ended after {self._settings.max_turn_seconds:g} seconds (chat.maxTurnSeconds)."
+        settings = self._settings
+        if running.n_calls > settings.max_tool_calls:
+            return f"The turn was ended after {settings.max_tool_calls} tool calls (chat.maxToolCalls)."
+        if running.n_failures >= _MAX_FAILURES_IN_A_ROW:
+            return f"The turn was ended: the last {running.n_failures} tool calls failed."
+        if running.usage.generated_tokens >= settings.max_turn_tokens:
+            return f"The turn was ended after {running.usage.generated_tokens:,} tokens (chat.maxTurnTokens)."
         return None
 
-    async def _fit(self, running: "_Turn") -> tuple[History, Prompt, list[Notice]]:
-        """The history that fits beside the running turn, its prompt, and what a person must be told of it."""
-        render = self.chat_model.format.render
+    def _watch(self, running: Turn, deadline: float) -> None:
+        """End the turn when its time is over; the time in which a person thinks about a question is not counted."""
+        seconds = deadline + self.tools.waited_seconds - time.monotonic()
+        if seconds <= 0:
+            limit = f"{self._settings.max_turn_seconds:g} seconds (chat.maxTurnSeconds)"
+            running.end_at(f"The turn was ended after {limit}.")
+        else:
+            running.timer = asyncio.get_running_loop().call_later(seconds, self._watch, running, deadline)
+
+    async def _fit(self, running: Turn) -> AsyncGenerator[Event]:
+        """Hide turns until the running one fits beside the others, and say so; leaves the prompt in ``_prompt``."""
         history = self.history
-        fitted = await asyncio.to_thread(
-            history.fitted, lambda each: len(render(self._conversation(running, each)).tokens), self._room()
-        )
-        notices: list[Notice] = []
+        room = self._room()
+        reserve = room_for_summary(room) if self._settings.context_overflow == "summarise" else 0
+        fitted = await asyncio.to_thread(history.fitted, lambda each: self._length(running, each), room, reserve)
         if fitted.n_hidden > history.n_hidden:
             n_turns = fitted.n_hidden - history.n_hidden
             turns = "The oldest turn is" if n_turns == 1 else f"The {n_turns} oldest turns are"
             how = "no longer shown to the model"
             if self._settings.context_overflow == "summarise":
-                fitted, summed_up = await self._summed_up(history, fitted)
+                yield Notice("The conversation has outgrown its context. Its beginning is being summed up.")
+                fitted, summed_up = await self._summed_up(running, history, fitted)
                 how = "summed up for the model" if summed_up else "no longer shown to the model, nor summed up"
-            notices.append(Notice(f"{turns} {how}: the conversation has outgrown its context."))
-        conversation = self._conversation(running, fitted)
-        return fitted, await asyncio.to_thread(render, conversation), notices
+            yield Notice(f"{turns} {how}: the conversation has outgrown its context.")
+        self.history = fitted
+        self._prompt = await asyncio.to_thread(self.chat_model.format.render, self._conversation(running))
 
-    async def _summed_up(self, history: History, fitted: History) -> tuple[History, bool]:
+    async def _summed_up(self, running: Turn, history: History, fitted: History) -> tuple[History, bool]:
         """``fitted`` with a summary of its hidden turns, if there is room for one."""
-        newly_hidden = tuple(message for turn in history.turns[history.n_hidden : fitted.n_hidden] for message in turn)
-        summary = await summarise(self.chat_model, history.summary, newly_hidden, self._room(), self._cache_owner)
-        if not summary:
+        hidden = history.turns[history.n_hidden : fitted.n_hidden]
+        newly_hidden = tuple(message for turn in hidden for message in turn)
+        summary = await summarise(
+            self.chat_model, history.summary, newly_hidden, self._room(), self._cache_owner, running
+        )
+        with_summary = replace(fitted, summary=summary)
+        if not summary or running.is_ended:
             return fitted, False
-        return replace(fitted, summary=summary), True
+        length = await asyncio.to_thread(self._length, running, with_summary)
+        return (with_summary, True) if length <= self._room() else (fitted, False)
 
-    def _conversation(self, running: "_Turn", history: History | None = None) -> Conversation:
+    def _length(self, running: Turn, history: History) -> int:
+        """How many tokens the prompt would have with this history."""
+        return len(self.chat_model.format.render(self._conversation(running, history)).tokens)
+
+    def _conversation(self, running: Turn, history: History | None = None) -> Conversation:
         return Conversation(
             messages=(history or self.history).shown(self._instructions, running.messages),
             tools=self.tools.specs if self.chat_model.format.takes_tools else (),
@@ -262,8 +278,11 @@ class Session:
         context = self.chat_model.model.context_length
         return context - min(self._settings.max_tokens, max(1, int(context * _ANSWER_SHARE)))
 
-    def _max_tokens(self, prompt: Prompt) -> int:
-        return min(self._settings.max_tokens, self.chat_model.model.context_length - len(prompt.tokens))
+    def _max_tokens(self, prompt: Prompt, running: Turn) -> int:
+        """How much one pass may write: the least of what the settings, the context and the turn still allow."""
+        in_turn = self._settings.max_turn_tokens - running.usage.generated_tokens
+        in_context = self.chat_model.model.context_length - len(prompt.tokens)
+        return max(1, min(self._settings.max_tokens, in_context, in_turn))
 
     def _sampling(self) -> Sampling:
         if self._overrides is not None:
@@ -280,43 +299,6 @@ class Session:
     def _refuse_while_running(self) -> None:
         if self._running is not None:
             raise RuntimeError("a turn of this conversation is under way")
-
-
-class _Turn:
-    """The turn that is under way: its messages so far, and what must be ended to end it."""
-
-    def __init__(self, said: Message) -> None:
-        self.messages: list[Message] = [said]
-        self.reason = FinishReason.CANCELLED
-        self.usage = Usage()
-        self.has_begun = False
-        self.is_cancelled = False
-        self.is_tainted = False
-        self.current: Pass | None = None
-        self.tool: asyncio.Future[ToolOutput] | None = None
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-        if self.tool is not None:
-            self.tool.cancel()
-        elif self.current is not None:
-            self.current.cancel()
-
-    def take(self, current: Pass) -> None:
-        """Keep what a pass has written."""
-        self.messages.append(current.message)
-        self.usage += current.usage
-
-    def answer(self, call: ToolCall, output: ToolOutput) -> None:
-        self.messages.append(Message(Role.TOOL, output.text, tool_call_id=call.id, name=call.name))
-        self.is_tainted = self.is_tainted or output.is_untrusted
-
-    def settled(self) -> list[Message]:
-        """The messages as a finished turn: every call answered, and an assistant's message at the end."""
-        settled = answer_open_calls(self.messages, _CANCELLED_CALL)
-        if settled[-1].role is not Role.ASSISTANT:
-            settled.append(Message(Role.ASSISTANT))
-        return settled
 
 
 def _without_tokens(messages: tuple[Message, ...]) -> tuple[Message, ...]:

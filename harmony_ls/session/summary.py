@@ -1,5 +1,7 @@
 """The oldest turns of a conversation in a few sentences, written by the model itself, when they no longer fit."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
@@ -8,34 +10,44 @@ from harmony_ls.engine.request import Sampling
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.generation import Pass, run_pass
+from harmony_ls.session.turn import Turn
 
-__all__ = ["summarise"]
+__all__ = ["room_for_summary", "summarise"]
 
 _MAX_TOKENS = 1024
 # The summary may take this share of the room at most, or it would crowd out what it makes room for.
 _LARGEST_SHARE = 0.1
+# What stands around a summary, in tokens.
+_FRAME_TOKENS = 32
+
+
+def room_for_summary(room: int) -> int:
+    """How many tokens of a prompt to keep free for a summary."""
+    return _longest(room) + _FRAME_TOKENS
 
 
 async def summarise(
-    chat_model: ChatModel, earlier: str, messages: Sequence[Message], room: int, cache_owner: str
+    chat_model: ChatModel, earlier: str, messages: Sequence[Message], room: int, cache_owner: str, running: Turn
 ) -> str:
     """``messages`` in a few sentences, with an ``earlier`` summary worked in; empty where there is no room for one.
 
-    Where even the old turns are too long to be read at once, their oldest part is left out of the summary.
+    Where even the old turns are too long to be read at once, their oldest part is left out of the summary. The pass
+    belongs to the ``running`` turn: it counts there, and ends with it.
     """
-    max_tokens = min(_MAX_TOKENS, int(room * _LARGEST_SHARE))
+    max_tokens = _longest(room)
     if max_tokens < 1:
         return ""
     order = (resources.files("harmony_ls.session") / "summary.md").read_text(encoding="utf-8").strip()
-    system = (Message(Role.SYSTEM, f"What was said before:\n{earlier}"),) if earlier else ()
     told = [replace(message, reasoning="") for message in messages]
+    if earlier:
+        told[0] = replace(told[0], content=f"(Before this was said: {earlier})\n\n{told[0].content}")
     while told:
         conversation = Conversation(
-            (*system, *told, Message(Role.USER, order)),
+            (*told, Message(Role.USER, order)),
             effort=ReasoningEffort.LOW,
             template_arguments={"enable_thinking": False},
         )
-        prompt = chat_model.format.render(conversation)
+        prompt = await asyncio.to_thread(chat_model.format.render, conversation)
         if len(prompt.tokens) + max_tokens <= chat_model.model.context_length:
             break
         # The oldest turn goes: from its user's message up to the next one.
@@ -43,9 +55,18 @@ async def summarise(
         told = told[starts[0] :] if starts else []
     else:
         return ""
-    current = Pass(prompt)
-    async for _ in run_pass(
+    current = running.begin(Pass(prompt))
+    stream = run_pass(
         chat_model, conversation, current, max_tokens=max_tokens, sampling=Sampling(), cache_owner=cache_owner
-    ):
-        pass
+    )
+    try:
+        async with contextlib.aclosing(stream):
+            async for _ in stream:
+                pass
+    finally:
+        running.count(current)
     return current.message.content.strip()
+
+
+def _longest(room: int) -> int:
+    return min(_MAX_TOKENS, int(room * _LARGEST_SHARE))

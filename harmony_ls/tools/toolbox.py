@@ -42,7 +42,8 @@ class ToolBox:
         self._allowed: set[str] = set()
         self._allowed_scopes: set[tuple[str, str]] = set()
         self.why_absent: Mapping[str, str] = MappingProxyType(dict(absent or {}))
-        self.waited_seconds = 0.0
+        self._waited_seconds = 0.0
+        self._asked_at: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,6 +62,12 @@ class ToolBox:
     def specs(self) -> tuple[ToolSpec, ...]:
         """What the model is told of: the tools that are not off."""
         return tuple(tool.spec for name, tool in self._tools.items() if self._permissions[name] != "off")
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long questions have waited for a person's answers, one that waits now included."""
+        asked = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+        return self._waited_seconds + asked
 
     def set_permission(self, name: str, permission: ToolPermission) -> None:
         """Change what a tool may do in this conversation. Raises KeyError for a tool that there is not."""
@@ -106,11 +113,12 @@ class ToolBox:
                 return True
         if self._approve is None:
             return False
-        started = time.monotonic()
+        self._asked_at = time.monotonic()
         try:
             decision = await self._approve(request)
         finally:
-            self.waited_seconds += time.monotonic() - started
+            self._waited_seconds += time.monotonic() - self._asked_at
+            self._asked_at = None
         if decision is Decision.SESSION and request.scope:
             self._allowed_scopes.add((name, request.scope))
         elif decision is Decision.SESSION:

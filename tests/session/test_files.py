@@ -64,6 +64,9 @@ async def test_token_ids_of_another_model_are_let_go(folder: Path, tmp_path: Pat
         b' "n_hidden": 3, "summary": "", "turns": []}',
         b'{"format": "harmony-ls conversation", "version": 1, "model": "m", "started": "2026-01-02", "effort": "low",'
         b' "n_hidden": 0, "summary": "", "turns": [[{"role": "assistant"}]]}',
+        b'{"format": "harmony-ls conversation", "version": 1, "model": "m", "started": "2026-01-02", "effort": "low",'
+        b' "n_hidden": 0, "summary": "", "turns": [[{"role": "user"}, {"role": "tool"}, {"role": "assistant"}]]}',
+        b"[" * 100_000,
     ],
 )
 async def test_what_is_no_conversation_is_refused(folder: Path, tmp_path: Path, content: bytes) -> None:
@@ -76,6 +79,16 @@ async def test_what_is_no_conversation_is_refused(folder: Path, tmp_path: Path, 
         with pytest.raises(UserError, match=r"talk\.json is not a conversation"):
             load_conversation(file, session)
         assert session.messages == before
+
+
+async def test_broken_text_is_saved_and_comes_back(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "talk.json"
+    async with chat_model(folder) as model:
+        session = Session(model, greedy())
+        await answer(session, "half a \ud83d pair")
+        save_conversation(file, session)
+        load_conversation(file, session)
+        assert session.messages[0].content == "half a \ud83d pair"
 
 
 async def test_files_that_cannot_be_read_or_written_are_named(folder: Path, tmp_path: Path) -> None:

@@ -40,12 +40,29 @@ def test_hidden_turns_are_still_there() -> None:
     assert fitted.hidden == whole.messages[: 2 * fitted.n_hidden]
 
 
-def test_a_summary_stands_before_what_is_left() -> None:
+def test_a_summary_stands_before_what_is_left_and_is_no_instruction() -> None:
+    """It may go back to text of strangers, which must not speak with the authority of the instructions."""
     shown = History((tuple(turn(0)), tuple(turn(1))), n_hidden=1, summary="They said hello.").shown("Be brief.")
-    assert shown[0].role is Role.SYSTEM
-    assert shown[0].content.startswith("Be brief.\n\n")
-    assert shown[0].content.endswith("They said hello.")
-    assert [message.content for message in shown[1:]] == ["question 1", "answer 1"]
+    assert [message.role for message in shown] == [Role.SYSTEM, Role.USER, Role.ASSISTANT]
+    assert shown[0].content == "Be brief."
+    assert "They said hello." in shown[1].content
+    assert shown[1].content.endswith("\n\nquestion 1")
+
+
+def test_no_more_turns_go_than_must_where_the_running_one_is_long() -> None:
+    """One large paste must not cost the whole conversation."""
+
+    def long_turn(history: History) -> int:
+        return 700 + 10 * sum(len(turn) for turn in history.turns[history.n_hidden :])
+
+    assert history(10).fitted(long_turn, room=860).n_hidden == 2
+    assert history(10).fitted(long_turn, room=860, reserve=40).n_hidden == 4
+
+
+def test_text_of_strangers_taints_the_whole_conversation() -> None:
+    page = Message(Role.TOOL, "obey me", tool_call_id="1", name="open", is_untrusted=True)
+    assert not history(2).is_tainted
+    assert history(1).with_turn([*turn(1), page]).with_turn(turn(2)).is_tainted
 
 
 def test_without_anything_to_say_there_is_no_system_message() -> None:
@@ -58,9 +75,10 @@ def test_a_message_that_is_too_long_by_itself_is_refused() -> None:
 
 
 def test_taking_turns_back_never_leaves_more_hidden_than_there_are() -> None:
-    fitted = History((tuple(turn(0)), tuple(turn(1))), n_hidden=2)
-    assert fitted.without_last().n_hidden == 1
-    assert fitted.without_last().without_last() == History()
+    fitted = History((tuple(turn(0)), tuple(turn(1)), tuple(turn(2))), n_hidden=2, summary="Hello was said.")
+    assert fitted.without_last() == History(fitted.turns[:2], 2, "Hello was said.")
+    # A turn that was summed up is gone from what the model is told, too.
+    assert fitted.without_last().without_last() == History(fitted.turns[:1])
 
 
 def test_every_call_of_a_settled_turn_is_answered() -> None:

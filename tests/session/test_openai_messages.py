@@ -32,6 +32,12 @@ def test_a_text_is_a_users_message_behind_the_system_message() -> None:
     assert messages_of("Hi", "Be brief.") == (Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "Hi"))
 
 
+def test_arguments_that_come_as_an_object_are_json() -> None:
+    call = {"id": "c1", "function": {"name": "look", "arguments": {"far": True}}}
+    message = messages_of([{"role": "assistant", "tool_calls": [call]}])[0]
+    assert message.tool_calls[0].arguments == '{"far": true}'
+
+
 def test_our_own_messages_pass() -> None:
     message = Message(Role.USER, "Hi")
     assert messages_of([message])[0] is message
@@ -47,6 +53,8 @@ def test_our_own_messages_pass() -> None:
         ([{"role": "user", "content": 3}], "messages[0].content must be text"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "no pictures"),
         ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], "function.name"),
+        ([{"role": "assistant", "tool_calls": 5}], "messages[0].tool_calls must be a list"),
+        (5, "messages must be a list"),
     ],
 )
 def test_what_is_no_message_is_named(given: Any, words: str) -> None:

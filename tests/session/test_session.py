@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.errors import PromptTooLongError
-from harmony_ls.events import TextDelta, ToolCallFinished, ToolResult
-from harmony_ls.messages import FinishReason, Message, Role, ToolCall, ToolSpec
+from harmony_ls.engine.request import Sampling
+from harmony_ls.errors import PromptTooLongError, UserError
+from harmony_ls.events import TextDelta, ToolCallFinished, ToolResult, Usage
+from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolCall, ToolSpec
+from harmony_ls.session.generation import Pass, run_pass
 from harmony_ls.session.session import Session
 from harmony_ls.tools.tool import ApprovalRequest, Decision, ToolOutput
 from harmony_ls.tools.toolbox import ToolBox
+from tests.engine.engines import held
 from tests.models import Rule
 from tests.session.support import (
     answer,
@@ -27,6 +30,7 @@ from tests.session.support import (
     text_of,
     thought,
     tool_result,
+    usages,
 )
 
 Script = Callable[..., Path]
@@ -251,6 +255,115 @@ async def test_stopping_stops_a_tool_and_answers_its_call(script: Script) -> Non
         assert [message.role for message in session.messages] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
         assert "stopped" in session.messages[2].content
         assert text_of(await answer(session, "Never mind")) == "All right."
+
+
+@pytest.mark.parametrize("moment", [ToolCallFinished, Usage])
+async def test_stopping_when_a_call_is_complete_keeps_it_from_being_run(script: Script, moment: type) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "sky"}')))
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        events = []
+        async for event in session.turn("Ask"):
+            events.append(event)
+            if isinstance(event, moment):
+                session.cancel()
+    assert reason_of(events) is FinishReason.CANCELLED
+    assert oracle.calls == []
+    assert "stopped" in session.messages[2].content
+
+
+async def test_stopping_before_the_first_step_is_stopping(script: Script) -> None:
+    folder = script(Rule(said("Hello"), final("Hi.")))
+    async with chat_model(folder) as model:
+        conversation = Conversation((Message(Role.USER, "Hello"),))
+        current = Pass(model.format.render(conversation))
+        stream = run_pass(model, conversation, current, max_tokens=9, sampling=Sampling(), cache_owner="test")
+        async with held(model.engine._worker):
+            first = asyncio.ensure_future(anext(stream, None))
+            await asyncio.sleep(0)  # it has handed its job to the worker, which is held
+            current.cancel()
+        assert await first is None
+    assert (current.reason, current.generated) == (FinishReason.CANCELLED, [])
+
+
+async def test_time_ends_a_tool_that_hangs(script: Script) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "wait"}')))
+    oracle = Oracle({})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_turn_seconds=30), tools=ToolBox([oracle]))
+        turn = asyncio.ensure_future(answer(session, "Ask"))
+        waiting = asyncio.ensure_future(oracle.is_waiting.wait())
+        await asyncio.wait({turn, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert session._running is not None
+        session._watch(session._running, deadline=0.0)  # as its timer does when the time is over
+        events = await turn
+    assert oracle.was_cancelled
+    assert reason_of(events) is FinishReason.LIMIT
+    assert "maxTurnSeconds" in notices(events)[0]
+    assert "ended before this was done" in session.messages[2].content
+
+
+async def test_tokens_end_a_turn_too(script: Script) -> None:
+    ask = calls('{"question": "sky"}')
+    folder = script(Rule(said("Ask"), ask), Rule(tool_result("blue"), ask))
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue")})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(max_turn_tokens=80), tools=ToolBox([oracle]))
+        events = await answer(session, "Ask")
+    assert reason_of(events) in (FinishReason.LENGTH, FinishReason.LIMIT)
+    assert sum(usage.generated_tokens for usage in usages(events)) <= 81
+
+
+async def test_a_call_with_another_message_inside_is_never_run(script: Script) -> None:
+    """Half a patch or program is no patch or program."""
+    text = ToolSpec("oracle", "Ask the oracle.", {"type": "string"})
+    cut = "<|channel|>commentary to=functions.oracle<|message|>half a question<|channel|>final<|message|>Never mind."
+    folder = script(Rule(said("Ask"), f"{cut}<|return|>"))
+    oracle = Oracle({}, spec=text)
+    async with chat_model(folder) as model:
+        events = await answer(Session(model, greedy(), tools=ToolBox([oracle])), "Ask")
+    assert oracle.calls == []
+    assert text_of(events) == "Never mind."
+
+
+async def test_what_strangers_said_works_on_in_the_next_turn(script: Script) -> None:
+    folder = script(
+        Rule(said("Look"), calls('{"question": "sky"}')),
+        Rule(tool_result("blue"), final("Blue.")),
+        Rule(said("Act"), calls('{"question": "sea"}')),
+        Rule("what to do instead.<|end|><|start|>assistant", final("I may not.")),
+    )
+    oracle = Oracle({'{"question": "sky"}': ToolOutput("blue", is_untrusted=True)}, asks=True)
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle], {"oracle": "allow"}))
+        await answer(session, "Look")
+        await answer(session, "Act")
+    assert oracle.calls == ['{"question": "sky"}']
+
+
+async def test_an_empty_message_is_refused(script: Script) -> None:
+    async with chat_model(script(Rule(said("Hello"), final("Hi.")))) as model:
+        session = Session(model, greedy())
+        with pytest.raises(UserError, match="empty"):
+            await answer(session, " \n")
+        assert session.messages == ()
+        assert not session.is_running
+
+
+async def test_whoever_cancels_the_task_is_heard(script: Script) -> None:
+    folder = script(Rule(said("Ask"), calls('{"question": "wait"}')))
+    oracle = Oracle({})
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(), tools=ToolBox([oracle]))
+        turn = asyncio.ensure_future(answer(session, "Ask"))
+        waiting = asyncio.ensure_future(oracle.is_waiting.wait())
+        await asyncio.wait({turn, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+    assert not session.is_running
+    assert session.messages[-1].role is Role.ASSISTANT
 
 
 async def test_after_text_of_strangers_a_tool_that_may_act_asks_again(script: Script) -> None:

@@ -102,7 +102,7 @@ async def _run(plan: ChatPlan, text: str, result: _Result, errors: Console) -> N
                     record = ChatRecord()
                     result.records.append(record)
                     await measure_chat(chat_model, text, plan.sizes, record, _nothing)
-            except HarmonyLsError as error:
+            except (HarmonyLsError, OSError, ValueError) as error:
                 result.faults.append(f"{name}: {error}")
 
 
@@ -117,8 +117,9 @@ def _document(result: _Result) -> dict[str, Any]:
         "decode_ratio_vs_mlx_lm": _worst(min, [record.decode_ratio for record in records]),
         "parser_us_per_token": _worst(max, [record.parser_us for record in records]),
     }
-    for record in records:
-        numbers[f"turn2_prefill_ratio_{record.model_type}"] = record.turn2_ratio
+    for kind in dict.fromkeys(record.model_type for record in records):
+        ratios = [record.turn2_ratio for record in records if record.model_type == kind]
+        numbers[f"turn2_prefill_ratio_{kind}"] = _worst(max, ratios)
     return {
         "bench": "chat",
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
