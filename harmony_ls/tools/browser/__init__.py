@@ -1,0 +1,32 @@
+"""The browser tool: search the web, open pages and find text in them, as GPT-OSS was trained to.
+
+It is off until the user switches it on, and then nothing of it is imported before a conversation wants it.
+"""
+
+from typing import TYPE_CHECKING
+
+from harmony_ls.settings.models import Settings
+from harmony_ls.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from harmony_ls.tools.browser.tools import Browser
+
+__all__ = ["browser_tools", "make_browser"]
+
+
+def make_browser(settings: Settings) -> "Browser | None":
+    """A browser for one conversation; None where it is off. Raises SettingsError where its search lacks something."""
+    if settings.tools.browser == "off":
+        return None
+    from harmony_ls.tools.browser.fetch import Fetcher
+    from harmony_ls.tools.browser.search import make_search
+    from harmony_ls.tools.browser.tools import Browser
+
+    search = make_search(settings.browser)
+    return Browser(Fetcher(settings.browser.allowed_hosts), search)
+
+
+def browser_tools(settings: Settings) -> tuple[Tool, ...]:
+    """The tools of a browser for one conversation; none where it is off. Raises SettingsError as `make_browser`."""
+    browser = make_browser(settings)
+    return browser.tools if browser is not None else ()
