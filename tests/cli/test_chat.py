@@ -23,6 +23,8 @@ RULES = (
     Rule(said("Hello"), final("Hi *there*.", reasoning="They greet me.")),
     Rule(said("/etc is what?"), final("A folder.")),
     Rule(said("first\nsecond"), final("Two lines.")),
+    Rule(said("notes.txt:\n```txt\nblue\n```\n\nWhich colour?"), final("Blue.")),
+    Rule(f"<|start|>assistant<|channel|>final<|message|>Blue.<|end|>{said('Again?')}", final("Blue, as I said.")),
     Rule(said("change it"), CALL),
     Rule("M greet.py<|end|><|start|>assistant", final("It greets the world now.")),
     Rule("what to do instead.<|end|><|start|>assistant", final("As you wish.")),
@@ -32,6 +34,11 @@ RULES = (
 @pytest.fixture(scope="session")
 def model(gpt_oss: GptOss) -> Path:
     return gpt_oss(*RULES)
+
+
+@pytest.fixture(scope="session")
+def other_model(gpt_oss: GptOss) -> Path:
+    return gpt_oss(Rule(said("Hello"), final("I am another.")))
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +54,9 @@ def at_terminal(
     return PseudoTerminal(command, folder=folder, environment=environment, columns=columns)
 
 
-def test_a_conversation(model: Path, tmp_path: Path, own_environment: Mapping[str, str]) -> None:
+def test_a_conversation(model: Path, other_model: Path, tmp_path: Path, own_environment: Mapping[str, str]) -> None:
     saved = tmp_path / "saved.json"
+    (tmp_path / "notes.txt").write_text("blue\n")
     with at_terminal(model, tmp_path, own_environment, "--no-tools") as terminal:
         terminal.expect(READY)
         terminal.say("")
@@ -66,12 +74,26 @@ def test_a_conversation(model: Path, tmp_path: Path, own_environment: Mapping[st
         terminal.say("first\\")
         terminal.say("second")
         assert "Two lines." in terminal.expect(TURN_OVER)
+        terminal.say("/undo")
+        terminal.expect("Taken back: first second")
+        terminal.say("\x1b[200~first\nsecond\x1b[201~")  # as a terminal marks what is pasted
+        assert "Two lines." in terminal.expect(TURN_OVER)
         terminal.say(f"/save {saved}")
         terminal.expect("Saved to")
         terminal.say("/status")
         terminal.expect("turns 2")
+        terminal.say("/file nowhere.txt notes.txt")
+        terminal.expect("nowhere.txt cannot be read: No such file or directory.")
+        terminal.say("/file notes.txt")
+        terminal.expect("With the next message: notes.txt")
+        terminal.say("Which colour?")
+        assert "Blue." in terminal.expect(TURN_OVER)
         terminal.say("/model ./nowhere")
         terminal.expect("There is no model folder ./nowhere")
+        terminal.say(f"/model {other_model}")
+        terminal.expect(f"{other_model.name} ·")
+        terminal.say("Hello")
+        assert "I am another." in terminal.expect(TURN_OVER)
         terminal.say("/clear")
         terminal.expect("The conversation is empty.")
         terminal.say(f"/load {saved}")
@@ -215,9 +237,23 @@ def test_a_permission_of_the_settings_holds_in_a_pipe(
 
 
 def test_a_conversation_goes_on_through_a_pipe(model: Path, own_environment: Mapping[str, str], tmp_path: Path) -> None:
-    broken = tmp_path / "broken.json"
-    broken.write_text("{}")
-    result = through_a_pipe(model, "Hello", "--load", str(broken))
+    saved = tmp_path / "saved.json"
+    turn = [{"role": "user", "content": "Which colour?"}, {"role": "assistant", "content": "Blue."}]
+    content = {
+        "format": "harmony-ls conversation",
+        "version": 1,
+        "model": model.name,
+        "started": "2026-01-02",
+        "effort": "low",
+        "n_hidden": 0,
+        "summary": "",
+        "turns": [turn],
+    }
+    saved.write_text(json.dumps(content))
+    result = through_a_pipe(model, "Again?", "--load", str(saved))
+    assert (result.exit_code, result.stdout) == (0, "Blue, as I said.\n")
+    saved.write_text("{}")
+    result = through_a_pipe(model, "Hello", "--load", str(saved))
     assert result.exit_code == 1
     assert "is not a conversation" in result.stderr
 

@@ -154,7 +154,7 @@ class Chat:
         stream = self.background.stream(lambda: _turn(self.session, text))
         self.approvals.deliver = stream.put
         n_messages, n_changes = len(self.session.messages), 0
-        with silent_keys(), on_interrupt(lambda: self.background.call(self.session.cancel)), as_model_failure():
+        with silent_keys(), on_interrupt(self._stop), as_model_failure():
             self.view.begin()
             try:
                 for item in stream.take(_TICK_SECONDS):
@@ -173,6 +173,11 @@ class Chat:
                     self.is_saved = False
                     self.changes.append(n_changes)
 
+    def _stop(self) -> None:
+        """End the running turn; called by the signal."""
+        self.view.stop()
+        self.background.call(self.session.cancel)
+
     def _decide(self, question: Question) -> None:
         """Ask the person, and hand the answer on. Ctrl-C means no, and ends the turn."""
         self.view.pause(question.request)
@@ -185,7 +190,7 @@ class Chat:
                 decision = Decision.NO
             except KeyboardInterrupt:
                 decision = Decision.NO
-                self.background.call(self.session.cancel)
+                self._stop()
             except UserError as error:
                 decision = Decision.NO
                 self.fail(str(error))

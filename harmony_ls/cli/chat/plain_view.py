@@ -75,6 +75,9 @@ class PlainView:
         if request.is_sensitive:
             self.say(SENSITIVE)
 
+    def stop(self) -> None:
+        pass
+
     def end(self) -> None:
         self._close_line()
 

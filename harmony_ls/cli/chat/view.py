@@ -58,6 +58,9 @@ class View(Protocol):
     def pause(self, request: ApprovalRequest) -> None:
         """Make room for a question about ``request``, and show what it would do. The next event goes on."""
 
+    def stop(self) -> None:
+        """The person wants the turn to end. A signal handler calls this, so it does nothing but remember it."""
+
     def end(self) -> None:
         """The turn is over, however it ended."""
 
@@ -90,6 +93,7 @@ class TerminalView:
         self._unanswered: dict[str, _Call] = {}
         self._waiting_for = ""
         self._needs_gap = False
+        self._is_stopping = False
         self._began = 0.0
         self._next_refresh = 0.0
 
@@ -100,6 +104,7 @@ class TerminalView:
         self._unanswered.clear()
         self._waiting_for = "reading"
         self._needs_gap = False
+        self._is_stopping = False
         self._refresh()
 
     def show(self, event: Event) -> None:
@@ -149,6 +154,9 @@ class TerminalView:
             parts.append(Text(SENSITIVE, "yellow"))
         self._print(parts)
         self._stop_live()
+
+    def stop(self) -> None:
+        self._is_stopping = True
 
     def end(self) -> None:
         self._finish_stream()
@@ -229,14 +237,19 @@ class TerminalView:
 
     def _unsettled(self) -> RenderableType:
         """What is drawn below the text that is there for good."""
-        height = max(2, min(_MOST_LIVE_LINES, self._console.height - 3))
+        parts: list[RenderableType] = []
         if self._stream is not None:
-            return _Tail(self._stream.unsettled(), height)
-        if self._calls:
-            return _Tail(Group(*self._calls.values()), height)
-        if self._unanswered:
-            return _Tail(Group(*self._unanswered.values(), self._spinner()), height)
-        return self._spinner() if self._waiting_for else Text()
+            parts.append(self._stream.unsettled())
+        elif self._calls:
+            parts += self._calls.values()
+        else:
+            parts += self._unanswered.values()
+            if self._waiting_for and not self._is_stopping:
+                parts.append(self._spinner())
+        if self._is_stopping and self._waiting_for:
+            # A step of a large model takes seconds on a slow machine, and nothing else would be seen of the key.
+            parts.append(Text("stopping…", "yellow"))
+        return _Tail(Group(*parts), max(2, min(_MOST_LIVE_LINES, self._console.height - 3)))
 
     def _spinner(self) -> RenderableType:
         seconds = time.monotonic() - self._began
