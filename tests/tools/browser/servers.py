@@ -14,9 +14,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from harmony_ls.tools.tool import ApprovalRequest, Decision
 
-__all__ = ["Person", "Resolver", "Site", "raw_site", "site"]
+__all__ = ["Person", "Resolver", "Site", "raw_site", "redirect", "reply", "site"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RawAnswer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(handlers: Mapping[str, Handler | web.Response | str]) -> AsyncIterator[Site]:
+async def site(handlers: Mapping[str, Handler | str]) -> AsyncIterator[Site]:
     """Serve paths: by a handler, or a text as HTML."""
     served = Site(0)
 
@@ -46,7 +47,7 @@ async def site(handlers: Mapping[str, Handler | web.Response | str]) -> AsyncIte
             raise web.HTTPNotFound
         if isinstance(handler, str):
             return web.Response(text=handler, content_type="text/html")
-        return await handler(request) if callable(handler) else handler
+        return await handler(request)
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
@@ -61,9 +62,7 @@ async def site(handlers: Mapping[str, Handler | web.Response | str]) -> AsyncIte
 
 
 @asynccontextmanager
-async def raw_site(
-    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[Site]:
+async def raw_site(answer: RawAnswer) -> AsyncIterator[Site]:
     """A server that says bytes, after it has read the head of a request."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,6 +80,25 @@ async def raw_site(
         yield Site(server.sockets[0].getsockname()[1])
     finally:
         server.close()
+
+
+def redirect(target: str) -> Handler:
+    """A handler that sends the client elsewhere."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": target})
+
+    return answer
+
+
+def reply(body: bytes | str, content_type: str, **headers: str) -> Handler:
+    """A handler that answers with these bytes; the type is written as it is given."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        content = body.encode() if isinstance(body, str) else body
+        return web.Response(body=content, headers={"Content-Type": content_type} | headers)
+
+    return answer
 
 
 class Resolver(AbstractResolver):

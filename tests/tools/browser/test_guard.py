@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harmony_ls.tools.browser.fetch import Fetcher, FetchError, WebRequest, parse_url
 from harmony_ls.tools.browser.guard import AddressGuard, own_addresses, why_not_public
-from tests.tools.browser.servers import Resolver, site
+from tests.tools.browser.servers import Resolver, redirect, site
 
 PRIVATE = [
     *("0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254", "172.16.0.1"),
@@ -102,9 +102,9 @@ async def test_51_a_name_that_changes_its_mind() -> None:
 
 async def test_52_redirects_to_private_addresses() -> None:
     async with site({"/": "secret"}) as inner:
-        async with site(
-            redirects({"/1": inner.url(), "/2": "/1", "/name": f"http://inner.example:{inner.port}/"})
-        ) as outer:
+        named = f"http://inner.example:{inner.port}/"
+        elsewhere = {"/1": redirect(inner.url()), "/2": redirect("/1"), "/name": redirect(named)}
+        async with site(elsewhere) as outer:
             fetcher = Fetcher([outer.host], resolver=Resolver({"inner.example": ["127.0.0.1"]}))
             for path in ("/1", "/2", "/name"):
                 with pytest.raises(FetchError, match="private address"):
@@ -116,14 +116,14 @@ async def test_52_redirects_to_private_addresses() -> None:
     "target", ["file:///etc/passwd", "ftp://example.org/", "gopher://x/", "javascript:alert(1)", "data:,x"]
 )
 async def test_52_redirects_to_other_schemes(target: str) -> None:
-    async with site(redirects({"/1": target, "/2": "/1"})) as served:
+    async with site({"/1": redirect(target), "/2": redirect("/1")}) as served:
         for path in ("/1", "/2"):
             with pytest.raises(FetchError, match="only http and https"):
                 await read(served.url(path), Fetcher([served.host]))
 
 
 async def test_52_redirects_without_end() -> None:
-    async with site(redirects({"/": "/"})) as served:
+    async with site({"/": redirect("/")}) as served:
         with pytest.raises(FetchError, match="more than 5 times"):
             await read(served.url(), Fetcher([served.host]))
         assert len(served.requests) == 6
@@ -157,18 +157,11 @@ def test_49_addresses_that_say_two_things(address: str) -> None:
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     try:
         url = parse_url(text)
-    except FetchError as error:
-        assert "\n" not in str(error)
-    else:
-        assert (url.scheme in ("http", "https"), url.user) == (True, None)
+    except FetchError:
+        return
+    assert (url.scheme in ("http", "https"), url.user, url.fragment) == (True, None, "")
 
 
 async def read(url: str, fetcher: Fetcher | None = None) -> bytes:
     fetched = await (fetcher or Fetcher()).fetch(WebRequest(parse_url(url)), lambda _target: True)
     return fetched.content
-
-
-def redirects(targets: dict[str, str]) -> dict[str, object]:
-    from aiohttp import web
-
-    return {path: web.Response(status=302, headers={"Location": target}) for path, target in targets.items()}
