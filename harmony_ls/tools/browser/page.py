@@ -32,7 +32,7 @@ _UNSEEN = [
 ]
 _CLEAN = str.maketrans(dict.fromkeys(_UNSEEN, "") | _MARKS)
 _LINK = re.compile(r"【\d+†([^】†]*)(?:†[^】]*)?】")
-_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,10 @@ def clean(text: str) -> str:
 
 def compose(url: str, text: str) -> str:
     """The text of a page as the model knows it: the address, then the text with at most one blank line in a row."""
-    body = _BLANK_LINES.sub("\n\n", text).strip("\n")
+    lines = "\n".join(line.rstrip() for line in text.split("\n"))
+    body = _BLANK_LINES.sub("\n\n", lines).strip("\n")
     if len(body) > MAX_CHARACTERS:
-        body = f"{body[:MAX_CHARACTERS]}\n\n(The rest of the page is left out: it is too long.)"
+        body = f"{body[:MAX_CHARACTERS]}\n\n(The rest of the page is left out: it is too large.)"
     return f"\nURL: {url}\n{body}"
 
 

@@ -1,5 +1,7 @@
 """Citations as links, however the text is cut into deltas."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,12 +41,12 @@ def test_a_partial_citation_is_held_back_and_no_longer_than_it_may_be_one() -> N
     assert citations.feed("【" + "x" * 60) == "【" + "x" * 60
 
 
-@given(
-    st.lists(st.sampled_from(["【", "】", "†", "0", "3", "9", "L1", "-L2", "L", " ", "a", "【0†L1】"]), max_size=30),
-    st.data(),
-)
+PIECES = ["【", "】", "†", "0", "3", "9", "L1", "-L2", "L", " ", "a", "【0†L1】"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.data())
 def test_how_a_text_is_cut_changes_nothing(pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
     edges = [0, *cuts, len(text)]
-    assert filtered(*(text[start:end] for start, end in zip(edges, edges[1:], strict=False))) == filtered(text)
+    assert filtered(*(text[start:end] for start, end in pairwise(edges))) == filtered(text)

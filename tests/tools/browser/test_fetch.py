@@ -203,15 +203,9 @@ async def test_63_nothing_of_the_user_goes_along(monkeypatch: pytest.MonkeyPatch
         fetcher = Fetcher([served.host])
         for _ in range(2):
             await fetcher.fetch(WebRequest(URL(served.url())), lambda _: True)
-    for request in served.requests:
-        assert set(request.headers) == {
-            "Host",
-            "User-Agent",
-            "Accept",
-            "Accept-Encoding",
-            "Accept-Language",
-            "Connection",
-        } - (set() if "Connection" in request.headers else {"Connection"})
+    told = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Connection"}
+    assert len(served.requests) == 2
+    assert all(set(request.headers) <= told for request in served.requests)
 
 
 async def test_a_redirect_elsewhere_is_told_and_not_followed() -> None:
