@@ -62,7 +62,7 @@ closed that list is what the layers hold then."""
 
 def generate(
     context: DecodeContext, request: GenerationRequest, progress: Progress, decode: Decode | None = None
-) -> Iterator[Token | None]:
+) -> Generator[Token | None, None, None]:
     """Yield the tokens of ``request``; None after a prefill chunk. A stop token is yielded too, as the last one.
 
     ``decode`` does what follows the prefill in another way than one token after the other.

@@ -7,12 +7,12 @@ others (`follow`) do the same to their caches and take the same step. Tokens are
 
 Since every message names its cache, generations interleave, are cancelled and reuse prompt caches as with one process:
 no step is begun on one rank alone. One that fails on a rank leaves the ranks out of step for good; then the model is
-given up, and all processes must be started again.
+given up, and all processes must be started again. A process that is lost in the middle of a step ends the others.
 """
 
 import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache, trim_prompt_cache
 
 from harmony_ls.engine.distributed import leave_group
+from harmony_ls.engine.step_watch import StepWatch, end_process
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
@@ -31,6 +32,8 @@ Item = TypeVar("Item")
 _MESSAGE = 64
 _HEAD = 4
 _OPERATION = 3
+# A step is at most one chunk of a prompt; what takes longer than this will not end.
+_STEP_SECONDS = 120.0
 _MOST_OPERATIONS = (_MESSAGE - _HEAD) // _OPERATION
 
 
@@ -75,6 +78,7 @@ class LeadingNetwork:
         self._end = _LastNorm.within(network)
         self._ledger = _Ledger()
         self._fault = ""
+        self.watch = StepWatch(_STEP_SECONDS, end_process)
 
     def make_cache(self) -> list[Any]:
         """Empty cache layers, followed by the name under which the other ranks have theirs."""
@@ -87,10 +91,11 @@ class LeadingNetwork:
         *layers, name = cache
         if not isinstance(name, _CacheName):
             raise TypeError("A sharded network runs one sequence at a time, in a cache of its own make_cache.")
-        while len(self._ledger.operations) > _MOST_OPERATIONS:
-            send(self._group, Command.NOTE, 0, 0, *self._ledger.take())
         try:
-            send(self._group, Command.STEP, name.number, tokens.shape[1], *self._ledger.take())
+            while len(self._ledger.operations) > _MOST_OPERATIONS:
+                mx.eval(send(self._group, Command.NOTE, 0, 0, *self._ledger.take()))
+            # Here the others have done the step before, and one that is gone is an error. Later mlx would wait for it.
+            mx.eval(send(self._group, Command.STEP, name.number, tokens.shape[1], *self._ledger.take()))
             _shared(tokens, self._group)
             logits: mx.array = self._network(tokens, cache=layers)
             # All that the ranks exchange in this step, and in this order, whatever of it is asked for later.
@@ -116,16 +121,23 @@ class LeadingNetwork:
     def release(self) -> None:
         """Have the other ranks free their parts."""
         if not self._fault:
-            send(self._group, Command.UNLOAD)
+            mx.eval(send(self._group, Command.UNLOAD))
 
 
-def led(network: LeadingNetwork, steps: Iterator[Item]) -> Iterator[Item]:
+def led(network: LeadingNetwork, steps: Generator[Item, None, None]) -> Iterator[Item]:
     """The steps of a generation; a failure of MLX in one of them gives the model up and becomes a ModelError."""
     try:
-        yield from steps
+        while True:
+            with network.watch.step():
+                item = next(steps)
+            yield item
+    except StopIteration:
+        return
     except RuntimeError as error:
         network.give_up(error)
         raise ModelError(network.fault) from error
+    finally:
+        steps.close()
 
 
 def follow(network: Any, group: Any) -> Command:
@@ -133,6 +145,7 @@ def follow(network: Any, group: Any) -> Command:
 
     Raises RuntimeError when rank 0 or another rank has ended.
     """
+    watch = StepWatch(_STEP_SECONDS, end_process)
     end = _LastNorm.within(network)
     caches: dict[int, list[Any]] = {}
     while True:
@@ -142,9 +155,10 @@ def follow(network: Any, group: Any) -> Command:
         match command:
             case Command.STEP:
                 layers = _layers(caches, name, network)
-                tokens = _shared(mx.zeros((1, n_tokens), dtype=mx.int32), group)
-                mx.eval(tokens)
-                mx.eval(end.output(network(tokens, cache=layers)))
+                with watch.step():
+                    tokens = _shared(mx.zeros((1, n_tokens), dtype=mx.int32), group)
+                    mx.eval(tokens)
+                    mx.eval(end.output(network(tokens, cache=layers)))
             case Command.NOTE:
                 continue
             case _:

@@ -93,21 +93,16 @@ async def die(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
 
 
 async def lose(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
-    """A rank that follows is killed from outside once the first line is out."""
+    """A rank that follows is killed from outside before a line comes in; what is said of two generations then."""
     model = await engine.load(spec)
-    generation = engine.generate(model, GenerationRequest(prompt_of(1, 200), 3000))
-    await anext(generation)
-    print(json.dumps("generating"), flush=True)
+    print(json.dumps("loaded"), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     messages = []
-    try:
-        async for _ in generation:
-            pass
-    except HarmonyLsError as error:
-        messages.append(str(error))
-    try:
-        await anext(engine.generate(model, GenerationRequest(prompt_of(2, 20), 2)))
-    except HarmonyLsError as error:
-        messages.append(str(error))
+    for kind in (1, 2):
+        try:
+            await anext(engine.generate(model, GenerationRequest(prompt_of(kind, 200), 20)))
+        except HarmonyLsError as error:
+            messages.append(str(error))
     return {"messages": messages}
 
 

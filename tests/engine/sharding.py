@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Rank", "ends", "run_ranks", "started"]
+__all__ = ["PATIENCE_SECONDS", "Rank", "run_ranks", "started"]
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 200
@@ -45,7 +45,7 @@ def started(folder: Path, scenario: str, *specs: dict[str, Any]) -> Iterator[lis
             [sys.executable, "-m", "tests.engine.rank_program", task],
             cwd=ROOT,
             env=os.environ | {"MLX_HOSTFILE": str(file), "MLX_RANK": str(rank)},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,16 +57,14 @@ def started(folder: Path, scenario: str, *specs: dict[str, Any]) -> Iterator[lis
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
-
-
-def ends(processes: list["subprocess.Popen[str]"]) -> list[Rank]:
-    """Wait for all."""
-    outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
-    return [Rank(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def run_ranks(folder: Path, scenario: str, *specs: dict[str, Any]) -> list[Rank]:
     """Run a scenario of `tests.engine.rank_program` to its end."""
     with started(folder, scenario, *specs) as processes:
-        return ends(processes)
+        outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
+    return [Rank(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]

@@ -20,7 +20,9 @@ N_TOKENS = 24
 CONFIG, WEIGHTS = "adapter_config.json", "adapters.safetensors"
 
 
-def write_adapter(folder: Path, model: Path, *, kind: str = "lora", n_layers: int = 2, keys: Any = None) -> Path:
+def write_adapter(
+    folder: Path, model: Path, *, kind: str = "lora", n_layers: int = 2, keys: Any = None, scale: float = 10.0
+) -> Path:
     """An adapter as `mlx_lm.lora` writes it, with random matrices that change what the model says."""
 
     def write() -> None:
@@ -29,9 +31,10 @@ def write_adapter(folder: Path, model: Path, *, kind: str = "lora", n_layers: in
         from mlx_lm.tuner.utils import linear_to_lora_layers
         from mlx_lm.utils import load_model
 
+        mx.random.seed(0)
         network, _ = load_model(model)
         network.freeze()
-        parameters = {"rank": 4, "scale": 10.0, "dropout": 0.1, **({} if keys is None else {"keys": keys})}
+        parameters = {"rank": 4, "scale": scale, "dropout": 0.1, **({} if keys is None else {"keys": keys})}
         config = {"fine_tune_type": kind, "num_layers": n_layers, "lora_parameters": parameters, "model": "somewhere"}
         if kind == "full":
             for layer in network.layers[-n_layers:]:
@@ -42,8 +45,8 @@ def write_adapter(folder: Path, model: Path, *, kind: str = "lora", n_layers: in
         tensors = {}
         for name, tensor in tree_flatten(network.trainable_parameters()):
             key, own = mx.random.split(key)
-            scale = 1.0 if name.endswith(".m") else 0.3
-            tensors[name] = tensor + scale * mx.random.normal(tensor.shape, key=own).astype(tensor.dtype)
+            size = 1.0 if name.endswith(".m") else 0.3
+            tensors[name] = tensor + size * mx.random.normal(tensor.shape, key=own).astype(tensor.dtype)
         folder.mkdir(exist_ok=True)
         mx.save_safetensors(str(folder / WEIGHTS), tensors)
         (folder / CONFIG).write_text(json.dumps(config))
