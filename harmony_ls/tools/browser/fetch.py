@@ -132,9 +132,8 @@ class Fetcher:
                 if response.status >= 400:
                     raise FetchError(f"the server answers {_status(response.status)}")
                 content, is_cut = await _read(response, self.limits.max_bytes)
-                charset = response.get_encoding() if "charset" in response.headers.get("Content-Type", "") else None
-                content_type = response.content_type if "Content-Type" in response.headers else ""
-                return Fetched(request.url, content_type, charset, content, is_cut)
+                content_type = response.content_type if "/" in response.headers.get("Content-Type", "") else ""
+                return Fetched(request.url, content_type, response.charset, content, is_cut)
         except aiohttp.ClientError as error:
             raise FetchError(_reason(error, guard, request.url)) from error
         except (ValueError, UnicodeError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import shutil
 import ssl
 import tracemalloc
 import zlib
@@ -123,6 +124,8 @@ async def test_56_no_encryption_where_it_should_be() -> None:
 
 
 async def test_56_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     openssl = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
@@ -187,6 +190,13 @@ def test_57_what_is_no_text_is_refused_politely(content: bytes, content_type: st
 def test_57_texts_of_all_kinds(content: bytes, content_type: str, charset: str | None, line: str) -> None:
     page = read_page(Fetched(URL("https://example.org/x"), content_type, charset, content))
     assert line in page.lines
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=no-such", "text/html; charset=", "text/html; x", "?", ""])
+async def test_57_odd_types_from_a_server(content_type: str) -> None:
+    async with site({"/": reply("<p>grün", content_type)}) as served:
+        fetched = await Fetcher([served.host]).fetch(WebRequest(URL(served.url())), lambda _: True)
+    assert read_page(fetched).lines[-1].endswith("grün")
 
 
 def test_57_an_encoding_cut_in_the_middle_is_still_that_encoding() -> None:
