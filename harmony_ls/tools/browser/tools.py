@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from yarl import URL
 
@@ -16,7 +15,7 @@ from harmony_ls.messages import ToolCall, ToolSpec
 from harmony_ls.tools.browser.arguments import ArgumentError, arguments_of, flag, number, text
 from harmony_ls.tools.browser.citations import CitationFilter
 from harmony_ls.tools.browser.display import PageStack, UsageError, find_in, shown
-from harmony_ls.tools.browser.fetch import Fetcher, FetchError, WebRequest, domain_of, parse_url
+from harmony_ls.tools.browser.fetch import Fetcher, FetchError, Limits, WebRequest, domain_of, parse_url
 from harmony_ls.tools.browser.html_page import html_text
 from harmony_ls.tools.browser.page import Page, clean, compose, wrapped
 from harmony_ls.tools.browser.reading import read_page
@@ -240,7 +239,7 @@ def _short(url: URL) -> str:
     return clean(str(url))[:1024]
 
 
-async def _asked(limits: Any, search: SearchService, query: str, n_results: int) -> tuple[SearchResult, ...]:
+async def _asked(limits: Limits, search: SearchService, query: str, n_results: int) -> tuple[SearchResult, ...]:
     """Ask a search service. Its host is the user's own choice, so it may be a private one."""
     request = search.request(query, n_results)
     fetcher = Fetcher([f"{request.url.host}:{request.url.port}"], limits)
