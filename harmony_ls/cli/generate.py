@@ -196,9 +196,9 @@ def _load(
     from datetime import date
 
     from harmony_ls.cli.model_choice import load_model, load_with_progress, model_spec, seeded
-    from harmony_ls.cli.one_answer import OneAnswer, ask, chosen_sampling, go_on_with
+    from harmony_ls.cli.one_answer import OneAnswer, ask, go_on_with
     from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
-    from harmony_ls.session.chat_model import recommended_sampling
+    from harmony_ls.session.chat_model import chosen_sampling, recommended_sampling
 
     if asked.is_raw:
         spec = model_spec(settings, settings.chat.model or settings.model, asked.model)

@@ -5,7 +5,7 @@ It shows nothing. `harmony-ls generate` is its front end.
 
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harmony_ls.engine.engine import Engine, Generation
 from harmony_ls.engine.model import Model
@@ -17,9 +17,8 @@ from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallFinished
 from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolCall
 from harmony_ls.prompts.format import EventParser
 from harmony_ls.session.chat_model import ChatModel
-from harmony_ls.settings.models import ChatSettings
 
-__all__ = ["Answer", "Asked", "OneAnswer", "ask", "chosen_sampling", "go_on_with"]
+__all__ = ["Answer", "Asked", "OneAnswer", "ask", "go_on_with"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +54,6 @@ def go_on_with(model: Model, text: str) -> Asked:
     bos = tokenizer.bos_token_id
     tokens = (*(() if bos is None else (bos,)), *tokenizer.encode(text))
     return Asked(tokens, tokenizer.eos_token_ids, _PlainParser(tokenizer))
-
-
-def chosen_sampling(recommended: Sampling, chosen: ChatSettings) -> Sampling:
-    """What the settings choose, and where they choose nothing what the model's makers recommend."""
-    return replace(
-        recommended,
-        temperature=recommended.temperature if chosen.temperature is None else chosen.temperature,
-        top_p=recommended.top_p if chosen.top_p is None else chosen.top_p,
-        top_k=recommended.top_k if chosen.top_k is None else chosen.top_k,
-        min_p=chosen.min_p or recommended.min_p,
-    )
 
 
 class OneAnswer:

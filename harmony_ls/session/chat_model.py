@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from harmony_ls.prompts.format import EventParser, Prompt, PromptFormat
 from harmony_ls.prompts.harmony import HarmonyFormat, harmony_format
 from harmony_ls.prompts.harmony_markers import HarmonyMarkers, markers_of
 from harmony_ls.prompts.harmony_parser import HarmonyParser
+from harmony_ls.settings.models import ChatSettings
 
-__all__ = ["ChatModel", "format_of", "load_chat_model"]
+__all__ = ["ChatModel", "chosen_sampling", "format_of", "load_chat_model", "recommended_sampling"]
 
 _CHOICES = "mlx-community/gpt-oss-20b-MXFP4-Q8 or mlx-community/Qwen3-4B-Instruct-2507-4bit"
 # What OpenAI recommends for GPT-OSS (its README), and what suits most other models that say nothing themselves.
@@ -124,3 +125,14 @@ def recommended_sampling(model: Model) -> Sampling:
         )
     except (TypeError, ValueError):
         return default
+
+
+def chosen_sampling(recommended: Sampling, chosen: ChatSettings) -> Sampling:
+    """What the settings choose, and where they choose nothing what the model's makers recommend."""
+    return replace(
+        recommended,
+        temperature=recommended.temperature if chosen.temperature is None else chosen.temperature,
+        top_p=recommended.top_p if chosen.top_p is None else chosen.top_p,
+        top_k=recommended.top_k if chosen.top_k is None else chosen.top_k,
+        min_p=recommended.min_p if chosen.min_p is None else chosen.min_p,
+    )

@@ -18,7 +18,7 @@ from harmony_ls.errors import PromptTooLongError, UserError
 from harmony_ls.events import Event, Notice, ToolResult, TurnFinished
 from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, Role, ToolCall
 from harmony_ls.prompts.format import Prompt
-from harmony_ls.session.chat_model import ChatModel
+from harmony_ls.session.chat_model import ChatModel, chosen_sampling
 from harmony_ls.session.generation import Pass, run_pass
 from harmony_ls.session.history import History
 from harmony_ls.session.summary import room_for_summary, summarise
@@ -287,14 +287,7 @@ class Session:
     def _sampling(self) -> Sampling:
         if self._overrides is not None:
             return self._overrides
-        recommended, chosen = self.chat_model.sampling, self._settings
-        return replace(
-            recommended,
-            temperature=recommended.temperature if chosen.temperature is None else chosen.temperature,
-            top_p=recommended.top_p if chosen.top_p is None else chosen.top_p,
-            top_k=recommended.top_k if chosen.top_k is None else chosen.top_k,
-            min_p=chosen.min_p or recommended.min_p,
-        )
+        return chosen_sampling(self.chat_model.sampling, self._settings)
 
     def _refuse_while_running(self) -> None:
         if self._running is not None:

@@ -227,8 +227,9 @@ class ChatSettings(_Section):
     top_k: int | None = Field(default=None, ge=0, le=1_000_000, json_schema_extra=USER_SCOPE)
     """Choose among so many likeliest tokens. 0 means all. Unset: as for `temperature`, else 0."""
 
-    min_p: float = Field(default=0, ge=0, le=1, json_schema_extra=USER_SCOPE)
-    """Leave out tokens that are less likely than this share of the likeliest one."""
+    min_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=USER_SCOPE)
+    """Leave out tokens that are less likely than this share of the likeliest one. Unset: as for `temperature`, else
+    0."""
 
     max_tokens: int = Field(default=8192, ge=1, le=1_000_000, json_schema_extra=USER_SCOPE)
     """The longest that a model may write in one go, reasoning included, in tokens."""

@@ -1,22 +1,27 @@
 """Conversations with models that follow a script: which text makes them write what, and what came of it."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import ModelSpec
 from harmony_ls.events import Event, Notice, ReasoningDelta, TextDelta, TurnFinished, Usage
-from harmony_ls.messages import FinishReason
+from harmony_ls.messages import FinishReason, ToolCall, ToolSpec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import ChatSettings
+from harmony_ls.tools.tool import ApprovalRequest, ToolOutput
 from tests.models import RECIPES, Rule, build_scripted_model
 
 __all__ = [
+    "Oracle",
+    "Script",
     "answer",
+    "calls",
     "chat_model",
     "final",
     "greedy",
@@ -30,6 +35,10 @@ __all__ = [
     "tool_result",
     "usages",
 ]
+
+
+Script = Callable[..., Path]
+"""Builds a scripted GPT-OSS from rules."""
 
 
 def scripted_gpt_oss(folder: Path, rules: Sequence[Rule], **config: Any) -> Path:
@@ -101,3 +110,43 @@ def kinds(events: Sequence[Event]) -> list[str]:
     """The kinds of events in their order, each run of one kind named once."""
     names = [type(event).__name__ for event in events]
     return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
+
+
+@dataclass
+class Oracle:
+    """A tool that knows some answers, and waits for ever where it is told to."""
+
+    answers: dict[str, ToolOutput]
+    asks: bool = False
+    calls: list[str] = field(default_factory=list)
+    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    was_cancelled: bool = False
+    spec: ToolSpec = field(
+        default_factory=lambda: ToolSpec(
+            "oracle",
+            "Ask the oracle.",
+            {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]},
+        )
+    )
+
+    async def prepare(self, call: ToolCall) -> ApprovalRequest | ToolOutput | None:
+        return ApprovalRequest(call, "Ask the oracle") if self.asks else None
+
+    async def run(self, call: ToolCall) -> ToolOutput:
+        self.calls.append(call.arguments)
+        if "wait" in call.arguments:
+            self.is_waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.was_cancelled = True
+                raise
+        return self.answers.get(call.arguments, ToolOutput("The oracle is silent.", is_error=True))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def calls(arguments: str, name: str = "functions.oracle") -> str:
+    """A tool call as GPT-OSS writes it."""
+    return f"<|channel|>commentary to={name} <|constrain|>json<|message|>{arguments}<|call|>"
