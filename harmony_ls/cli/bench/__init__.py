@@ -99,3 +99,18 @@ def chat(
         raise typer.BadParameter(f"there is no shape {unknown[0]!r}", param_hint="--shape")
     plan = command.ChatPlan(tuple(model or ()), shapes, trust_remote_code=trust_remote_code)
     raise typer.Exit(command.bench_chat(plan, as_json=json_output))
+
+
+@app.command("tools")
+def tools(
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Measure the tools: a Python cell in its container, warm and cold, and placing a patch in a long file.
+
+    It takes about ten seconds. The image and the engine are those of your settings.
+    """
+    from harmony_ls.cli.bench.tools import ToolsPlan, bench_tools
+    from harmony_ls.settings.sources import read_user_file, resolve
+
+    settings = resolve([read_user_file()]).settings
+    raise typer.Exit(bench_tools(ToolsPlan(settings.tools), as_json=json_output))

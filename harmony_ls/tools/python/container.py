@@ -92,7 +92,7 @@ class Container:
         while True:
             if len(self._frames) >= _FRAME.size:
                 kind, length = _FRAME.unpack_from(self._frames)
-                if kind not in (b"R", b"O", b"S", b"E") or length > _LONGEST_FRAME:
+                if kind not in (b"R", b"A", b"O", b"S", b"E") or length > _LONGEST_FRAME:
                     raise ContainerGoneError("it does not speak as the driver does")
                 if len(self._frames) >= _FRAME.size + length:
                     payload = bytes(self._frames[_FRAME.size : _FRAME.size + length])

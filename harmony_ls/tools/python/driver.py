@@ -8,7 +8,8 @@ cannot be forged. It also ends and buries whatever the code leaves behind, and e
 
 Frames in both directions: one byte for the kind, four for the length, the payload.
 In:  ``C`` a cell to run, ``I`` interrupt it, ``K`` kill everything that runs and start a new worker.
-Out: ``R`` ready, ``O`` output, ``S`` how many bytes of output were left out, ``E`` the end of the cell, as JSON.
+Out: ``R`` ready, ``A`` a cell has arrived, ``O`` output, ``S`` how many bytes of output were left out,
+     ``E`` the end of the cell, as JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import selectors
 import signal
 import struct
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -32,7 +34,7 @@ CHUNK = 1 << 18
 LONGEST_DRAIN = 1 << 22
 # More processes than this that a cell left behind are no servers, they are an accident.
 N_STRAYS = 16
-N_ROUNDS = 20
+KILL_SECONDS = 1.5
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PR_SET_DUMPABLE = 4
 
@@ -128,6 +130,7 @@ class Driver:
         self.number += 1
         self.is_running, self.is_interrupted = True, False
         self.n_head_left, self.n_skipped, self.tail = self.n_head, 0, bytearray()
+        self.send(b"A")
         # Only now: what something in the background wrote meanwhile has waited, and did not fill any memory.
         self.selector.register(self.output, selectors.EVENT_READ, self.on_output)
         with suppress(BrokenPipeError):  # a worker that is dead is noticed as such
@@ -164,13 +167,15 @@ class Driver:
         if not self.is_interrupted and len(strays) <= N_STRAYS:
             return 0
         n_strays, self.must_bury = len(strays), bool(strays)
-        for _ in range(N_ROUNDS):
+        deadline = time.monotonic() + KILL_SECONDS
+        while time.monotonic() < deadline:
             for pid in strays:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.bury()
             if not (strays := self.strays()):
                 return n_strays
+            time.sleep(0.002)  # they need a moment of the processor to die
         return None
 
     def strays(self) -> list[int]:

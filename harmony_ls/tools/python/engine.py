@@ -4,8 +4,10 @@ Everything in here blocks: it belongs into a thread.
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +35,13 @@ def connect(settings: ToolSettings) -> "DockerClient":
 
     faults = []
     for address in _addresses(settings):
-        client = None
         try:
-            client = DockerClient(base_url=address, timeout=_PROBE_SECONDS)
-            client.ping()
+            # The client asks things while it is made, and keeps its connection to what does not answer them.
+            _probe(address)
+            client = DockerClient(base_url=address, timeout=_CALL_SECONDS)
         except engine_faults() as error:
             faults.append(f"{address}: {_why(error)}")
-            if client is not None:
-                client.close()
             continue
-        client.api.timeout = _CALL_SECONDS
         return client
     told = f" ({faults[0]})" if faults else ""
     raise UserError(f"The python tool needs Docker, and no engine answers{told}. Start Docker, then begin a new chat.")
@@ -53,7 +52,7 @@ def engine_faults() -> tuple[type[Exception], ...]:
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    return (DockerException, RequestException, OSError)
+    return (DockerException, RequestException, HTTPException, OSError)
 
 
 def owner_labels() -> dict[str, str]:
@@ -108,6 +107,24 @@ def _addresses(settings: ToolSettings) -> Iterator[str]:
     for place in places:
         if place.exists():
             yield f"unix://{place}"
+
+
+def _probe(address: str) -> None:
+    """Raise OSError or HTTPException unless an engine answers at the address."""
+    scheme, _, place = address.partition("://")
+    connection = HTTPConnection("localhost" if scheme == "unix" else place, timeout=_PROBE_SECONDS)
+    if scheme == "unix":
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(_PROBE_SECONDS)
+    try:
+        if scheme == "unix":
+            connection.sock.connect(place)
+        connection.request("GET", "/_ping")
+        response = connection.getresponse()
+        if response.status != 200 or response.read(100) != b"OK":
+            raise OSError(f"it answers {response.status}, which is not what a Docker engine says")
+    finally:
+        connection.close()
 
 
 def _why(error: Exception) -> str:

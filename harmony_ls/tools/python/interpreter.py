@@ -109,6 +109,7 @@ class Interpreter:
         seconds = self._settings.python_seconds
         try:
             async with asyncio.timeout(seconds):
+                await _arrival(container)
                 end = await _end_of(container, output)
         except TimeoutError:
             end = await self._stop(container, output)
@@ -175,6 +176,16 @@ class Interpreter:
 
 class _NotRunError(ContainerGoneError):
     """The container was gone before the cell reached it."""
+
+
+async def _arrival(container: Container) -> None:
+    """Wait until the driver has the cell: a socket takes what nobody will read any more."""
+    try:
+        frame = await container.receive()
+    except ContainerGoneError as error:
+        raise _NotRunError(str(error)) from None
+    if frame.kind != b"A":
+        raise ContainerGoneError("it does not speak as the driver does")
 
 
 async def _end_of(container: Container, output: HeadAndTail) -> dict[str, Any]:
