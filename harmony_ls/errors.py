@@ -5,6 +5,7 @@
     │   ├── SettingsError     settings that cannot be used
     │   ├── ModelError        a model that cannot be found, read or run
     │   │   └── ModelTooLargeError
+    │   ├── MissingPackageError   a package that only an extra installs
     │   ├── PromptTooLongError
     │   └── WorkspaceError    a file that may not or cannot be read or changed
     ├── PatchError            a patch that cannot be applied; the message is for the model that wrote it
@@ -33,6 +34,10 @@ class ModelError(UserError):
 
 class ModelTooLargeError(ModelError):
     """A model whose weights do not fit the memory budget."""
+
+
+class MissingPackageError(UserError):
+    """A package that is not part of harmony-ls is needed; the message says how to install it."""
 
 
 class PromptTooLongError(UserError):

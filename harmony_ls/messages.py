@@ -71,8 +71,8 @@ class Message:
 
     A tool message answers ``tool_call_id`` and carries the tool's ``name``. ``content_tokens`` are the token ids of
     ``content`` as the model wrote them, so that the next prompt is what the model saw, and not what a tokenizer would
-    make of the same text; None for text that no model of this session wrote. ``is_untrusted`` marks a tool message whose
-    text comes from strangers.
+    make of the same text; None for text that no model of this session wrote. ``is_untrusted`` marks a tool message
+    whose text comes from strangers.
     """
 
     role: Role

@@ -37,8 +37,12 @@ def _chat(
     apply_patch: Annotated[
         bool, typer.Option("--apply-patch", "-a", help="Offer the tool apply_patch: the model may change files.")
     ] = False,
-    browser: Annotated[bool, typer.Option("--browser", "-b", help="Not in this version.")] = False,
-    python: Annotated[bool, typer.Option("--python", "-p", help="Not in this version.")] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", "-b", help="Offer the browser: the model may read the web, and asks first.")
+    ] = False,
+    python: Annotated[
+        bool, typer.Option("--python", "-p", help="Offer Python in a Docker container without network.")
+    ] = False,
     reasoning_effort: _Effort = None,
     developer_message: Annotated[
         str | None, typer.Option(help="What the model is told before the conversation.", show_default=False)
@@ -57,11 +61,7 @@ def _chat(
     from harmony_ls.cli.chat.opening import ChatOptions
     from harmony_ls.cli.model_choice import ModelOptions
 
-    for name, is_wanted in (("browser", browser), ("python", python)):
-        if is_wanted:
-            raise typer.BadParameter(
-                f"this version has no {name} tool; leave the flag out to chat without it", param_hint=f"--{name}"
-            )
+    wanted = {"apply_patch": apply_patch, "python": python, "browser": browser}
     with exits():
         asked = ChatOptions(
             folder=Path.cwd(),
@@ -77,7 +77,7 @@ def _chat(
             ),
             model=ModelOptions(use_harmony=use_harmony, seed=seed),
             instructions=developer_message or "",
-            tools=("apply_patch",) if apply_patch else (),
+            tools=tuple(name for name, is_wanted in wanted.items() if is_wanted),
         )
         raise typer.Exit(run_chat(asked))
 

@@ -13,7 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harmony_ls.cli import app
+from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace
 from harmony_ls.cli.legacy import chat_app, generate_app
+from harmony_ls.settings import Settings
+from harmony_ls.tools.tool import ApprovalRequest, Decision
 from tests.cli.conftest import GptOss
 from tests.models import Rule
 from tests.session.support import final, said
@@ -225,8 +228,30 @@ def test_the_older_names_do_the_same(model: Path, own_environment: Mapping[str, 
     assert (result.exit_code, result.stdout) == (0, "Hi *there*, stranger.\n")
 
 
-@pytest.mark.parametrize("tool", ["browser", "python"])
-def test_tools_that_are_not_there_are_refused(tool: str, own_environment: Mapping[str, str]) -> None:
-    result = CliRunner().invoke(chat_app, ["--model", "x", f"--{tool}"], input="Hello")
-    assert result.exit_code == 2
-    assert f"this version has no {tool} tool" in " ".join(result.stderr.replace("│", " ").split())
+def test_the_older_flags_offer_the_tools(model: Path, own_environment: Mapping[str, str]) -> None:
+    """What a flag names is wanted; where it cannot be had, the reason is told and the chat goes on."""
+    arguments = ["--model", str(model), "--trust-remote-code", "--temperature", "0", "--max-tokens", "99"]
+    nowhere = {"DOCKER_HOST": "unix:///no/such/socket"}
+    result = CliRunner().invoke(chat_app, [*arguments, "--browser", "--python"], input="Hello", env=nowhere)
+    assert (result.exit_code, result.stdout) == (0, "Hi *there*, stranger.\n")
+    assert "There is no python here" in result.stderr
+    assert "There is no browser" not in result.stderr
+
+
+async def test_a_tool_that_is_named_is_switched_on_and_asks(tmp_path: Path) -> None:
+    async def refuse(_request: ApprovalRequest) -> Decision:
+        return Decision.NO
+
+    settings = Settings()
+    for named, permissions in (
+        (None, {"apply_patch": "ask"}),
+        (("browser",), {"browser.open": "ask", "browser.find": "ask"}),
+    ):
+        options = ChatOptions(tmp_path, tools=named)
+        without_docker = settings.model_copy(
+            update={"tools": settings.tools.model_copy(update={"docker_host": "unix:///no/such/socket"})}
+        )
+        box = await make_tools(without_docker, options, make_workspace(settings, options), refuse)
+        assert box.permissions == permissions
+        assert set(box.why_absent) == ({"python"} if named is None else set())
+        await box.close()

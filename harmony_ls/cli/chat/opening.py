@@ -1,28 +1,32 @@
 """From what the command line says to the parts of a conversation: instructions, files, tools."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.cli.model_choice import ModelOptions
-from harmony_ls.errors import UserError
+from harmony_ls.errors import MissingPackageError, UserError
 from harmony_ls.settings import Settings
 
 if TYPE_CHECKING:
-    from harmony_ls.tools.tool import Approve
+    from harmony_ls.tools.tool import Approve, Tool
     from harmony_ls.tools.toolbox import ToolBox
     from harmony_ls.workspace.port import Workspace
 
 __all__ = ["TOOL_NAMES", "ChatOptions", "make_tools", "make_workspace", "read_instructions"]
 
-TOOL_NAMES = ("apply_patch",)
+TOOL_NAMES = ("apply_patch", "python", "browser")
 _LARGEST_INSTRUCTIONS_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """What the command line says. ``given`` are settings by their flat keys; ``tools`` None offers all there are."""
+    """What the command line says. ``given`` are settings by their flat keys.
+
+    ``tools`` None offers all that the settings allow. A tool that is named here is wanted although the settings have it
+    off; it asks then.
+    """
 
     folder: Path
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -54,12 +58,41 @@ def make_workspace(settings: Settings, options: ChatOptions) -> "Workspace":
     return DiskWorkspace([options.folder], exclude=settings.inline_completion.exclude)
 
 
-def make_tools(settings: Settings, options: ChatOptions, workspace: "Workspace", approve: "Approve") -> "ToolBox":
-    """The tools that are wanted, with the permissions of the settings."""
+async def make_tools(settings: Settings, options: ChatOptions, workspace: "Workspace", approve: "Approve") -> "ToolBox":
+    """The tools that are wanted, with the permissions of the settings; those that cannot be had here, with the reason.
+
+    Raises SettingsError where the browser's settings lack something.
+    """
     from harmony_ls.tools.apply_patch import apply_patch_tool
     from harmony_ls.tools.toolbox import ToolBox
 
-    makers = {"apply_patch": lambda: apply_patch_tool(workspace)}
+    chosen = _switched_on(settings, options.tools or ())
     wanted = TOOL_NAMES if options.tools is None else options.tools
-    tools = [makers[name]() for name in wanted]
-    return ToolBox(tools, {"apply_patch": settings.tools.apply_patch}, approve)
+    permissions = chosen.tools
+    tools: list[Tool] = []
+    absent: dict[str, str] = {}
+    if "apply_patch" in wanted:
+        tools.append(apply_patch_tool(workspace))
+    if "python" in wanted and permissions.python != "off":
+        from harmony_ls.tools.python import python_tool
+
+        python = await python_tool(permissions)
+        if isinstance(python, str):
+            absent["python"] = python
+        else:
+            tools.append(python)
+    if "browser" in wanted and permissions.browser != "off":
+        from harmony_ls.tools.browser import browser_tools
+
+        try:
+            tools += browser_tools(chosen)
+        except MissingPackageError as error:
+            absent["browser"] = str(error)
+    names = {tool.spec.name: tool.spec.name.partition(".")[0] for tool in tools}
+    return ToolBox(tools, {name: getattr(permissions, kind) for name, kind in names.items()}, approve, absent)
+
+
+def _switched_on(settings: Settings, named: Sequence[str]) -> Settings:
+    """The settings in which no tool is off that the command line names."""
+    off = {name: "ask" for name in named if getattr(settings.tools, name) == "off"}
+    return settings.model_copy(update={"tools": settings.tools.model_copy(update=off)}) if off else settings

@@ -70,7 +70,13 @@ def _converse(
         chat_model = load_model(background, engine, errors, settings, asked.model)
     approvals = Approvals()
     workspace = make_workspace(settings, asked)
-    tools = make_tools(settings, asked, workspace, approvals.refuse if message else approvals.ask)
+    approve = approvals.refuse if message else approvals.ask
+    tools = background.run(make_tools(settings, asked, workspace, approve))
+    if message and asked.tools is not None:  # at a terminal the chat says it
+        for name, reason in tools.why_absent.items():
+            errors.print(clean(f"There is no {name} here: {reason}"), style="yellow")
+    if chat_model.notice:
+        errors.print(clean(chat_model.notice), style="yellow")
     session = Session(chat_model, settings.chat, tools=tools, instructions=asked.instructions)
     try:
         if asked.conversation is not None:
