@@ -106,6 +106,7 @@ def generate(
     ] = None,
     adapter: options.Adapter = None,
     draft: options.Draft = None,
+    shard: options.Shard = None,
     use_harmony: options.UseHarmony = None,
     trust_remote_code: options.TrustRemoteCode = False,
     temperature: options.Temperature = None,
@@ -117,7 +118,7 @@ def generate(
 ) -> None:
     """Generate one answer and end. Without a model, --raw uses the small one inside the package."""
     from harmony_ls.cli.chat import exits
-    from harmony_ls.cli.model_choice import ModelOptions
+    from harmony_ls.cli.model_choice import ModelOptions, follow, read_settings
 
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
@@ -136,10 +137,14 @@ def generate(
         trust_remote_code=trust_remote_code,
     )
     with exits():
+        chosen = ModelOptions(adapter, draft, use_harmony, seed, shard or "none")
+        settings = read_settings(Path.cwd(), given).settings
+        if follow(settings, settings.chat.model or settings.model, chosen):
+            raise typer.Exit
         asked = GenerateOptions(
             prompt=_read_prompt(prompt, prompt_file),
             given=given,
-            model=ModelOptions(adapter, draft, use_harmony, seed),
+            model=chosen,
             folder=Path.cwd(),
             system=system or "",
             is_raw=raw,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harmony_ls.cli.background import Background
     from harmony_ls.engine.engine import Engine
     from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
-    from harmony_ls.engine.model import ModelSpec
+    from harmony_ls.engine.model import ModelSpec, Shard
     from harmony_ls.engine.request import Sampling
     from harmony_ls.session.chat_model import ChatModel
 
@@ -32,6 +32,7 @@ __all__ = [
     "ModelOptions",
     "as_model_failure",
     "close_engine",
+    "follow",
     "load_model",
     "load_with_progress",
     "make_engine",
@@ -68,6 +69,7 @@ class ModelOptions:
     draft: str | None = None
     use_harmony: bool | None = None
     seed: int | None = None
+    shard: "Shard" = "none"
 
 
 def read_settings(folder: Path, given: Mapping[str, Any]) -> Resolved:
@@ -96,7 +98,23 @@ def model_spec(settings: Settings, reference: str | None, options: ModelOptions)
         memory_budget_bytes=None if budget is None else int(budget * 1e9),
         adapter_path=None if options.adapter is None else str(options.adapter),
         draft=options.draft,
+        shard=options.shard,
     )
+
+
+def follow(settings: Settings, reference: str | None, options: ModelOptions) -> bool:
+    """Serve the process of rank 0 to its end, if this one was started to; false where it was not.
+
+    Raises ModelError where rank 0 is lost.
+    """
+    from harmony_ls.engine.distributed import is_follower
+
+    if options.shard == "none" or not is_follower():
+        return False
+    from harmony_ls.engine.follower import run_follower
+
+    run_follower(model_spec(settings, reference, options))
+    return True
 
 
 def make_engine(settings: Settings) -> "Engine":

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ __all__ = [
     "MinP",
     "ModelName",
     "Seed",
+    "Shard",
     "Temperature",
     "TopK",
     "TopP",
@@ -75,6 +76,15 @@ Draft = Annotated[
         "--draft",
         metavar="MODEL",
         help="A small model of the same vocabulary that guesses ahead, so that the large one writes faster.",
+        show_default=False,
+        rich_help_panel=_MODEL,
+    ),
+]
+Shard = Annotated[
+    Literal["tensor", "pipeline"] | None,
+    typer.Option(
+        "--shard",
+        help="Share the model among the processes that mlx.launch started: the parts of each layer, or the layers.",
         show_default=False,
         rich_help_panel=_MODEL,
     ),

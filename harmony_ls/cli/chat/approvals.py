@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harmony_ls.cli.plain_text import clean
 from harmony_ls.events import Event, Notice
 from harmony_ls.tools.tool import ApprovalRequest, Decision
 
-__all__ = ["QUESTION", "Approvals", "Question", "decision_of"]
-
-QUESTION = "Do this? [y]es once / [a]lways in this chat / [n]o: "
+__all__ = ["Approvals", "Question", "decision_of", "question_of"]
 
 _ANSWERS = {
     "y": Decision.ONCE,
@@ -64,6 +63,14 @@ class Approvals:
         return Decision.NO
 
 
+def question_of(request: ApprovalRequest) -> str:
+    """What is asked. What is asked for each time, whatever was allowed, cannot be allowed for the chat."""
+    if request.is_sensitive:
+        return "Do this? [y]es once / [n]o: "
+    scope = f" for {clean(request.scope)}" if request.scope else ""
+    return f"Do this? [y]es once / [a]lways{scope} in this chat / [n]o: "
+
+
 def decision_of(answer: str) -> Decision | None:
-    """What an answer to ``QUESTION`` means; None where it means nothing."""
+    """What an answer to the question means; None where it means nothing."""
     return _ANSWERS.get(answer.strip().lower())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harmony_ls.cli.background import Background, on_interrupt, raise_interrupt
-from harmony_ls.cli.chat.approvals import QUESTION, Approvals, Question, decision_of
+from harmony_ls.cli.chat.approvals import Approvals, Question, decision_of, question_of
 from harmony_ls.cli.chat.attachments import with_attachments
 from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
@@ -185,7 +185,7 @@ class Chat:
         with on_interrupt(raise_interrupt):
             try:
                 while decision is None:
-                    decision = decision_of(self.keys.ask(QUESTION))
+                    decision = decision_of(self.keys.ask(question_of(question.request)))
             except EOFError:
                 decision = Decision.NO
             except KeyboardInterrupt:
