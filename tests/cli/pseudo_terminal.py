@@ -22,6 +22,7 @@ CTRL_C = "\x03"
 CTRL_D = "\x04"
 # Long enough for a machine that does ten other things.
 _PATIENCE_SECONDS = 100.0
+_N_PRESSES = 10
 # The new session takes the terminal as its own, so that Ctrl-C at it becomes a signal.
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -88,6 +89,21 @@ class PseudoTerminal:
     def send(self, keys: str) -> None:
         """Press keys."""
         os.write(self._main, keys.encode())
+
+    def press(self, keys: str, until: str) -> str:
+        """Press keys, and again, until ``until`` is shown; return what came between.
+
+        Python does not hear a Ctrl-C that comes in the moment between readline's prompt and its wait for keys.
+        """
+        wanted = " ".join(until.split())
+        for _ in range(_N_PRESSES):
+            self.send(keys)
+            deadline = time.monotonic() + _PATIENCE_SECONDS / _N_PRESSES
+            while self.words.find(wanted, self._position) < 0 and self._read(deadline):
+                pass
+            if self.words.find(wanted, self._position) >= 0:
+                break
+        return self.expect(until)
 
     def say(self, line: str) -> None:
         """Type a line and press Enter."""

@@ -75,8 +75,8 @@ class TerminalInput:
     def ask(self, question: str) -> str:
         """The answer to a question, without blanks around it. What was typed before it was asked does not count."""
         _discard_typed_ahead()
-        with self._without_completion(), _audible_keys():
-            return self._read_line(question).strip()
+        with _audible_keys():
+            return self._read_line(question, self._read_plainly).strip()
 
     def _continuation(self) -> str | None:
         try:
@@ -84,9 +84,9 @@ class TerminalInput:
         except EOFError:
             return None
 
-    def _read_line(self, prompt: str) -> str:
+    def _read_line(self, prompt: str, read: Callable[[str], str] | None = None) -> str:
         try:
-            line = self._read(prompt)
+            line = (read or self._read)(prompt)
             line.encode("utf-8")
         except UnicodeError:
             raise UserError("That was not valid UTF-8, so it was not sent. Set the terminal to UTF-8.") from None
@@ -95,10 +95,13 @@ class TerminalInput:
         return line
 
     def _read(self, prompt: str) -> str:
-        if sys.stdout.isatty():
-            return input(self._styled(prompt))
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
+        return input(self._styled(prompt)) if sys.stdout.isatty() else self._read_plainly(prompt)
+
+    def _read_plainly(self, prompt: str) -> str:
+        """Read without readline, which does not hear a Ctrl-C that comes while it writes its prompt."""
+        shown = sys.stdout if sys.stdout.isatty() else sys.stderr
+        shown.write(f"\033[1;36m{prompt}\033[0m" if self._is_styled and shown is sys.stdout else prompt)
+        shown.flush()
         line = sys.stdin.readline()
         if not line:
             raise EOFError
@@ -125,14 +128,6 @@ class TerminalInput:
         if index == 0:
             self._candidates = self._complete(self._readline.get_line_buffer()[: self._readline.get_endidx()])
         return self._candidates[index] if index < len(self._candidates) else None
-
-    @contextlib.contextmanager
-    def _without_completion(self) -> Iterator[None]:
-        before, self._complete = self._complete, lambda _line: ()
-        try:
-            yield
-        finally:
-            self._complete = before
 
 
 @contextlib.contextmanager
