@@ -160,7 +160,7 @@ def stderr_console() -> "Console":
     from rich.console import Console
 
     plain = not wants_style(sys.stderr.isatty())
-    return Console(stderr=True, highlight=False, markup=False, color_system=None if plain else "auto")
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
 
 
 def wants_style(is_terminal: bool) -> bool:

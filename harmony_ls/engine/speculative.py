@@ -177,7 +177,8 @@ def _decode(
                 if token.id in request.stop_tokens:
                     return
     finally:
-        n_both = min(target.n_held, draft.n_held)
+        # Closed in the middle of a step, both hold guesses that nobody has checked.
+        n_both = min(len(sequence), target.n_held, draft.n_held)
         target.trim_to(n_both)
         draft.trim_to(n_both)
         held[:] = sequence[:n_both]

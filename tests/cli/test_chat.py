@@ -99,6 +99,7 @@ def test_a_conversation(model: Path, other_model: Path, tmp_path: Path, own_envi
         terminal.say(f"/load {saved}")
         terminal.expect("Loaded 2 turns")
         terminal.expect("Two lines.")
+        terminal.expect(">")
         terminal.send(CTRL_D)
         assert terminal.exit_code() == 0
         assert "<|" not in terminal.words
@@ -170,6 +171,7 @@ def test_a_change_is_asked_for_and_can_be_taken_back(
         assert "+print('hello, world')" in terminal.expect("Updated the following files")
         terminal.expect(TURN_OVER)
         assert file.read_text() == "print('hello, world')\n"
+        terminal.expect(">")
         terminal.send(CTRL_D)
         assert terminal.exit_code() == 0
 
@@ -182,6 +184,7 @@ def test_without_colours_nothing_moves_the_cursor(
         terminal.expect(READY)
         terminal.say("Hello")
         assert "Hi *there*." in terminal.expect(TURN_OVER)
+        terminal.expect(">")
         terminal.send(CTRL_D)
         assert terminal.exit_code() == 0
         assert "\x1b" not in terminal.output

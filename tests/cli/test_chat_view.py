@@ -44,6 +44,7 @@ def terminal(*, width: int = 60, height: int = 12, hides_reasoning: bool = False
         width=width,
         height=height,
         color_system="truecolor",
+        no_color=False,  # whatever the environment of the tests says
         legacy_windows=False,
     )
     return console, TerminalView(console, hides_reasoning=hides_reasoning)

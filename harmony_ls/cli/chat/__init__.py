@@ -46,7 +46,9 @@ def chat(
     ] = None,
     tools: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Offer only this tool; may be repeated. The tools: apply_patch."),
+        typer.Option(
+            metavar="NAME", help="Offer only this tool; may be repeated. The tools: apply_patch, python, browser."
+        ),
     ] = None,
     no_tools: Annotated[bool, typer.Option("--no-tools", help="Offer no tools.")] = False,
     folder: options.Folder = None,
