@@ -11,7 +11,7 @@ from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Sampling
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.worker import Job, Priority
 from harmony_ls.errors import ModelError, ModelTooLargeError
 from tests.engine.engines import Watched, all_ended, collect, held, on_worker, watch
 from tests.engine.test_interleaving import prompt_of
@@ -198,6 +198,24 @@ async def test_a_cancelled_generation_leaves_a_sound_cache(draft: str, folders: 
             again, stats = await collect(engine, model, wanted)
             assert [token.id for token in again] == expected
             assert stats.reused_tokens >= min(64 * n_steps, 299)
+
+
+async def test_a_step_that_is_cancelled_between_its_slices_leaves_no_guess(
+    folders: dict[tuple[str, str], Path],
+) -> None:
+    """While somebody types a step is cut into slices; both networks then hold guesses that nobody has checked."""
+    folder = folders["llama", "itself"]
+    async with Engine() as engine:
+        model = await engine.load(ModelSpec(str(folder), draft=str(folders["llama", "another"])))
+        wanted = GenerationRequest(prompt_of(1, 40), 30)
+        (expected,), _ = await written(engine, ModelSpec(str(folder)), wanted)
+        for n_steps in range(1, 40):
+            engine._worker.submit(Job(Priority.INLINE, iter(()), lambda _item: None, lambda _error: None))
+            assert engine._worker.is_typing()
+            await cancelled_at(engine, model, wanted, n_steps)
+            for tokens, offsets in await entries(engine, model):
+                assert tokens == [*wanted.prompt, *expected][: len(tokens)]
+                assert offsets == {len(tokens)}
 
 
 async def cancelled_at(engine: Engine, model: Model, request: GenerationRequest, n_steps: int) -> Watched:
