@@ -170,6 +170,8 @@ class Engine:
                 loop.call_soon_threadsafe(on_progress, progress)
 
         loaded: list[Model] = []
+        if spec.shard != "none" and any(model.spec.shard != "none" for model in self._models.values()):
+            raise ModelError("The processes share a model already, and can share one at a time. Unload it first.")
         try:
             folder = await on_own_thread(lambda: find_model(spec.reference, report))
             draft = None if spec.draft is None else await on_own_thread(lambda: find_model(spec.draft, report))

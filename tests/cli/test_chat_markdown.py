@@ -89,6 +89,15 @@ def test_pieces_make_no_difference(size: int, width: int) -> None:
     assert printed(cut(ANSWER, size), width) == printed(iter([ANSWER]), width)
 
 
+@pytest.mark.parametrize(
+    "text", ["safe &#x202e;txt.exe", "[safe &#8238;x](http://a.example)", "`&#x202e;`", "![&#x202e;](a)"]
+)
+def test_no_entity_turns_the_direction_of_writing(text: str) -> None:
+    shown = printed(iter([text]))
+    assert "\u202e" not in shown
+    assert shown.strip()
+
+
 def test_code_is_printed_line_by_line() -> None:
     """A long program must not wait for its end to be seen whole."""
     stream = MarkdownStream()

@@ -15,6 +15,8 @@ from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
 
+from harmony_ls.cli.plain_text import clean
+
 __all__ = ["MarkdownStream"]
 
 _THEME = "ansi_dark"
@@ -249,9 +251,10 @@ def _shown(token: Token) -> Token:
                 source = str(child.attrs.get("src", ""))
                 shown.children.append(_text(f"{child.content} ({source})".strip()))
             case _:
-                shown.children.append(child)
+                shown.children.append(child.copy(content=clean(child.content)))
     return shown
 
 
 def _text(content: str) -> Token:
-    return Token("text", "", 0, content=content)
+    # Cleaned here too: a character may come as an entity, which only the parser spells out.
+    return Token("text", "", 0, content=clean(content))
