@@ -89,7 +89,7 @@ def chat(
 ) -> None:
     """Measure conversations beside mlx-lm alone: decoding, what a second turn reads again, parsing.
 
-    The two small shapes take about two minutes on two processor cores. gpt-oss-20b needs a GPU and 14 GB of disk.
+    The two small shapes take about four minutes on two processor cores. gpt-oss-20b needs a GPU and 14 GB of disk.
     """
     from harmony_ls.cli.bench.chat import command
 
