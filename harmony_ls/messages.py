@@ -55,6 +55,11 @@ class ToolSpec:
     description: str
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether the tool is given plain text and no JSON."""
+        return bool(self.parameters.get("type") == "string")
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

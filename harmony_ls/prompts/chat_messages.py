@@ -10,21 +10,16 @@ from typing import Any
 
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
 
-__all__ = ["can_join", "function_of", "in_openai_form", "is_plain_text_tool", "joined"]
+__all__ = ["can_join", "function_of", "in_openai_form", "joined"]
 
 # The one argument of a tool that takes plain text, where a chat template wants an object.
 _PLAIN_TEXT_ARGUMENT = "input"
 
 
-def is_plain_text_tool(tool: ToolSpec) -> bool:
-    """Whether a tool takes plain text and no JSON."""
-    return tool.parameters.get("type") == "string"
-
-
 def function_of(tool: ToolSpec) -> dict[str, Any]:
     """A tool in OpenAI's form. One that takes plain text gets an object around it, since templates expect one."""
     parameters: Mapping[str, Any] = tool.parameters
-    if is_plain_text_tool(tool):
+    if tool.takes_text:
         parameters = {
             "type": "object",
             "properties": {_PLAIN_TEXT_ARGUMENT: dict(tool.parameters)},
@@ -38,7 +33,7 @@ def function_of(tool: ToolSpec) -> dict[str, Any]:
 
 def in_openai_form(messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[dict[str, Any]]:
     """Messages as chat templates expect them: arguments are an object where the model wrote one."""
-    plain_text_tools = {tool.name for tool in tools if is_plain_text_tool(tool)}
+    plain_text_tools = {tool.name for tool in tools if tool.takes_text}
     return [_message_in_openai_form(message, plain_text_tools) for message in messages]
 
 

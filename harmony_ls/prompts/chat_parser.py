@@ -20,7 +20,7 @@ from harmony_ls.events import (
     ToolCallStarted,
 )
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat_messages import function_of, is_plain_text_tool
+from harmony_ls.prompts.chat_messages import function_of
 from harmony_ls.prompts.tokenizer import Tokenizer
 
 __all__ = ["ChatMarkers", "ChatParser"]
@@ -294,7 +294,7 @@ class ChatParser:
         return values if isinstance(values, str) else arguments
 
     def _takes_plain_text(self, name: str) -> bool:
-        return any(tool.name == name and is_plain_text_tool(tool) for tool in self._tools)
+        return any(tool.name == name and tool.takes_text for tool in self._tools)
 
     def _new_id(self, index: int) -> str:
         """An id that no other call of the conversation has, and that is the same if the answer is read again."""

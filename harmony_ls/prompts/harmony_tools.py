@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import ToolSpec
 
-__all__ = ["BROWSER_TOOLS", "PYTHON", "ToolAddress", "ToolTable", "takes_text", "tool_table"]
+__all__ = ["BROWSER_TOOLS", "PYTHON", "ToolAddress", "ToolTable", "tool_table"]
 
 PYTHON = "python"
 BROWSER_TOOLS = ("browser.search", "browser.open", "browser.find")
@@ -71,7 +71,7 @@ class ToolTable:
         """Where a tool is called. One that is not declared is addressed as the model that called it must have done."""
         for told, spec in self.functions.items():
             if spec.name == name:
-                return ToolAddress(f"functions.{told}", "commentary", takes_text(spec))
+                return ToolAddress(f"functions.{told}", "commentary", spec.takes_text)
         if name == PYTHON or name in BROWSER_TOOLS:
             return ToolAddress(name, "analysis")
         if _DOTTED.fullmatch(name):
@@ -101,11 +101,6 @@ def tool_table(tools: Sequence[ToolSpec]) -> ToolTable:
     for spec in functions:
         told[spec.name if spec.name in fit else _free(_identifier(spec.name), fit | told.keys())] = spec
     return ToolTable(python, browser, told)
-
-
-def takes_text(spec: ToolSpec) -> bool:
-    """Whether a tool is given plain text and no JSON."""
-    return spec.parameters.get("type") == "string"
 
 
 def _identifier(name: str) -> str:
