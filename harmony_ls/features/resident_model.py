@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.errors import HarmonyLsError, ModelError
 from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model, layouts_to_probe
 from harmony_ls.features.fim_probe import FimVerdict, probe_fim
+from harmony_ls.features.model_spec import model_spec
 from harmony_ls.prompts.fim import FimFormat, detect_formats
 from harmony_ls.settings.models import InlineCompletionSettings, Settings
 
@@ -48,10 +49,20 @@ class ModelStatus:
 
 
 class ResidentModel:
-    """One model that is kept in memory for its users. All methods belong to one event loop."""
+    """One model that is kept in memory for its users. All methods belong to one event loop.
 
-    def __init__(self, engine: Engine, settings: Settings, on_status: Callable[[ModelStatus], None]) -> None:
+    ``unload`` frees a model, unless somebody else needs it; by default the engine does, at once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        on_status: Callable[[ModelStatus], None],
+        unload: Callable[[Model], Awaitable[None]] | None = None,
+    ) -> None:
         self._engine = engine
+        self._unload = engine.unload if unload is None else unload
         self._settings = settings
         self._on_status = on_status
         self._loading: asyncio.Task[CompletionModel] | None = None
@@ -89,6 +100,10 @@ class ResidentModel:
             return None
         self._last_used = time.monotonic()
         return task.result()
+
+    def holds(self, model: Model) -> bool:
+        """Whether this is the model that completes."""
+        return model is self._model
 
     async def use(self, settings: Settings) -> None:
         """Go on with other settings. A changed model is unloaded here and loaded at its first use."""
@@ -198,7 +213,7 @@ class ResidentModel:
         await asyncio.wait({task})
         for model in self._engine.models:
             if model.spec == spec:
-                await self._engine.unload(model)
+                await self._unload(model)
 
     def _note_use(self) -> None:
         self._last_used = time.monotonic()
@@ -248,12 +263,7 @@ def _is_being_cancelled() -> bool:
 
 
 def _spec(settings: Settings) -> ModelSpec:
-    budget = settings.memory_budget_gb
-    return ModelSpec(
-        reference=settings.model,
-        trust_remote_code=settings.trust_remote_code,
-        memory_budget_bytes=None if budget is None else int(budget * 1e9),
-    )
+    return model_spec(settings, settings.model)
 
 
 def _name(spec: ModelSpec) -> str:

@@ -14,6 +14,8 @@ from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
     from harmony_ls.engine.engine import Engine
+    from harmony_ls.engine.model import Model
+    from harmony_ls.features.chat.models import ChatModels
     from harmony_ls.features.inline.completer import InlineCompleter
     from harmony_ls.features.resident_model import ModelStatus, ResidentModel
 
@@ -25,11 +27,12 @@ StatusListener = Callable[["ModelStatus"], None]
 
 
 class Backend:
-    """The engine and the model that completes. Cheap until `start`."""
+    """The engine, the model that completes, and those that are talked to. Cheap until `start`."""
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.resident_model: ResidentModel | None = None
+        self._chat_models: ChatModels | None = None
         self._listeners: list[StatusListener] = []
         self._starting: asyncio.Task[None] | None = None
         self._closed = False
@@ -56,6 +59,12 @@ class Backend:
         assert self.resident_model is not None
         return InlineCompleter(self.engine, self.resident_model, settings, journal)
 
+    async def chat_models(self, settings: Settings) -> "ChatModels":
+        """Return the models that are talked to; starts the engine, and loads none."""
+        await self.start(settings)
+        assert self._chat_models is not None, "start() makes them"
+        return self._chat_models
+
     async def use(self, settings: Settings) -> None:
         """Follow changed settings."""
         if self.resident_model is not None:
@@ -71,17 +80,25 @@ class Backend:
     async def _start(self, settings: Settings) -> None:
         await asyncio.to_thread(_import)
         from harmony_ls.engine.engine import Engine
+        from harmony_ls.errors import EngineClosedError
+        from harmony_ls.features.chat.models import ChatModels
         from harmony_ls.features.resident_model import ResidentModel
 
         if self._closed:
-            return
+            raise EngineClosedError("The server is being closed.")
         engine = Engine(
             prefill_step_tokens=settings.engine.prefill_step_tokens,
             prompt_cache_bytes=settings.engine.prompt_cache_mb << 20,
         )
         loop = asyncio.get_running_loop()
-        self.resident_model = ResidentModel(engine, settings, lambda status: _on_loop(loop, self._tell, status))
+        chat_models = self._chat_models = ChatModels(engine, self._is_kept)
+        self.resident_model = ResidentModel(
+            engine, settings, lambda status: _on_loop(loop, self._tell, status), chat_models.unload
+        )
         self.engine = engine
+
+    def _is_kept(self, model: "Model") -> bool:
+        return self.resident_model is not None and self.resident_model.holds(model)
 
     def _tell(self, status: "ModelStatus") -> None:
         for listener in tuple(self._listeners):
@@ -103,5 +120,6 @@ def _on_loop(loop: asyncio.AbstractEventLoop, tell: StatusListener, status: "Mod
 def _import() -> None:
     """Import what is slow to import, away from the loop."""
     import harmony_ls.engine.engine
+    import harmony_ls.features.chat.models
     import harmony_ls.features.inline.completer
     import harmony_ls.features.resident_model  # noqa: F401
