@@ -6,7 +6,7 @@ import os
 import tempfile
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,7 +15,14 @@ from harmony_ls.messages import Message, ReasoningEffort, Role
 from harmony_ls.session.history import History
 from harmony_ls.session.session import Session
 
-__all__ = ["load_conversation", "save_conversation"]
+__all__ = [
+    "as_json",
+    "conversation_document",
+    "load_conversation",
+    "save_conversation",
+    "use_document",
+    "write_private",
+]
 
 _LARGEST_FILE_BYTES = 256 * 1024 * 1024
 
@@ -40,21 +47,8 @@ def save_conversation(path: Path, session: Session) -> None:
 
     Raises UserError where that cannot be done.
     """
-    history = session.history
-    file = _File(
-        format="harmony-ls conversation",
-        version=1,
-        model=session.chat_model.model.name,
-        started=session.started,
-        effort=session.effort,
-        n_hidden=history.n_hidden,
-        summary=history.summary,
-        turns=[list(turn) for turn in history.turns],
-    )
-    # Half a surrogate pair, as broken input leaves it, is no JSON in UTF-8.
-    content = json.dumps(file.model_dump(mode="python"), default=str, indent=1, ensure_ascii=True)
     try:
-        _write(path, content)
+        write_private(path, as_json(conversation_document(session)))
     except OSError as error:
         raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
 
@@ -68,13 +62,36 @@ def load_conversation(path: Path, session: Session) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
-        file = _File.model_validate(json.loads(content.decode("utf-8")))
-        _check(file)
-    except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        use_document(json.loads(content.decode("utf-8")), session)
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a conversation that harmony-ls can read: {reason}. Name a file made by /save."
+            f"{path} is not a conversation that harmony-ls can read: {error}. Name a file made by /save."
         ) from error
+
+
+def conversation_document(session: Session) -> dict[str, Any]:
+    """The conversation as a value for `as_json`."""
+    history = session.history
+    file = _File(
+        format="harmony-ls conversation",
+        version=1,
+        model=session.chat_model.model.name,
+        started=session.started,
+        effort=session.effort,
+        n_hidden=history.n_hidden,
+        summary=history.summary,
+        turns=[list(turn) for turn in history.turns],
+    )
+    return file.model_dump(mode="python")
+
+
+def use_document(document: object, session: Session) -> None:
+    """Go on with a conversation as it was read from JSON. Raises ValueError, and changes nothing, where it is none."""
+    try:
+        file = _File.model_validate(document)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from error
+    _check(file)
     session.clear()
     session.started = file.started
     session.effort = file.effort
@@ -102,8 +119,13 @@ def _check(file: _File) -> None:
             raise ValueError("a turn has no end")
 
 
-def _write(path: Path, content: str) -> None:
-    """Write beside the file and put it in its place, so that a fault leaves the old one as it was."""
+def as_json(document: dict[str, Any]) -> str:
+    """A document as the text of a file, in ASCII: half a surrogate pair, as broken input leaves it, is no UTF-8."""
+    return json.dumps(document, default=str, indent=1, ensure_ascii=True)
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all. Raises OSError."""
     descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
