@@ -18,6 +18,8 @@ from harmony_ls.session.session import Session
 __all__ = [
     "as_json",
     "conversation_document",
+    "first_turns",
+    "history_of",
     "load_conversation",
     "save_conversation",
     "use_document",
@@ -85,19 +87,46 @@ def conversation_document(session: Session) -> dict[str, Any]:
     return file.model_dump(mode="python")
 
 
+def history_of(document: object) -> History:
+    """The turns of a conversation as it was read from JSON. Raises ValueError where it is none."""
+    return _history(_checked(document))
+
+
+def first_turns(document: object, n_turns: int) -> dict[str, Any]:
+    """The conversation as it was after so many turns. Raises ValueError where the document is none.
+
+    A summary speaks of all turns that are hidden; where some of those are gone, so is it.
+    """
+    file = _checked(document)
+    turns = file.turns[:n_turns]
+    update: dict[str, Any] = {"turns": turns}
+    if file.n_hidden > len(turns):
+        update |= {"n_hidden": 0, "summary": ""}
+    return file.model_copy(update=update).model_dump(mode="python")
+
+
 def use_document(document: object, session: Session) -> None:
     """Go on with a conversation as it was read from JSON. Raises ValueError, and changes nothing, where it is none."""
+    file = _checked(document)
+    session.clear()
+    session.started = file.started
+    session.effort = file.effort
+    session.history = _history(file)
+    if file.model != session.chat_model.model.name:
+        session.use(session.chat_model)  # its token ids are another vocabulary's
+
+
+def _history(file: _File) -> History:
+    return History(tuple(map(tuple, file.turns)), file.n_hidden, file.summary)
+
+
+def _checked(document: object) -> _File:
     try:
         file = _File.model_validate(document)
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"]) from error
     _check(file)
-    session.clear()
-    session.started = file.started
-    session.effort = file.effort
-    session.history = History(tuple(map(tuple, file.turns)), file.n_hidden, file.summary)
-    if file.model != session.chat_model.model.name:
-        session.use(session.chat_model)  # its token ids are another vocabulary's
+    return file
 
 
 def _check(file: _File) -> None:
