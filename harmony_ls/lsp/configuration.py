@@ -53,6 +53,11 @@ class Configuration:
         """The settings in force."""
         return self.resolved.settings
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the workspace."""
+        return self._folders
+
     async def initialize(self, params: types.InitializeParams) -> None:
         """Take what ``initialize`` brought. Problems are shown later: a client may not be ready for messages yet."""
         self._initialization = client_source(self._initialization.name, params.initialization_options)

@@ -7,6 +7,8 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from pygls.protocol import default_converter
 
+from harmony_ls.lsp.chat_messages import CHAT_CLASSES, CHAT_MESSAGE_TYPES
+
 __all__ = [
     "HARMONY_DOCTOR",
     "HARMONY_OUTCOME",
@@ -128,6 +130,7 @@ MESSAGE_TYPES: Final[dict[str, type[Any]]] = {
     HARMONY_STATUS: StatusNotification,
     HARMONY_OUTCOME: OutcomeNotification,
     HARMONY_DOCTOR: DoctorRequest,
+    **CHAT_MESSAGE_TYPES,
 }
 
 
@@ -146,6 +149,7 @@ def harmony_converter() -> Converter:
         StatusNotification,
         OutcomeNotification,
         DoctorRequest,
+        *CHAT_CLASSES,
     ):
         names: dict[str, Any] = {field.name: override(rename=_camel(field.name)) for field in attrs.fields(message)}
         converter.register_unstructure_hook(message, make_dict_unstructure_fn(message, converter, **names))

@@ -1,0 +1,181 @@
+"""From what a client attaches, in places of documents, to the text that goes with a message.
+
+Open documents are read as the client has them at this moment, saved or not; other files through the workspace's gate.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmony_ls.errors import UserError
+from harmony_ls.features.chat.attachments import Attachment, DiagnosticNote, diagnostics_text
+from harmony_ls.features.chat.diff import repository_diff
+from harmony_ls.features.chat.symbols import symbol_at
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.globs import first_match
+from harmony_ls.lsp.chat_messages import AttachmentParam
+from harmony_ls.lsp.documents import path_of
+from harmony_ls.lsp.text import Position, PositionEncoding, Text
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.server import HarmonyServer
+    from harmony_ls.workspace.port import Workspace
+
+__all__ = ["attachments_of"]
+
+_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
+_N_AROUND = 5
+_MOST_ATTACHMENTS = 50
+
+
+async def attachments_of(
+    server: "HarmonyServer", params: Sequence[AttachmentParam], workspace: "Workspace | str"
+) -> tuple[Attachment, ...]:
+    """The attachments of a message. Raises UserError for what cannot be attached.
+
+    Open documents are looked at before this first waits, so that they are as the client saw them.
+    """
+    if len(params) > _MOST_ATTACHMENTS:
+        raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
+    snapshots = [_snapshot(server, each) for each in params]
+    resolved: list[Attachment] = []
+    for param, snapshot in zip(params, snapshots, strict=True):
+        resolved.append(await _resolve(server, param, snapshot, workspace))
+    return tuple(resolved)
+
+
+def _snapshot(server: "HarmonyServer", param: AttachmentParam) -> DocumentSnapshot | None:
+    document = server.documents.get(param.uri) if param.uri is not None else None
+    if document is not None and not document.in_sync:
+        raise UserError(f"An edit of {_name(server, document.uri)} could not be read. Close the document and open it.")
+    return document.snapshot() if document is not None else None
+
+
+async def _resolve(
+    server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: "Workspace | str"
+) -> Attachment:
+    if param.kind == "diff":
+        return await _diff(server, param)
+    if param.kind not in ("selection", "file", "symbol", "diagnostics"):
+        raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
+    if not param.uri:
+        raise UserError(f"An attachment of the kind {param.kind} needs a uri.")
+    if snapshot is None:
+        snapshot = await _from_disk(param.uri, workspace)
+    _refuse_excluded(server, snapshot)
+    name = _name(server, param.uri)
+    match param.kind:
+        case "file":
+            return Attachment(f"`{name}`", snapshot.text, snapshot.language_id)
+        case "selection":
+            return await asyncio.to_thread(_selection, param, snapshot, name, server.documents.encoding)
+        case "symbol":
+            return await asyncio.to_thread(_symbol, param, snapshot, name)
+        case _:
+            return await asyncio.to_thread(_diagnostics, param, snapshot, name)
+
+
+async def _from_disk(uri: str, workspace: "Workspace | str") -> DocumentSnapshot:
+    if isinstance(workspace, str):
+        raise UserError(f"{uri} is not open, and {workspace[:1].lower()}{workspace[1:]}")
+    if path_of(uri) is None:
+        raise UserError(f"{uri} is not open.")
+    file = await workspace.read(uri)
+    return DocumentSnapshot(uri, path_of(uri), "", None, file.text)
+
+
+def _refuse_excluded(server: "HarmonyServer", snapshot: DocumentSnapshot) -> None:
+    glob = first_match(snapshot, server.configuration.settings.inline_completion.exclude)
+    if glob is not None:
+        name = _name(server, snapshot.uri)
+        raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
+
+
+def _selection(param: AttachmentParam, snapshot: DocumentSnapshot, name: str, encoding: PositionEncoding) -> Attachment:
+    if param.range is None:
+        raise UserError("A selection needs a range.")
+    text = Text(snapshot.text, encoding)
+    start = text.offset_at(Position(param.range.start.line, param.range.start.character))
+    end = text.offset_at(Position(param.range.end.line, param.range.end.character))
+    start, end = min(start, end), max(start, end)
+    first, last = text.position_at(start), text.position_at(end)
+    if start == end:  # nothing is selected: the line with the cursor is meant
+        return _lines(snapshot, name, first.line, first.line + 1)
+    # A selection that ends before the first character of a line does not reach into it.
+    last_line = last.line if last.character or last.line == first.line else last.line - 1
+    return Attachment(_label(name, first.line, last_line + 1), snapshot.text[start:end], snapshot.language_id)
+
+
+def _symbol(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:
+    if param.position is None:
+        raise UserError("A symbol needs a position.")
+    symbol = symbol_at(snapshot.text, param.position.line, snapshot.language_id)
+    if symbol is None:
+        raise UserError(f"There is no function, class or block around line {param.position.line + 1} of {name}.")
+    return _lines(snapshot, name, symbol.start, symbol.end)
+
+
+def _diagnostics(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:
+    """The diagnostics with the lines around them. Fields that other servers leave out are done without."""
+    notes = [_note(each) for each in param.diagnostics or ()]
+    if not notes:
+        raise UserError(f"There are no diagnostics of {name} to attach.")
+    first = max(0, min(note.line for note in notes) - 1 - _N_AROUND)
+    shown = _lines(snapshot, name, first, max(note.line for note in notes) + _N_AROUND)
+    text = shown.text if shown.text.endswith("\n") else f"{shown.text}\n"
+    return Attachment(f"Diagnostics of {shown.label}", f"{text}\n{diagnostics_text(notes)}", shown.language)
+
+
+def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
+    start = _mapping(_mapping(diagnostic, "range"), "start").get("line")
+    message = diagnostic.get("message")
+    if isinstance(message, Mapping):  # MarkupContent, since LSP 3.18
+        message = message.get("value")
+    severity, source = diagnostic.get("severity"), diagnostic.get("source")
+    return DiagnosticNote(
+        line=start + 1 if isinstance(start, int) and start >= 0 else 1,
+        message=message if isinstance(message, str) and message.strip() else "no message",
+        severity=_SEVERITIES.get(severity, "") if isinstance(severity, int) else "",
+        source=source if isinstance(source, str) else "",
+    )
+
+
+async def _diff(server: "HarmonyServer", param: AttachmentParam) -> Attachment:
+    path = path_of(param.uri) if param.uri else None
+    folders = server.configuration.folders
+    if path is None and not folders:
+        raise UserError("There are no changes to attach: no folder is open.")
+    folder = Path(path).parent if path is not None else folders[0]
+    exclude = server.configuration.settings.inline_completion.exclude
+
+    def is_hidden(name: str) -> bool:
+        return first_match(DocumentSnapshot("", name, "", None, ""), exclude) is not None
+
+    text = await repository_diff(folder, None if path is None else Path(path), is_hidden)
+    return Attachment("Changes since the last commit", text, "diff")
+
+
+def _lines(snapshot: DocumentSnapshot, name: str, start: int, end: int) -> Attachment:
+    """Lines ``start`` to ``end`` of a document, counted from 0."""
+    lines = snapshot.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    start, end = min(start, len(lines) - 1), min(end, len(lines))
+    return Attachment(_label(name, start, end), "\n".join(lines[start:end]), snapshot.language_id)
+
+
+def _label(name: str, start: int, end: int) -> str:
+    return f"`{name}`, line {start + 1}" if end - start <= 1 else f"`{name}`, lines {start + 1} to {end}"
+
+
+def _name(server: "HarmonyServer", uri: str) -> str:
+    """A document as a person and the model's tools call it: its path below a folder of the workspace."""
+    path = path_of(uri)
+    if path is None:
+        return uri
+    folder = next((each for each in server.configuration.folders if Path(path).is_relative_to(each)), None)
+    return path if folder is None else Path(path).relative_to(folder).as_posix()
+
+
+def _mapping(owner: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = owner.get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,136 @@
+"""From the events of a turn, and the messages of a stored one, to the parts that a client is told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harmony_ls.edits.operations import AddFile, DeleteFile, LineKind, Operation
+from harmony_ls.edits.streaming import StreamingPatch
+from harmony_ls.events import (
+    Event,
+    Notice,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallFinished,
+    ToolCallStarted,
+    ToolResult,
+    TurnFinished,
+    Usage,
+)
+from harmony_ls.lsp.chat_messages import (
+    ApprovalPart,
+    NoticePart,
+    Part,
+    PreviewFile,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    UsageReport,
+)
+from harmony_ls.messages import Message, Role, ToolCall
+from harmony_ls.tools.tool import ApprovalRequest
+
+__all__ = ["PartMaker", "parts_of_messages", "usage_report"]
+
+_PATCH_TOOL = "apply_patch"
+
+
+class PartMaker:
+    """Makes the parts of one turn, event by event, and numbers its calls."""
+
+    def __init__(self) -> None:
+        self._n_calls = 0
+        self._begun: dict[int, tuple[int, str]] = {}
+        self._patches: dict[int, StreamingPatch] = {}
+        self._numbers: dict[str, int] = {}
+
+    def part_of(self, event: Event) -> Part | None:
+        """What the client is told of an event; None for the end of the turn, which the result tells."""
+        match event:
+            case TextDelta(text):
+                return TextPart(text)
+            case ReasoningDelta(text):
+                return ReasoningPart(text)
+            case ToolCallStarted(index, name):
+                self._n_calls += 1
+                self._begun[index] = (self._n_calls, name)
+                if name == _PATCH_TOOL:
+                    self._patches[index] = StreamingPatch()
+                return ToolCallPart(self._n_calls, name, "begun")
+            case ToolCallDelta(index, text):
+                number, name = self._begun[index]
+                return ToolCallPart(number, name, "growing", text, self._preview(index, text))
+            case ToolCallFinished(index, call):
+                number, name = self._begun.pop(index)
+                self._patches.pop(index, None)
+                self._numbers[call.id] = number
+                return ToolCallPart(number, call.name, "complete", call.arguments)
+            case ToolResult(call, content, is_error):
+                return ToolResultPart(self._number(call), call.name, content, is_error)
+            case Notice(text):
+                return NoticePart(text)
+            case Usage():
+                return usage_report(event)
+            case TurnFinished():
+                return None
+
+    def approval(self, request: ApprovalRequest) -> ApprovalPart:
+        """What the client is told of a tool that waits for an answer."""
+        call = request.call
+        return ApprovalPart(self._number(call), call.name, request.summary, request.detail, request.is_sensitive)
+
+    def _number(self, call: ToolCall) -> int:
+        return self._numbers.get(call.id, self._n_calls)
+
+    def _preview(self, index: int, text: str) -> list[PreviewFile] | None:
+        patch = self._patches.get(index)
+        if patch is None or not patch.feed(text):
+            return None
+        return [_preview_file(operation) for operation in patch.operations]
+
+
+def parts_of_messages(messages: Sequence[Message]) -> list[Any]:
+    """The parts of a turn that is over."""
+    parts: list[Any] = []
+    numbers: dict[str, int] = {}
+    for message in messages:
+        if message.role is Role.TOOL:
+            number = numbers.get(message.tool_call_id, 0)
+            parts.append(ToolResultPart(number, message.name, message.content, is_error=False))
+            continue
+        if message.role is not Role.ASSISTANT:
+            continue
+        if message.reasoning:
+            parts.append(ReasoningPart(message.reasoning))
+        if message.content:
+            parts.append(TextPart(message.content))
+        for call in message.tool_calls:
+            numbers[call.id] = len(numbers) + 1
+            parts.append(ToolCallPart(numbers[call.id], call.name, "complete", call.arguments))
+    return parts
+
+
+def usage_report(usage: Usage) -> UsageReport:
+    """The figures of a pass or of a turn."""
+    return UsageReport(
+        usage.prompt_tokens,
+        usage.computed_tokens,
+        usage.generated_tokens,
+        usage.reasoning_tokens,
+        usage.first_token_ms,
+        usage.decode_seconds,
+    )
+
+
+def _preview_file(operation: Operation) -> PreviewFile:
+    match operation:
+        case AddFile(path, lines):
+            return PreviewFile("create", path, len(lines), 0)
+        case DeleteFile(path):
+            return PreviewFile("delete", path, 0, 0)
+        case _:
+            kinds = [line.kind for hunk in operation.hunks for line in hunk.lines]
+            kind = "update" if operation.move_to is None else "move"
+            n_added, n_removed = kinds.count(LineKind.ADDED), kinds.count(LineKind.REMOVED)
+            return PreviewFile(kind, operation.path, n_added, n_removed, operation.move_to)
