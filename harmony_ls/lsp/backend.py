@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.inline.journal import Journal
 from harmony_ls.settings.models import Settings
 
@@ -32,6 +33,7 @@ class Backend:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.resident_model: ResidentModel | None = None
+        self.claims = Claims()
         self._chat_models: ChatModels | None = None
         self._listeners: list[StatusListener] = []
         self._starting: asyncio.Task[None] | None = None
@@ -120,6 +122,6 @@ def _on_loop(loop: asyncio.AbstractEventLoop, tell: StatusListener, status: "Mod
 def _import() -> None:
     """Import what is slow to import, away from the loop."""
     import harmony_ls.engine.engine
-    import harmony_ls.features.chat.models
+    import harmony_ls.features.chat.chats
     import harmony_ls.features.inline.completer
     import harmony_ls.features.resident_model  # noqa: F401

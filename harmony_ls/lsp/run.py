@@ -79,9 +79,10 @@ async def _serve_stdio(options: ServeOptions, streams: StdioStreams, greeter: Gr
     exit_code = await ending.wait()
     reading.cancel()
     log.detach()
-    server.close()
-    await asyncio.to_thread(streams.flush, _CLOSE_SECONDS / 2)
-    if not await backend.close(_CLOSE_SECONDS / 2):
+    letting_go = server.close()
+    await asyncio.to_thread(streams.flush, _CLOSE_SECONDS / 3)
+    await asyncio.wait({letting_go}, timeout=_CLOSE_SECONDS / 3)
+    if not await backend.close(_CLOSE_SECONDS / 3):
         _logger.warning("the engine is still busy; leaving without it")
         await asyncio.sleep(GRACE_SECONDS)  # the end is forced meanwhile
     return exit_code
@@ -145,8 +146,9 @@ async def _serve_connection(
     except (ConnectionError, TimeoutError) as error:
         _logger.info("a connection was lost: %s", type(error).__name__)
     finally:
-        server.close()
+        letting_go = server.close()
         writer.close()
+        await letting_go
 
 
 def _begins_like_a_client(start: bytes) -> bool:

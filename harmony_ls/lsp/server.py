@@ -20,6 +20,7 @@ from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
 from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
 from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.chat import CHAT_METHODS, EditorChat
 from harmony_ls.lsp.configuration import Configuration
 from harmony_ls.lsp.documents import Documents
 from harmony_ls.lsp.handshake import TRIGGER_CHARACTERS, choose_encoding, initialize_result
@@ -64,6 +65,7 @@ class HarmonyServer(LanguageServer):
         self.documents = Documents()
         self.configuration = Configuration(self, command_line)
         self.status = StatusReporter(self)
+        self.chat = EditorChat(self)
         self.is_initialized = False
         self.client_info: types.ClientInfo | None = None
         self.on_settings: Callable[[Settings], None] = lambda _settings: None
@@ -153,12 +155,13 @@ class HarmonyServer(LanguageServer):
         await self.backend.use(settings)
         await self._register_fallback()
 
-    def close(self) -> None:
-        """Drop the connection: nothing is sent and nothing runs for it afterwards."""
+    def close(self) -> "asyncio.Task[None]":
+        """Drop the connection: nothing is sent for it afterwards. The task lets go of what its conversations hold."""
         self._stop_listening()
         self.protocol.disconnect()
         if self._completer is not None:
             self._completer.close()
+        return asyncio.create_task(self.chat.close(), name="close the conversations")
 
     async def _wait_until_configured(self) -> None:
         """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
@@ -282,6 +285,7 @@ METHODS: Mapping[str, Handler] = {
     types.TEXT_DOCUMENT_INLINE_COMPLETION: inline_completion.inline_completion,
     types.TEXT_DOCUMENT_COMPLETION: completion.completion,
     HARMONY_DOCTOR: doctor.doctor,
+    **CHAT_METHODS,
 }
 """Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own; what is advertised is in
 `harmony_ls.lsp.handshake`."""

@@ -17,6 +17,7 @@ from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, Notice
 from harmony_ls.features.chat.attachments import Attachment, with_attachments
+from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
@@ -27,11 +28,11 @@ from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings
 from harmony_ls.tools.toolbox import ToolBox
 
-__all__ = ["Chat", "Chats", "Claims", "Question"]
+__all__ = ["Chat", "Chats", "Question"]
 
 log = logging.getLogger(__name__)
 
-MakeTools = Callable[[Settings], Awaitable[ToolBox]]
+MakeTools = Callable[["Chat", Settings], Awaitable[ToolBox]]
 
 _LONGEST_TITLE = 60
 
@@ -79,31 +80,6 @@ class Chat:
             return False
         self.session.cancel()
         return True
-
-
-class Claims:
-    """Which connection of a process has which conversation open, so that none shows in two windows."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, object] = {}
-
-    def take(self, chat_id: str, owner: object) -> None:
-        """Claim a conversation. Raises UserError where another connection has it."""
-        if self.is_taken(chat_id, owner):
-            raise UserError("The conversation is open in another window. Close it there, or fork it.")
-        self._owners[chat_id] = owner
-
-    def is_taken(self, chat_id: str, owner: object) -> bool:
-        """Whether somebody other than ``owner`` has it."""
-        return self._owners.get(chat_id, owner) is not owner
-
-    def release(self, chat_id: str) -> None:
-        """Let a conversation go."""
-        self._owners.pop(chat_id, None)
-
-    def release_all(self, owner: object) -> None:
-        """Let all conversations of a connection go."""
-        self._owners = {chat_id: each for chat_id, each in self._owners.items() if each is not owner}
 
 
 class Chats:
@@ -252,7 +228,7 @@ class Chats:
         if chat.tools is None or chat.settings is None or _differ_in_tools(chat.settings, settings):
             if chat.tools is not None:
                 await chat.tools.close()
-            chat.tools = await self._make_tools(settings)
+            chat.tools = await self._make_tools(chat, settings)
             chat.session = None
         if chat.session is not None and chat.settings is not None and chat.settings.chat != settings.chat:
             chat.session = None

@@ -1,0 +1,291 @@
+"""``harmony/chat``: conversations over LSP. A turn is streamed as parts; its result closes it, cancelled or not.
+
+What a conversation is and where it is kept is `harmony_ls.features.chat`; this module translates.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pygls.exceptions import JsonRpcInvalidParams
+
+from harmony_ls.errors import UserError
+from harmony_ls.events import Event, TextDelta, ToolCallFinished, TurnFinished, Usage
+from harmony_ls.features.chat.slash import SLASH_COMMANDS
+from harmony_ls.lsp.attachments import attachments_of
+from harmony_ls.lsp.chat_messages import (
+    HARMONY_CHAT,
+    HARMONY_CHAT_COMMANDS,
+    HARMONY_CHAT_DELETE,
+    HARMONY_CHAT_DELTA,
+    HARMONY_CHAT_FORK,
+    HARMONY_CHAT_OPEN,
+    HARMONY_CHAT_SESSIONS,
+    ChatCommand,
+    ChatDeltaParams,
+    ChatParams,
+    ChatResult,
+    ForkParams,
+    Part,
+    SessionParams,
+    SessionsParams,
+    SessionSummary,
+    Transcript,
+    TranscriptTurn,
+)
+from harmony_ls.lsp.chat_parts import PartMaker, parts_of_messages, usage_report
+from harmony_ls.lsp.progress import TurnProgress
+from harmony_ls.messages import FinishReason, ReasoningEffort
+from harmony_ls.settings.models import Settings
+
+if TYPE_CHECKING:
+    from harmony_ls.features.chat.chats import Chat, Chats, Question
+    from harmony_ls.lsp.approvals import EditorApprovals
+    from harmony_ls.lsp.server import Handler, HarmonyServer
+    from harmony_ls.tools.tool import ApprovalRequest, Decision
+    from harmony_ls.tools.toolbox import ToolBox
+    from harmony_ls.workspace.port import Workspace
+
+__all__ = ["CHAT_METHODS", "EditorChat"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A turn under way: whom its parts go to, and what has come of it."""
+
+    token: int | str
+    parts: PartMaker = field(default_factory=PartMaker)
+    text: list[str] = field(default_factory=list)
+    reason: FinishReason = FinishReason.CANCELLED
+    usage: Usage = field(default_factory=Usage)
+
+
+class EditorChat:
+    """The conversations of one connection, as its handlers use them. Cheap until the first is asked for."""
+
+    def __init__(self, server: "HarmonyServer") -> None:
+        self._server = server
+        self._chats: Chats | None = None
+        self._making = asyncio.Lock()
+        self._turns: dict[str, _Turn] = {}
+        self._workspace: Workspace | str = ""
+        self._folders: tuple[object, ...] | None = None
+        self._approvals: EditorApprovals | None = None
+
+    async def chats(self) -> "Chats":
+        """The conversations of the workspace; those of another one after its folders have changed."""
+        async with self._making:
+            folders = self._server.configuration.folders
+            if self._chats is None or folders != self._folders:
+                await self._let_go()
+                self._chats, self._folders = await self._made(), folders
+            return self._chats
+
+    async def answer(self, params: ChatParams) -> ChatResult:
+        """Say something, and stream what comes of it. Cancelled, it keeps and returns what there is."""
+        effort = _effort(params.effort)
+        settings = self._server.configuration.settings
+        attached = params.attachments or []
+        # Before anything else waits: documents are to be read as the client saw them.
+        attachments = await attachments_of(self._server, attached, self.workspace())
+        chats = await self.chats()
+        from harmony_ls.features.chat.chats import Question  # slow to import, which `chats` does on a thread
+
+        question = Question(params.text, attachments, frozenset(each.kind for each in attached))
+        chat = chats.begin() if params.session_id is None else await chats.open(params.session_id)
+        if chat.id in self._turns:
+            raise UserError("An answer is being written in this session. Wait for its end, or cancel it.")
+        turn = self._turns[chat.id] = _Turn(params.token)
+        progress = TurnProgress(self._server, params.work_done_token)
+        running = asyncio.create_task(
+            self._run(chats, chat, turn, question, settings, params.model, effort, progress), name="chat turn"
+        )
+        self._server.status.work_begun()
+        try:
+            await _finished(running, chat)
+        finally:
+            self._server.status.work_ended()
+            del self._turns[chat.id]
+            progress.end()
+        return ChatResult(
+            session_id=chat.id,
+            title=chat.stored.title,
+            text="".join(turn.text),
+            finish_reason=str(turn.reason),
+            usage=usage_report(turn.usage),
+            n_turns=len(chat.stored.said),
+        )
+
+    async def close(self) -> None:
+        """Let go of the conversations and of what their tools hold."""
+        async with self._making:
+            await self._let_go()
+
+    def workspace(self) -> "Workspace | str":
+        """The files that a model may read and change, or why there are none."""
+        from harmony_ls.lsp.workspace import EditorWorkspace
+
+        folders = self._server.configuration.folders
+        if not folders:
+            return "No folder is open in the editor, so there are no files to work on."
+        if isinstance(self._workspace, str) or folders != self._folders:
+            exclude = self._server.configuration.settings.inline_completion.exclude
+            try:
+                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude)
+            except UserError as error:
+                return str(error)
+        return self._workspace
+
+    async def _made(self) -> "Chats":
+        from harmony_ls.features.chat.chats import Chats
+        from harmony_ls.features.chat.store import ChatStore, state_folder
+
+        models = await self._server.backend.chat_models(self._server.configuration.settings)
+        store = ChatStore(state_folder(), self._server.configuration.folders)
+        return Chats(store, models, self._make_tools, self._server.backend.claims)
+
+    async def _make_tools(self, chat: "Chat", settings: Settings) -> "ToolBox":
+        from harmony_ls.lsp.approvals import EditorApprovals
+        from harmony_ls.tools.offered import offered_tools
+
+        if self._approvals is None:
+            self._approvals = EditorApprovals(self._server)
+        ask = self._approvals.ask
+
+        async def approve(request: "ApprovalRequest") -> "Decision":
+            turn = self._turns.get(chat.id)
+            if turn is not None:
+                self._tell(chat, turn, turn.parts.approval(request))
+            return await ask(request)
+
+        return await offered_tools(settings, self.workspace(), approve)
+
+    async def _run(
+        self,
+        chats: "Chats",
+        chat: "Chat",
+        turn: _Turn,
+        question: "Question",
+        settings: Settings,
+        model: str | None,
+        effort: ReasoningEffort | None,
+        progress: TurnProgress,
+    ) -> None:
+        """One turn to its end, told as it goes."""
+        progress.begin("Answering")
+        events = chats.turn(chat, question, settings, model=model, effort=effort, on_progress=progress.loading)
+        async with contextlib.aclosing(events):  # type: ignore[type-var]
+            async for event in events:
+                self._take(chat, turn, event, progress)
+
+    def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: TurnProgress) -> None:
+        match event:
+            case TextDelta(text):
+                turn.text.append(text)
+            case ToolCallFinished(_, call):
+                progress.say(f"Running {call.name}")
+            case Usage():
+                turn.usage += event
+            case TurnFinished(reason, usage):
+                turn.reason, turn.usage = reason, usage
+        part = turn.parts.part_of(event)
+        if part is not None:
+            self._tell(chat, turn, part)
+
+    def _tell(self, chat: "Chat", turn: _Turn, part: Part) -> None:
+        self._server.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
+
+    async def _let_go(self) -> None:
+        chats, self._chats, self._workspace = self._chats, None, ""
+        if chats is not None:
+            await chats.close()
+
+
+async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:
+    """Wait for a turn. Cancelled, it ends the turn and waits for what it leaves; cancelled again, it waits no more."""
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if running.cancelled():
+            raise
+        if not chat.cancel():
+            # Nothing was written yet: a model is being loaded, for one.
+            running.cancel()
+        try:
+            await running
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+
+
+def _effort(effort: str | None) -> ReasoningEffort | None:
+    if effort is None:
+        return None
+    try:
+        return ReasoningEffort(effort)
+    except ValueError:
+        raise UserError(f"The effort is one of {', '.join(ReasoningEffort)}, not {effort}.") from None
+
+
+async def _chat(server: "HarmonyServer", params: ChatParams) -> ChatResult:
+    # The converter lets null and truth values through where either a number or a text may stand.
+    if not isinstance(params.token, int | str) or isinstance(params.token, bool):
+        raise JsonRpcInvalidParams("harmony/chat: token must be a number or a string")
+    return await server.chat.answer(params)
+
+
+async def _sessions(server: "HarmonyServer", _params: SessionsParams) -> list[SessionSummary]:
+    chats = await server.chat.chats()
+    return [
+        SessionSummary(
+            session_id=summary.id,
+            title=summary.title,
+            updated=summary.updated.isoformat(),
+            n_turns=summary.n_turns,
+            model=summary.model,
+            problem=summary.problem or None,
+        )
+        for summary in await chats.list()
+    ]
+
+
+async def _open(server: "HarmonyServer", params: SessionParams) -> Transcript:
+    chats = await server.chat.chats()
+    return await asyncio.to_thread(_transcript, await chats.open(params.session_id))
+
+
+async def _fork(server: "HarmonyServer", params: ForkParams) -> Transcript:
+    chats = await server.chat.chats()
+    return await asyncio.to_thread(_transcript, await chats.fork(params.session_id, params.n_turns))
+
+
+async def _delete(server: "HarmonyServer", params: SessionParams) -> None:
+    chats = await server.chat.chats()
+    await chats.delete(params.session_id)
+
+
+async def _commands(_server: "HarmonyServer", _params: SessionsParams) -> list[ChatCommand]:
+    return [ChatCommand(f"/{each.name}", each.meaning, each.needs) for each in SLASH_COMMANDS]
+
+
+def _transcript(chat: "Chat") -> Transcript:
+    turns = [
+        TranscriptTurn(said.text, list(said.attachments), parts_of_messages(messages)) for said, messages in chat.turns
+    ]
+    effort = chat.stored.effort
+    return Transcript(chat.id, chat.stored.title, turns, chat.stored.model, str(effort) if effort else None)
+
+
+CHAT_METHODS: "dict[str, Handler]" = {
+    HARMONY_CHAT: _chat,
+    HARMONY_CHAT_SESSIONS: _sessions,
+    HARMONY_CHAT_OPEN: _open,
+    HARMONY_CHAT_FORK: _fork,
+    HARMONY_CHAT_DELETE: _delete,
+    HARMONY_CHAT_COMMANDS: _commands,
+}
+"""What of the conversations the server answers."""
