@@ -1,0 +1,123 @@
+"""What goes with a message: taken by the server from its own documents, as the model sees it."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lsp.chatting import chatting, say
+from tests.lsp.peer import Peer
+from tests.models import Rule
+from tests.session.support import final, scripted_gpt_oss
+
+TEXT = """import math
+
+
+@cached
+def area(radius):
+    return math.pi * radius ** 2
+
+
+def other():
+    pass
+"""
+
+
+@pytest.fixture
+def echo(tmp_path: Path, harmony_vocabulary: None) -> Path:
+    """A model that answers whatever it is asked."""
+    return scripted_gpt_oss(tmp_path / "model", [Rule("<|start|>assistant", final("Seen."))])
+
+
+async def shown(peer: Peer, state: Path, text: str, *attachments: dict[str, Any]) -> str:
+    """What the model is shown of a message with attachments, as the stored conversation has it."""
+    turn = await say(peer, text, attachments=list(attachments))
+    session = turn.result["sessionId"]
+    [file] = (state / "harmony-ls" / "chats").rglob(f"{session}.json")
+    content: str = json.loads(file.read_text())["conversation"]["turns"][0][0]["content"]
+    return content
+
+
+def place(line: int, character: int) -> dict[str, int]:
+    return {"line": line, "character": character}
+
+
+async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Path) -> None:
+    state, project = tmp_path / "state", tmp_path / "project"
+    project.mkdir()
+    (project / "shapes.py").write_text("on disk\n")
+    (project / "notes.md").write_text("# Notes\n")
+    (project / ".env").write_text("SECRET=1\n")
+    uri = (project / "shapes.py").as_uri()
+    async with chatting(echo, state, project) as peer:
+        peer.open(uri, TEXT)
+        selection = {"kind": "selection", "uri": uri, "range": {"start": place(5, 4), "end": place(5, 10)}}
+        assert (
+            await shown(peer, state, "What?", selection) == "`shapes.py`, line 6:\n```python\nreturn\n```\n\nWhat?"
+        ), "the buffer's text, not the disk's"
+
+        symbol = await shown(peer, state, "What?", {"kind": "symbol", "uri": uri, "position": place(5, 8)})
+        assert symbol.startswith("`shapes.py`, lines 4 to 6:\n```python\n@cached\ndef area(radius):\n    return")
+        assert "other" not in symbol
+
+        file = await shown(peer, state, "What?", {"kind": "file", "uri": (project / "notes.md").as_uri()})
+        assert file == "`notes.md`:\n```\n# Notes\n```\n\nWhat?"
+
+        diagnostics = [
+            {"range": {"start": place(5, 11), "end": place(5, 15)}, "message": "no math", "severity": 1, "source": "x"},
+            {"message": {"kind": "markdown", "value": "odd\n one"}},
+            {},
+        ]
+        told = await shown(peer, state, "/fix gently", {"kind": "diagnostics", "uri": uri, "diagnostics": diagnostics})
+        assert "line 6: error (x): no math\nline 1: odd one\nline 1: no message\n" in told
+        assert "return math.pi" in told
+        assert told.endswith("\n\ngently"), "what was said after the command stands last"
+        assert "/fix" not in told
+
+        for attachment, reason in (
+            ({"kind": "file", "uri": (project / ".env").as_uri()}, "secrets"),
+            ({"kind": "file", "uri": (tmp_path / "outside.py").as_uri()}, "outside the workspace"),
+            ({"kind": "file", "uri": (project / "missing.py").as_uri()}, "does not exist"),
+            ({"kind": "selection", "uri": uri}, "needs a range"),
+            ({"kind": "symbol", "uri": uri, "position": place(0, 0)}, "no function, class or block"),
+            ({"kind": "diagnostics", "uri": uri, "diagnostics": []}, "no diagnostics"),
+            ({"kind": "diff"}, "git says"),
+        ):
+            turn = await say(peer, "What?", attachments=[attachment])
+            assert reason in turn.error["message"]
+
+        peer.replace_all(uri, "x = 1\n" * 200_001)
+        turn = await say(peer, "What?", attachments=[{"kind": "file", "uri": uri}])
+        assert "1,000,000 is the limit" in turn.error["message"]
+
+
+async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_programs(
+    echo: Path, tmp_path: Path
+) -> None:
+    state, project = tmp_path / "state", tmp_path / "project"
+    project.mkdir()
+
+    def git(*arguments: str) -> None:
+        names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *names, *arguments], cwd=project, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    for name in ("a.py", "key.pem"):
+        (project / name).write_text("old\n")
+    (project / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Begin")
+    for name in ("a.py", "key.pem"):
+        (project / name).write_text("new\n")
+    witness = tmp_path / "witness"
+    for name in ("filter.evil.clean", "diff.evil.textconv", "diff.evil.command", "diff.external", "core.fsmonitor"):
+        git("config", name, f"touch {witness}; cat")
+    git("config", "filter.evil.required", "true")
+    async with chatting(echo, state, project) as peer:
+        text = await shown(peer, state, "/commit", {"kind": "diff"})
+        assert "-old\n+new\n" in text
+        assert "a.py" in text
+        assert "key.pem" not in text
+        assert not witness.exists()
