@@ -18,7 +18,7 @@ _MOST_COMPARED = 250_000
 
 
 def line_changes(old: str, new: str, offset: int = 0) -> tuple[TextChange, ...]:
-    """The changes of whole lines that lead from ``old`` to ``new``: ordered, without overlap, none where both are equal.
+    """The changes of whole lines that lead from ``old`` to ``new``: ordered, without overlap, none for equal texts.
 
     ``offset`` is where ``old`` stands in the text that the changes are meant for.
     """
