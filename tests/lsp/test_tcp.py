@@ -3,86 +3,19 @@
 Tests named d77 to d94 are numbered robustness cases.
 """
 
-import asyncio
 import itertools
-import json
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harmony_ls.lsp.framing import Body, FrameDecoder, encode
-from tests.lsp.peer import PATIENCE, SERVER
+from harmony_ls.lsp.framing import encode
+from tests.lsp.connections import Connection, connected, listening
+from tests.lsp.peer import SERVER
 
 URI = "file:///tcp.py"
-
-
-class Connection:
-    """One client."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self.writer = reader, writer
-        self._decoder = FrameDecoder()
-        self.received: list[dict[str, Any]] = []
-
-    async def call(self, number: int, method: str, params: object = None) -> Any:
-        self.writer.write(encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
-        async with asyncio.timeout(PATIENCE):
-            while not (found := [each for each in self.received if each.get("id") == number and "method" not in each]):
-                chunk = await self._reader.read(65536)
-                if not chunk:
-                    raise EOFError
-                self.received += [
-                    json.loads(each.octets) for each in self._decoder.feed(chunk) if isinstance(each, Body)
-                ]
-        return found[0]["result"]
-
-    async def ready(self) -> None:
-        """Wait until the server has told that the model is ready."""
-        numbers = itertools.count(1000)
-        async with asyncio.timeout(PATIENCE):
-            while (await self.call(next(numbers), "harmony/doctor", {}))["status"]["state"] != "ready":
-                pass
-
-    def notify(self, method: str, params: object = None) -> None:
-        self.writer.write(encode({"jsonrpc": "2.0", "method": method, "params": params}))
-
-    async def closed(self) -> bytes:
-        async with asyncio.timeout(PATIENCE):
-            return await self._reader.read()
-
-
-@asynccontextmanager
-async def listening() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A server on a free port of this machine."""
-    command = [*SERVER, "--tcp", "127.0.0.1:0"]
-    server = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stderr is not None
-    line = (await server.stderr.readline()).decode()
-    assert line.startswith("harmony-ls listens on 127.0.0.1:"), line
-    try:
-        yield server, int(line.rpartition(":")[2])
-    finally:
-        server.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE):
-            output, _ = await server.communicate()
-        assert output == b""
-        assert server.returncode == 128 + signal.SIGTERM
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield Connection(reader, writer)
-    finally:
-        writer.close()
-        await writer.wait_closed()
 
 
 INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}

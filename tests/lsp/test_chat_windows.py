@@ -1,0 +1,77 @@
+"""Several editors around one process and one resident model: nothing of one shows in another."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.lsp.connections import Connection, connected, listening
+from tests.models import Rule
+from tests.session.support import final, said, scripted_gpt_oss
+
+
+def initialize(folder: Path, model: Path) -> dict[str, Any]:
+    return {
+        "processId": None,
+        "workspaceFolders": [{"uri": folder.as_uri(), "name": "project"}],
+        "rootUri": folder.as_uri(),
+        "capabilities": {},
+        "initializationOptions": {"chat": {"model": str(model), "temperature": 0}},
+    }
+
+
+def deltas(connection: Connection, token: str) -> str:
+    """The text that came for a token."""
+    parts = [
+        message["params"]["part"]
+        for message in connection.received
+        if message.get("method") == "harmony/chat/delta" and message["params"]["token"] == token
+    ]
+    return "".join(part["text"] for part in parts if part["kind"] == "text")
+
+
+async def test_two_windows_share_the_model_and_nothing_else(tmp_path: Path, harmony_vocabulary: None) -> None:
+    model = scripted_gpt_oss(
+        tmp_path / "model",
+        [
+            Rule(said("One"), final("First.")),
+            Rule(said("Two"), final("Second.")),
+            Rule(f"First.<|end|>{said('More')}", final("On.")),
+        ],
+    )
+    project = tmp_path / "project"
+    project.mkdir()
+    async with (
+        listening("--trust-remote-code", XDG_STATE_HOME=str(tmp_path / "state")) as (_server, port),
+        connected(port) as one,
+    ):
+        async with connected(port) as two:
+            for connection in (one, two):
+                await connection.call(1, "initialize", initialize(project, model))
+                connection.notify("initialized", {})
+            first, second = await asyncio.gather(
+                one.call(2, "harmony/chat", {"token": "one", "text": "One"}),
+                two.call(2, "harmony/chat", {"token": "two", "text": "Two"}),
+            )
+            assert (first["text"], second["text"]) == ("First.", "Second.")
+            assert (deltas(one, "one"), deltas(two, "two")) == ("First.", "Second.")
+            assert deltas(one, "two") == deltas(two, "one") == ""
+            assert "Second." not in json.dumps(one.received)
+            report = await one.call(3, "harmony/doctor", {})
+            assert report["status"]["state"] in ("ready", "unloaded", "loading", "busy")
+
+            # Both have the same folder open, and each sees the conversations that it has open itself.
+            assert [each["title"] for each in await one.call(4, "harmony/chat/sessions", {})] == ["One"]
+            assert [each["title"] for each in await two.call(4, "harmony/chat/sessions", {})] == ["Two"]
+            refusal = await two.error(5, "harmony/chat/open", {"sessionId": first["sessionId"]})
+            assert "open in another window" in refusal["message"]
+            refusal = await two.error(6, "harmony/chat/delete", {"sessionId": first["sessionId"]})
+            assert "open in another window" in refusal["message"]
+            fork = await two.call(7, "harmony/chat/fork", {"sessionId": first["sessionId"]})
+            assert [turn["said"] for turn in fork["turns"]] == ["One"], "a copy may be had"
+            two.notify("exit")
+            await two.closed()
+
+        # What a window had open is free once it is closed.
+        more = await one.call(8, "harmony/chat", {"token": "more", "text": "More", "sessionId": fork["sessionId"]})
+        assert more["text"] == "On."
