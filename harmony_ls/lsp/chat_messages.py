@@ -32,6 +32,7 @@ __all__ = [
     "ReasoningPart",
     "SessionParams",
     "SessionSummary",
+    "SessionsParams",
     "TextPart",
     "ToolCallPart",
     "ToolResultPart",
