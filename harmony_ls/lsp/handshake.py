@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harmony_ls import __version__
+from harmony_ls.features.code_actions.actions import KINDS
 from harmony_ls.lsp import framing
 
 __all__ = ["TRIGGER_CHARACTERS", "Greeter", "advertises_completion", "choose_encoding", "initialize_result"]
@@ -29,6 +30,12 @@ def initialize_result(params: Mapping[str, Any]) -> dict[str, Any]:
     }
     if client.get("notebookDocument") is not None:
         capabilities["notebookDocumentSync"] = {"notebookSelector": [{"notebook": "*"}]}
+    if _mapping(_mapping(client, "textDocument"), "codeAction").get("codeActionLiteralSupport") is not None:
+        capabilities["codeActionProvider"] = {
+            "codeActionKinds": list(KINDS),
+            "resolveProvider": True,
+            "workDoneProgress": True,
+        }
     if advertises_completion(params):
         capabilities["completionProvider"] = {"triggerCharacters": list(TRIGGER_CHARACTERS)}
     return {"capabilities": capabilities, "serverInfo": {"name": "harmony-ls", "version": __version__}}

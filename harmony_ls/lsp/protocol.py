@@ -19,7 +19,14 @@ from pygls.protocol import LanguageServerProtocol
 from harmony_ls.errors import UserError
 from harmony_ls.lsp import framing
 from harmony_ls.lsp.messages import MESSAGE_TYPES
-from harmony_ls.lsp.reading import describe, id_and_method, readable_initialize, uri_in, without_null_ranges
+from harmony_ls.lsp.reading import (
+    describe,
+    id_and_method,
+    readable_code_action,
+    readable_initialize,
+    uri_in,
+    without_null_ranges,
+)
 
 __all__ = ["Handler", "HarmonyProtocol", "LifeCycle", "Stage", "Writer"]
 
@@ -267,6 +274,8 @@ class HarmonyProtocol(LanguageServerProtocol):
             message["params"] = readable_initialize(self._converter, params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and params is not None:
             message["params"] = without_null_ranges(params)
+        elif method == types.TEXT_DOCUMENT_CODE_ACTION and params is not None:
+            message["params"] = readable_code_action(self._converter, params)
         return self._converter.structure(message, message_type).params
 
     # Answering

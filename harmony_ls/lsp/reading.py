@@ -7,7 +7,14 @@ from typing import Any
 from cattrs import Converter
 from lsprotocol import types
 
-__all__ = ["describe", "id_and_method", "readable_initialize", "uri_in", "without_null_ranges"]
+__all__ = [
+    "describe",
+    "id_and_method",
+    "readable_code_action",
+    "readable_initialize",
+    "uri_in",
+    "without_null_ranges",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +39,43 @@ def readable_initialize(converter: Converter, params: dict[str, Any]) -> dict[st
         if _is_readable(converter, required | {name: value}, types.InitializeParams)
     }
     return required | readable
+
+
+def readable_code_action(converter: Converter, params: dict[str, Any]) -> dict[str, Any]:
+    """Return what can be read of the parameters of ``codeAction``: diagnostics come from other servers.
+
+    One without a range says nothing of any place and goes; of another, a field that is odd goes alone. A message may be
+    missing, or be Markdown, as it may since LSP 3.18. Nothing is logged: editors send these whenever the cursor moves.
+    """
+    context = params.get("context")
+    if not isinstance(context, dict) or _fault(converter, context, types.CodeActionContext) is None:
+        return params
+    diagnostics = context.get("diagnostics")
+    given = diagnostics if isinstance(diagnostics, list) else []
+    kept: dict[str, Any] = {
+        "diagnostics": [each for each in (_readable_diagnostic(converter, one) for one in given) if each is not None]
+    }
+    for name in ("only", "triggerKind"):
+        value: dict[str, Any] = {"diagnostics": [], name: context.get(name)}
+        if _fault(converter, value, types.CodeActionContext) is None:
+            kept[name] = context.get(name)
+    return params | {"context": kept}
+
+
+def _readable_diagnostic(converter: Converter, diagnostic: object) -> dict[str, Any] | None:
+    if not isinstance(diagnostic, dict):
+        return None
+    message = diagnostic.get("message")
+    if isinstance(message, dict):
+        message = message.get("value")
+    required = {"range": diagnostic.get("range"), "message": message if isinstance(message, str) else ""}
+    if _fault(converter, required, types.Diagnostic) is not None:
+        return None
+    return required | {
+        name: value
+        for name, value in diagnostic.items()
+        if name not in required and _fault(converter, required | {name: value}, types.Diagnostic) is None
+    }
 
 
 def without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:
@@ -90,12 +134,18 @@ def describe(error: BaseException) -> str:
 
 
 def _is_readable(converter: Converter, value: dict[str, Any], kind: type[Any]) -> bool:
+    fault = _fault(converter, value, kind)
+    if fault is not None:
+        _logger.warning("%.200s could not be read: %s", ", ".join(value), describe(fault))
+    return fault is None
+
+
+def _fault(converter: Converter, value: dict[str, Any], kind: type[Any]) -> Exception | None:
     try:
         converter.structure(value, kind)
     except Exception as error:
-        _logger.warning("%.200s could not be read: %s", ", ".join(value), describe(error))
-        return False
-    return True
+        return error
+    return None
 
 
 def _past(text: str, start: int, characters: str) -> int:

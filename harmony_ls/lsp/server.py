@@ -18,7 +18,7 @@ from harmony_ls import __version__
 from harmony_ls.errors import HarmonyLsError
 from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
-from harmony_ls.lsp import completion, configuration, doctor, inline_completion, synchronization
+from harmony_ls.lsp import code_action, completion, configuration, doctor, inline_completion, synchronization
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.chat import CHAT_METHODS, EditorChat
 from harmony_ls.lsp.configuration import Configuration
@@ -28,6 +28,7 @@ from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
 from harmony_ls.lsp.protocol import HarmonyProtocol
 from harmony_ls.lsp.status import StatusReporter
 from harmony_ls.lsp.text import PositionEncoding
+from harmony_ls.lsp.work_progress import Cancellable, did_cancel_progress
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class HarmonyServer(LanguageServer):
         self._on_exit = on_exit
         self._on_process_id = on_process_id
         self._completer: InlineCompleter | None = None
+        self.cancellable: Cancellable = {}
         self._journal = Journal()
         self.greeted_encoding: str | None = None  # what "initialize" was answered with before we saw it
         self._configured = asyncio.Event()
@@ -284,6 +286,9 @@ METHODS: Mapping[str, Handler] = {
     types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: configuration.did_change_workspace_folders,
     types.TEXT_DOCUMENT_INLINE_COMPLETION: inline_completion.inline_completion,
     types.TEXT_DOCUMENT_COMPLETION: completion.completion,
+    types.TEXT_DOCUMENT_CODE_ACTION: code_action.code_action,
+    types.CODE_ACTION_RESOLVE: code_action.resolve_code_action,
+    types.WINDOW_WORK_DONE_PROGRESS_CANCEL: did_cancel_progress,
     HARMONY_DOCTOR: doctor.doctor,
     **CHAT_METHODS,
 }

@@ -1,0 +1,5 @@
+"""What a model does to a piece of code at a person's request: mend, improve, document, test.
+
+`actions` is the table of what there is; an action is a row of it and a Markdown prompt. `listing` says what is offered
+where, without looking at the text or the model; `writing` asks the model and makes a checked edit of its answer.
+"""

@@ -1,0 +1,97 @@
+"""What a model answered, as the text that takes a region's place. It is read strictly: no guess becomes an edit."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harmony_ls.edits.diff import visible
+from harmony_ls.edits.indentation import indentation_of
+from harmony_ls.errors import UserError
+
+__all__ = ["code_of", "fitted"]
+
+_FENCE = re.compile(r"(?P<indentation> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\r\n]*)")
+_LONGEST_QUOTE = 300
+
+
+@dataclass(slots=True)
+class _Block:
+    indentation: int
+    fence: str
+    lines: list[str]
+    is_closed: bool = False
+
+
+def code_of(answer: str) -> list[str]:
+    """The lines of the one fenced code block of an answer; prose around it is passed over.
+
+    Raises UserError, fit for the person who asked, where there is none, more than one, or one that never ends.
+    """
+    blocks = _blocks(answer)
+    if not blocks:
+        raise UserError(f"The model made no edit. {_quoted(answer)}")
+    if not blocks[-1].is_closed:
+        raise UserError("The model's answer breaks off inside its code. Nothing was changed; try again.")
+    if len(blocks) > 1:
+        raise UserError(
+            f"The model answered with {len(blocks)} pieces of code instead of one. Nothing was changed; try again."
+        )
+    return blocks[0].lines
+
+
+def fitted(lines: Sequence[str], region: Sequence[str], line_ending: str, *, is_ended: bool) -> str:
+    """The lines as the text of a region: indented like the lines that they replace, and ended as those were.
+
+    Blank lines around the model's code are as many as there were around the region's.
+    """
+    inner = _without_blank_ends(lines)
+    if not inner:
+        return ""
+    n_before = _n_blank(region)
+    n_after = _n_blank(region[::-1]) if n_before < len(region) else 0
+    kept = [*region[:n_before], *_indented(inner, region), *region[len(region) - n_after :]]
+    return line_ending.join(kept) + (line_ending if is_ended else "")
+
+
+def _blocks(answer: str) -> list[_Block]:
+    """The fenced blocks of a Markdown text, as CommonMark has them."""
+    blocks: list[_Block] = []
+    current: _Block | None = None
+    for line in answer.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        fence = _FENCE.fullmatch(line)
+        if current is None:
+            if fence and not (fence["fence"].startswith("`") and "`" in fence["info"]):
+                current = _Block(len(fence["indentation"]), fence["fence"], [])
+                blocks.append(current)
+        elif fence and fence["fence"].startswith(current.fence) and not fence["info"].strip():
+            current.is_closed = True
+            current = None
+        else:
+            n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
+            current.lines.append(line[n_off:])
+    return blocks
+
+
+def _indented(lines: Sequence[str], region: Sequence[str]) -> list[str]:
+    """The lines moved right as a whole where the model began at the margin and the region did not."""
+    wanted = indentation_of(next((line for line in region if line.strip()), ""))
+    given = indentation_of(lines[0])
+    if given == wanted or not wanted.endswith(given):
+        return list(lines)
+    extra = wanted[: len(wanted) - len(given)]
+    return [extra + line if line.strip() else line for line in lines]
+
+
+def _without_blank_ends(lines: Sequence[str]) -> list[str]:
+    return list(lines[_n_blank(lines) : len(lines) - _n_blank(lines[::-1])])
+
+
+def _n_blank(lines: Sequence[str]) -> int:
+    return next((index for index, line in enumerate(lines) if line.strip()), len(lines))
+
+
+def _quoted(answer: str) -> str:
+    said = " ".join(visible(answer).split())
+    if not said:
+        return "It said nothing."
+    return f"It said: {said if len(said) <= _LONGEST_QUOTE else f'{said[:_LONGEST_QUOTE].rstrip()}…'}"

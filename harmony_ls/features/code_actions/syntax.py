@@ -1,0 +1,68 @@
+"""What is known of a language's syntax: whole statements, and whether an edit breaks a text that was in order.
+
+Python alone is looked at, by Python itself. The grammars of other languages would have to be packages of their own, one
+for each, and their parsers accept broken text by design: they could not say for certain that an edit broke it.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from harmony_ls.errors import UserError
+
+__all__ = ["refuse_broken", "whole_statements"]
+
+log = logging.getLogger(__name__)
+
+_PROGRAM = Path(__file__).with_name("python_source.py")
+_SECONDS = 20.0
+
+
+async def whole_statements(text: str, language: str, start: int, end: int) -> tuple[int, int]:
+    """The lines ``start`` to ``end`` (from 0, ``end`` excluded), grown to whole statements where that can be known."""
+    if language != "python":
+        return start, end
+    answer = await _ask({"text": text, "start": start, "end": end})
+    if answer is None:
+        log.info("the statements of a document could not be read; its lines are taken as they are")
+        return start, end
+    first, last = answer
+    return int(first), int(last)
+
+
+async def refuse_broken(old: str, new: str, language: str) -> None:
+    """Raise UserError where ``old`` could be parsed and ``new`` cannot."""
+    if language != "python":
+        return
+    answer = await _ask({"old": old, "new": new}, default=False)
+    if answer is False:
+        raise UserError("It could not be checked whether the document still parses. Nothing was changed; try again.")
+    if answer is not None:
+        raise UserError(f"The model's answer would break the document ({answer}). Nothing was changed; try again.")
+
+
+async def _ask(question: dict[str, Any], default: Any = None) -> Any:
+    """The program's answer; ``default`` where it has none."""
+    # Isolated: neither the environment nor the folder it starts in decides what it imports.
+    command = (sys.executable, "-I", "-S", "-W", "ignore", str(_PROGRAM))
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError as error:
+        log.warning("Python could not be started to look at a document: %s", error)
+        return default
+    try:
+        async with asyncio.timeout(_SECONDS):
+            octets, _ = await process.communicate(json.dumps(question).encode())
+        return json.loads(octets) if process.returncode == 0 else default
+    except (TimeoutError, ValueError):
+        return default
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,225 @@
+"""From an action that a person chose to a checked edit: the region is found, the model asked, its answer read.
+
+Nothing is changed here. What cannot be trusted to be an edit is an error that says so.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harmony_ls.edits.changes import TextChange, apply_text_changes
+from harmony_ls.edits.line_diff import line_changes
+from harmony_ls.edits.text_file import split_lines
+from harmony_ls.errors import UserError
+from harmony_ls.events import ReasoningDelta, TextDelta, TurnFinished
+from harmony_ls.features.chat.attachments import DiagnosticNote
+from harmony_ls.features.chat.symbols import symbol_at
+from harmony_ls.features.code_actions.actions import Action, Subject
+from harmony_ls.features.code_actions.answer import code_of, fitted
+from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
+from harmony_ls.features.code_actions.syntax import refuse_broken, whole_statements
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.refusal import Refusal
+from harmony_ls.features.inline.safety import clean
+from harmony_ls.messages import FinishReason, ReasoningEffort
+from harmony_ls.session.chat_model import ChatModel
+from harmony_ls.session.session import Session
+from harmony_ls.settings.models import ChatSettings
+
+__all__ = ["Job", "changes_for", "tests_for"]
+
+# A diagnostic is shown to the model with the whole definition around it, unless that is longer than this, in lines.
+_LONGEST_DEFINITION = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An action at a place: ``start`` and ``end`` are offsets of what is selected, equal where nothing is.
+
+    ``name`` is what the document is called. ``notes`` are the diagnostics, ``note_lines`` the lines of each, counted
+    from 0, the last one excluded. ``watch`` is called at each step and raises what shall end the work; ``tell`` hears
+    what is going on, in words for a person.
+    """
+
+    action: Action
+    document: DocumentSnapshot
+    name: str
+    start: int
+    end: int
+    notes: tuple[DiagnosticNote, ...] = ()
+    note_lines: tuple[tuple[int, int], ...] = ()
+    watch: Callable[[], None] = lambda: None
+    tell: Callable[[str], None] = lambda _message: None
+
+
+async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -> tuple[TextChange, ...]:
+    """The changes of the document that the action comes to.
+
+    Raises UserError where the model makes none that can be used, PromptTooLongError where there is too much code, and
+    whatever `Session.turn` and ``job.watch`` raise.
+    """
+    region = await _region(job)
+    question = Question(
+        job.name,
+        job.document.language_id,
+        region,
+        prompt_text(job.action.name),
+        selected=_selected(job, region),
+        notes=job.notes,
+    )
+    code = code_of(await _answer(question, job, chat_model, settings))
+    if not any(line.strip() for line in code) and job.action.subject is not Subject.DIAGNOSTICS:
+        raise UserError("The model answered with no code at all. Nothing was changed; try again.")
+    changes, new_text = await asyncio.to_thread(_changes, job.document, region, code)
+    await refuse_broken(job.document.text, new_text, job.document.language_id)
+    job.watch()
+    return changes
+
+
+async def tests_for(job: Job, tests_name: str, tests: str, chat_model: ChatModel, settings: ChatSettings) -> TextChange:
+    """What is put at the end of a file of tests, whose text is ``tests`` so far. Raises as `changes_for` does."""
+    region = await _region(job)
+    extra = [(f"The tests' file, `{tests_name}`", _ending(tests))] if tests.strip() else []
+    task = prompt_text(job.action.name)
+    if not extra:
+        task = f"The tests' file will be `{tests_name}`. It is empty.\n\n{task}"
+    question = Question(job.name, job.document.language_id, region, task, extra=extra)
+    code = code_of(await _answer(question, job, chat_model, settings))
+    line_ending = split_lines(tests or job.document.text).line_ending
+    added = fitted(code, (), line_ending, is_ended=True)
+    if not added:
+        raise UserError("The model wrote no tests. Nothing was changed; try again.")
+    _refuse_hidden(added, DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
+    change = TextChange(len(tests), len(tests), _gap(tests, line_ending) + added)
+    await refuse_broken(tests, apply_text_changes(tests, [change]), job.document.language_id)
+    job.watch()
+    return change
+
+
+async def _region(job: Job) -> Region:
+    """The whole lines that the model writes anew."""
+    text, language = job.document.text, job.document.language_id
+    lines = await asyncio.to_thread(split_lines, text)
+    if not len(lines):
+        raise UserError("The document is empty: there is nothing to work on.")
+    if job.action.subject is Subject.DIAGNOSTICS:
+        start, end = await _diagnosed(job, len(lines))
+    else:
+        first, last = _line_at(text, job.start), _line_at(text, job.end)
+        # A selection that ends before the first character of a line does not reach into it.
+        if job.end > job.start and last > first and text[job.end - 1] in "\r\n":
+            last -= 1
+        start, end = _inside(first, last + 1, len(lines))
+        if job.start == job.end:
+            symbol = await asyncio.to_thread(symbol_at, text, start, language)
+            if symbol is not None:
+                return Region(lines, *_inside(symbol.start, symbol.end, len(lines)))
+        start, end = await whole_statements(text, language, start, end)
+    if not any(line.strip() for line in lines.bodies[start:end]):
+        raise UserError("There is no code at this place.")
+    return Region(lines, start, end)
+
+
+async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:
+    """The lines that diagnostics are about: whole statements, or the definition around them if it is not too long."""
+    text, language = job.document.text, job.document.language_id
+    start, end = _inside(min(first for first, _ in job.note_lines), max(last for _, last in job.note_lines), n_lines)
+    symbol = await asyncio.to_thread(symbol_at, text, start, language)
+    if symbol is not None and symbol.end >= end and symbol.end - symbol.start <= _LONGEST_DEFINITION:
+        return _inside(symbol.start, symbol.end, n_lines)
+    return await whole_statements(text, language, start, end)
+
+
+def _inside(start: int, end: int, n_lines: int) -> tuple[int, int]:
+    """The nearest lines that there are, at least one."""
+    start = max(0, min(start, n_lines - 1))
+    return start, max(start + 1, min(end, n_lines))
+
+
+def _line_at(text: str, offset: int) -> int:
+    before = text[:offset]
+    return before.count("\n") + before.count("\r") - before.count("\r\n")
+
+
+def _selected(job: Job, region: Region) -> tuple[str, str] | None:
+    """What exactly is selected, if it is something else than the region."""
+    text = job.document.text[job.start : job.end]
+    if not text.strip() or job.action.subject is Subject.DIAGNOSTICS:
+        return None
+    if text.split() == " ".join(region.bodies).split():
+        return None
+    where = f"what begins in line {_line_at(job.document.text, job.start) + 1}"
+    return where, text
+
+
+async def _answer(question: Question, job: Job, chat_model: ChatModel, settings: ChatSettings) -> str:
+    """What the model says to the question, complete."""
+    # A person waits for an edit: what takes the longest thought is better talked over.
+    effort = ReasoningEffort.LOW if settings.effort == "low" else ReasoningEffort.MEDIUM
+    settings = settings.model_copy(update={"effort": effort.value})
+    instructions = "\n\n".join(filter(None, (settings.instructions.strip(), prompt_text("instructions"))))
+    job.tell("Reading")
+    text = await fitted_question(question, chat_model, settings, instructions, effort)
+    job.watch()
+    session = Session(chat_model, settings, instructions=prompt_text("instructions"))
+    pieces: list[str] = []
+    reason = FinishReason.CANCELLED
+    async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
+        async for event in events:
+            job.watch()
+            match event:
+                case ReasoningDelta():
+                    job.tell("Thinking")
+                case TextDelta(piece):
+                    pieces.append(piece)
+                    job.tell("Writing")
+                case TurnFinished():
+                    reason = event.reason
+    if reason is FinishReason.LENGTH:
+        raise UserError("The model's answer was cut off at its greatest length. Select less, or raise chat.maxTokens.")
+    if reason is not FinishReason.STOP:
+        raise UserError("The model did not come to the end of its answer. Nothing was changed; try again.")
+    return "".join(pieces)
+
+
+def _changes(document: DocumentSnapshot, region: Region, code: Sequence[str]) -> tuple[tuple[TextChange, ...], str]:
+    """The changes of the document, and its text after them. Raises UserError."""
+    lines = region.lines
+    starts = sum(map(len, lines.bodies[: region.start])) + sum(map(len, lines.ends[: region.start]))
+    ends = lines.ends[region.start : region.end]
+    old = "".join(body + end for body, end in zip(region.bodies, ends, strict=True))
+    new = fitted(code, region.bodies, lines.line_ending, is_ended=bool(ends[-1]))
+    changes = line_changes(old, new, starts)
+    if not changes:
+        raise UserError("The model would leave the code as it is.")
+    for change in changes:
+        _refuse_hidden(change.text, document)
+    return changes, apply_text_changes(document.text, changes)
+
+
+def _refuse_hidden(text: str, document: DocumentSnapshot) -> None:
+    """Raise UserError for a text of the model's that hides something from the eye, or holds marks of its own."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    shown = clean(plain, document)
+    if isinstance(shown, Refusal):
+        raise UserError(f"{shown.detail} It is not used.")
+    if shown != plain:
+        raise UserError("The model's text holds control characters or marks of its own. It is not used.")
+
+
+def _ending(tests: str) -> str:
+    """The end of a file of tests, and its beginning, where the imports are."""
+    lines = split_lines(tests).bodies
+    if len(lines) <= 120:
+        return "\n".join(lines)
+    return "\n".join((*lines[:40], "[…]", *lines[-80:]))
+
+
+def _gap(tests: str, line_ending: str) -> str:
+    """What stands between the last test and a new one."""
+    if not tests.strip():
+        return ""
+    n_ends = len(tests) - len(tests.rstrip("\r\n"))
+    n_ends = n_ends // 2 if line_ending == "\r\n" else n_ends
+    return line_ending * max(0, 3 - n_ends)

@@ -1,0 +1,296 @@
+"""``textDocument/codeAction`` and ``codeAction/resolve``: places become offsets, changes become a workspace edit.
+
+The list says what could be done and is made without the text's being looked at or the model's being asked; what an
+action comes to is computed when it is chosen. Actions carry all that they need in their data, and nothing is kept.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+
+from harmony_ls.errors import UserError
+from harmony_ls.features.chat.attachments import DiagnosticNote
+from harmony_ls.features.code_actions.actions import Action, Subject, action_named
+from harmony_ls.features.code_actions.listing import Offer, Place, offers, refusal
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.lsp.code_action_edit import edit_of_document, edit_of_tests, folder_of, name_of
+from harmony_ls.lsp.documents import Document, path_of
+from harmony_ls.lsp.synchronization import position_of
+from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.work_progress import WorkProgress
+
+if TYPE_CHECKING:
+    from harmony_ls.features.code_actions.writing import Job
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["code_action", "resolve_code_action"]
+
+_OPEN_CHAT: Final = "harmony-ls.openChat"
+"""The client's command that the action "explain" calls, with what `harmony/chat` takes as text and attachments."""
+
+_MOST_DIAGNOSTICS = 100
+_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """An action at a place of a document, as it goes to the client in the action's data and comes back.
+
+    ``digest`` is one of the selected text. ``diagnostics`` are lists of a first line, a last line (from 0), a message,
+    a severity and a source.
+    """
+
+    action: Action
+    uri: str
+    version: int | None
+    start: Position
+    end: Position
+    digest: str
+    diagnostics: tuple[tuple[int, int, str, str, str], ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """The choice as JSON."""
+        return {
+            "action": self.action.name,
+            "uri": self.uri,
+            "version": self.version,
+            "range": [self.start.line, self.start.character, self.end.line, self.end.character],
+            "digest": self.digest,
+            "diagnostics": [list(each) for each in self.diagnostics],
+        }
+
+
+async def code_action(server: "HarmonyServer", params: types.CodeActionParams) -> list[types.CodeAction]:
+    """List the actions for a range. A client that cannot resolve one gets it at once where it asks for that one alone.
+
+    Without ``resolveSupport`` an edit can only come with the list, and a list at each move of the cursor must not wait
+    for a model. So the edit is computed where a person asked for a single kind, as editors do for a key that is bound
+    to an action.
+    """
+    document = server.documents.get(params.text_document.uri)
+    if document is None:
+        return []
+    place = _place(server, document, params)
+    made = offers(place, server.configuration.settings)
+    shown = [offer for offer in made if _is_shown(server, offer, place)]
+    choices = [_choice(offer.action, document, params) for offer in shown]
+    if _resolves(server):
+        return [_listed(server, *each, params) for each in zip(shown, choices, strict=True)]
+    lasting = [_listed(server, *each, params) for each in zip(shown, choices, strict=True) if _is_whole(each[0])]
+    edited = [each for each in zip(shown, choices, strict=True) if not _is_whole(each[0])]
+    if place.invoked and place.only is not None and len(place.only) == 1 and len(edited) == 1:
+        [(offer, choice)] = edited
+        listed = _listed(server, offer, choice, params)
+        listed.edit = await _edit(server, choice, params.work_done_token)
+        listed.data = None
+        return [*lasting, listed]
+    return lasting
+
+
+async def resolve_code_action(server: "HarmonyServer", action: types.CodeAction) -> types.CodeAction:
+    """Compute the edit of an action that was chosen."""
+    if action.data is None:
+        return action  # nothing is missing in it
+    action.edit = await _edit(server, _choice_in(action.data), None)
+    return action
+
+
+# The list
+
+
+def _place(server: "HarmonyServer", document: Document, params: types.CodeActionParams) -> Place:
+    start, end = _offsets(document, position_of(params.range.start), position_of(params.range.end))
+    context, path = params.context, path_of(document.uri)
+    operations = server.client_can("workspace.workspace_edit.resource_operations") or ()
+    return Place(
+        document=DocumentSnapshot(document.uri, path, document.language_id, document.version, ""),
+        in_sync=document.in_sync,
+        n_characters=document.text.n_characters,
+        n_selected=end - start,
+        messages=[each.message for each in context.diagnostics],
+        only=None if context.only is None else [str(getattr(kind, "value", kind)) for kind in context.only],
+        invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
+        opens_chat=_opens_chat(server),
+        creates_files=types.ResourceOperationKind.Create in operations,
+        in_workspace=path is not None and folder_of(server, path) is not None,
+    )
+
+
+def _opens_chat(server: "HarmonyServer") -> bool:
+    experimental = server.client_can("experimental")
+    return isinstance(experimental, dict) and experimental.get("harmonyChat") is True
+
+
+def _offsets(document: Document, start: Position, end: Position) -> tuple[int, int]:
+    one, other = document.text.offset_at(start), document.text.offset_at(end)
+    return min(one, other), max(one, other)
+
+
+def _is_shown(server: "HarmonyServer", offer: Offer, place: Place) -> bool:
+    """Whether an offer goes to the client: why something cannot be done is told to a person who asked for it."""
+    if not offer.reason:
+        return True
+    return place.invoked and bool(server.client_can("text_document.code_action.disabled_support"))
+
+
+def _resolves(server: "HarmonyServer") -> bool:
+    support = server.client_can("text_document.code_action.resolve_support")
+    keeps_data = server.client_can("text_document.code_action.data_support")
+    return support is not None and "edit" in support.properties and bool(keeps_data)
+
+
+def _is_whole(offer: Offer) -> bool:
+    """Whether an action needs no edit any more."""
+    return offer.action.subject is Subject.CHAT or bool(offer.reason)
+
+
+def _listed(server: "HarmonyServer", offer: Offer, choice: _Choice, params: types.CodeActionParams) -> types.CodeAction:
+    tags = server.client_can("text_document.code_action.tag_support.value_set") or ()
+    listed = types.CodeAction(title=offer.title, kind=offer.action.kind)
+    if types.CodeActionTag.LlmGenerated in tags:
+        listed.tags = [types.CodeActionTag.LlmGenerated]
+    if offer.action.subject is Subject.DIAGNOSTICS:
+        listed.diagnostics = params.context.diagnostics
+    if offer.reason:
+        listed.disabled = types.CodeActionDisabled(reason=offer.reason)
+    elif offer.action.subject is Subject.CHAT:
+        attachment = {"kind": "selection", "uri": choice.uri, "range": server.protocol.unstructure(params.range)}
+        arguments = [{"text": "/explain", "attachments": [attachment]}]
+        listed.command = types.Command(title=offer.title, command=_OPEN_CHAT, arguments=arguments)
+    else:
+        listed.data = choice.data()
+    return listed
+
+
+def _choice(action: Action, document: Document, params: types.CodeActionParams) -> _Choice:
+    start, end = position_of(params.range.start), position_of(params.range.end)
+    diagnostics = params.context.diagnostics if action.subject is Subject.DIAGNOSTICS else ()
+    return _Choice(
+        action=action,
+        uri=document.uri,
+        version=document.version,
+        start=start,
+        end=end,
+        digest=_digest(document, start, end),
+        diagnostics=tuple(_described(each) for each in diagnostics[:_MOST_DIAGNOSTICS]),
+    )
+
+
+def _described(diagnostic: types.Diagnostic) -> tuple[int, int, str, str, str]:
+    start, end = diagnostic.range.start, diagnostic.range.end
+    # One that ends before the first character of a line does not reach into it.
+    last = end.line + 1 if end.character > 0 or end.line <= start.line else end.line
+    severity = _SEVERITIES.get(int(diagnostic.severity), "") if diagnostic.severity is not None else ""
+    source = " ".join(str(each) for each in (diagnostic.source, diagnostic.code) if each is not None)
+    return start.line, last, diagnostic.message, severity, source
+
+
+def _digest(document: Document, start: Position, end: Position) -> str:
+    """What tells whether the selected text is still the same, in a document that was closed and opened meanwhile."""
+    first, last = _offsets(document, start, end)
+    selected = str(document.text)[first:last]
+    return hashlib.sha256(selected.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+# Resolving
+
+
+def _choice_in(data: object) -> _Choice:
+    """The choice in an action's data. Raises JsonRpcInvalidParams for what this server never sent."""
+    try:
+        return _read(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise JsonRpcInvalidParams("codeAction/resolve: the data is not that of an action of this server") from error
+
+
+def _read(data: Any) -> _Choice:
+    action = action_named(data["action"])
+    first, first_character, last, last_character = map(int, data["range"])
+    version = data["version"]
+    if action is None or not (version is None or isinstance(version, int)):
+        raise ValueError("no such action")
+    diagnostics = tuple(
+        (int(start), int(end), str(message), str(severity), str(source))
+        for start, end, message, severity, source in data["diagnostics"]
+    )
+    if action.subject is Subject.DIAGNOSTICS and not diagnostics:
+        raise ValueError("no diagnostics")
+    return _Choice(
+        action=action,
+        uri=str(data["uri"]),
+        version=version,
+        start=Position(first, first_character),
+        end=Position(last, last_character),
+        digest=str(data["digest"]),
+        diagnostics=diagnostics,
+    )
+
+
+async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | None) -> types.WorkspaceEdit:
+    """Ask the model, and say what is to be changed. Raises ContentModified as soon as the document is another one."""
+    document = server.documents.get(choice.uri)
+    if document is None or document.version != choice.version:
+        raise _content_modified()
+    if choice.digest != _digest(document, choice.start, choice.end):
+        raise _content_modified()
+    settings = server.configuration.settings
+    start, end = _offsets(document, choice.start, choice.end)
+    snapshot = document.snapshot()
+    if reason := refusal(Place(snapshot, document.in_sync, len(snapshot.text), end - start), settings):
+        raise UserError(reason)
+    n_changes = document.n_changes
+
+    def watch() -> None:
+        if server.documents.get(choice.uri) is not document or document.n_changes != n_changes:
+            raise _content_modified()
+
+    server.status.work_begun()
+    try:
+        with WorkProgress(server, choice.action.title, token) as progress:
+            models = await server.backend.chat_models(settings)
+            job = _job(server, choice, snapshot, (start, end), watch, progress)
+            async with models.using(settings, on_progress=progress.loading) as chat_model:
+                watch()
+                if choice.action.subject is Subject.TESTS:
+                    return await edit_of_tests(server, job, chat_model, settings.chat)
+                return await edit_of_document(server, document, job, chat_model, settings.chat)
+    finally:
+        server.status.work_ended()
+
+
+def _job(
+    server: "HarmonyServer",
+    choice: _Choice,
+    snapshot: DocumentSnapshot,
+    offsets: tuple[int, int],
+    watch: Callable[[], None],
+    progress: WorkProgress,
+) -> "Job":
+    # Only here: it imports the engine, which has been done on a thread by now.
+    from harmony_ls.features.code_actions.writing import Job
+
+    return Job(
+        action=choice.action,
+        document=snapshot,
+        name=name_of(server, choice.uri),
+        start=offsets[0],
+        end=offsets[1],
+        notes=tuple(
+            DiagnosticNote(start + 1, message or "no message", severity, source)
+            for start, _, message, severity, source in choice.diagnostics
+        ),
+        note_lines=tuple((start, end) for start, end, *_ in choice.diagnostics),
+        watch=watch,
+        tell=progress.say,
+    )
+
+
+def _content_modified() -> JsonRpcException:
+    return JsonRpcException(
+        "The document has changed since the action was offered. Ask for it again.",
+        int(types.LSPErrorCodes.ContentModified),
+    )

@@ -1,0 +1,132 @@
+"""From what a model wrote for a code action to a workspace edit, in the positions and with the means of the client."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions.tests_location import tests_path_of
+from harmony_ls.lsp.documents import Document, path_of
+from harmony_ls.lsp.text import Text
+
+if TYPE_CHECKING:
+    from harmony_ls.features.code_actions.writing import Job
+    from harmony_ls.lsp.server import HarmonyServer
+    from harmony_ls.session.chat_model import ChatModel
+    from harmony_ls.settings.models import ChatSettings
+
+__all__ = ["edit_of_document", "edit_of_tests", "folder_of", "name_of"]
+
+
+def folder_of(server: "HarmonyServer", path: str) -> Path | None:
+    """The innermost folder of the workspace that a path lies in."""
+    around = [folder for folder in server.configuration.folders if Path(path).is_relative_to(folder)]
+    return max(around, key=lambda folder: len(folder.parts), default=None)
+
+
+def name_of(server: "HarmonyServer", uri: str) -> str:
+    """A document as a model is told of it: its path below a folder of the workspace, else its name."""
+    path = path_of(uri)
+    if path is None:
+        return uri.rpartition("/")[2] or uri
+    folder = folder_of(server, path)
+    return Path(path).name if folder is None else Path(path).relative_to(folder).as_posix()
+
+
+async def edit_of_document(
+    server: "HarmonyServer", document: Document, job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
+) -> types.WorkspaceEdit:
+    """The edit of the document itself. Raises what `changes_for` raises."""
+    from harmony_ls.features.code_actions.writing import changes_for
+
+    changes = await changes_for(job, chat_model, settings)
+    edits = _text_edits(document.text, changes)
+    if _takes_document_changes(server):
+        return types.WorkspaceEdit(document_changes=[_document_edit(document.uri, document.version, edits)])
+    return types.WorkspaceEdit(changes={document.uri: edits})
+
+
+async def edit_of_tests(
+    server: "HarmonyServer", job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
+) -> types.WorkspaceEdit:
+    """The edit that puts new tests where those of the document are: into a file that there is, or a new one.
+
+    Raises UserError where there is no place for them, and what `tests_for` raises.
+    """
+    from harmony_ls.features.code_actions.writing import tests_for
+
+    path = job.document.path
+    folder = None if path is None else folder_of(server, path)
+    workspace = server.chat.workspace()
+    if isinstance(workspace, str) or folder is None or path is None:
+        raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
+    job.tell("Looking for the tests' file")
+    files = _below(folder, await workspace.list_files())
+    relative, exists = tests_path_of(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
+    target = folder / relative
+    is_open = _open_document(server, target)
+    text = ""
+    if is_open is not None:
+        text = str(is_open.text)
+    elif exists:
+        text = (await workspace.read(str(target))).text
+    change = await tests_for(job, relative, text, chat_model, settings)
+    if not exists and is_open is None:
+        await workspace.check([FileChange(ChangeKind.CREATE, str(target), "", change.text, (change,))])
+        return _creation(target.as_uri(), change.text)
+    if is_open is not None and str(is_open.text) != text:
+        raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
+    edits = _text_edits(Text(text, server.documents.encoding), [change])
+    uri, version = (target.as_uri(), None) if is_open is None else (is_open.uri, is_open.version)
+    return types.WorkspaceEdit(document_changes=[_document_edit(uri, version, edits)])
+
+
+def _below(folder: Path, files: Sequence[str]) -> list[str]:
+    """The files of a folder, relative to it; a workspace of several folders names them by whole paths."""
+    roots = (folder, folder.resolve())
+    relative = []
+    for file in map(Path, files):
+        if not file.is_absolute():
+            relative.append(file.as_posix())
+        elif (root := next((root for root in roots if file.is_relative_to(root)), None)) is not None:
+            relative.append(file.relative_to(root).as_posix())
+    return relative
+
+
+def _open_document(server: "HarmonyServer", path: Path) -> Document | None:
+    return next((document for document in server.documents if path_of(document.uri) == str(path)), None)
+
+
+def _creation(uri: str, text: str) -> types.WorkspaceEdit:
+    start = types.Position(line=0, character=0)
+    options = types.CreateFileOptions(overwrite=False, ignore_if_exists=False)
+    edit = types.TextEdit(range=types.Range(start=start, end=start), new_text=text)
+    return types.WorkspaceEdit(
+        document_changes=[types.CreateFile(uri=uri, options=options), _document_edit(uri, None, [edit])]
+    )
+
+
+def _document_edit(uri: str, version: int | None, edits: Sequence[types.TextEdit]) -> types.TextDocumentEdit:
+    identifier = types.OptionalVersionedTextDocumentIdentifier(uri=uri, version=version)
+    return types.TextDocumentEdit(text_document=identifier, edits=list(edits))
+
+
+def _text_edits(text: Text, changes: Sequence[TextChange]) -> list[types.TextEdit]:
+    return [types.TextEdit(range=_range(text, change), new_text=change.text) for change in changes]
+
+
+def _range(text: Text, change: TextChange) -> types.Range:
+    start, end = text.position_at(change.start), text.position_at(change.end)
+    return types.Range(
+        start=types.Position(line=start.line, character=start.character),
+        end=types.Position(line=end.line, character=end.character),
+    )
+
+
+def _takes_document_changes(server: "HarmonyServer") -> bool:
+    """Whether an edit can name the version that it is meant for. Neovim takes one, and declares operations alone."""
+    support = server.client_can("workspace.workspace_edit")
+    return support is not None and bool(support.document_changes or support.resource_operations)

@@ -1,0 +1,95 @@
+"""Asking the server for code actions, as an editor does, and doing to a text what an edit says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harmony_ls.features.code_actions.question import prompt_text
+from harmony_ls.lsp.client import EDITOR_CAPABILITIES
+from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from tests.lsp.peer import Peer
+from tests.models import Rule
+from tests.session.support import final
+
+__all__ = ["ACTING", "AUTOMATIC", "INVOKED", "actions", "applied", "asked", "diagnostic", "named", "place", "resolved"]
+
+INVOKED, AUTOMATIC = 1, 2
+
+ACTING: dict[str, Any] = {
+    **EDITOR_CAPABILITIES,
+    "workspace": {
+        **EDITOR_CAPABILITIES["workspace"],
+        "workspaceEdit": {"documentChanges": True, "resourceOperations": ["create", "rename", "delete"]},
+    },
+    "textDocument": {
+        **EDITOR_CAPABILITIES["textDocument"],
+        "codeAction": {
+            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["", "quickfix", "refactor", "source"]}},
+            "dataSupport": True,
+            "disabledSupport": True,
+            "resolveSupport": {"properties": ["edit"]},
+            "tagSupport": {"valueSet": [1]},
+        },
+    },
+    "experimental": {"harmonyChat": True},
+}
+"""What VS Code declares of code actions, and that its chat can be opened."""
+
+
+def asked(action: str, code: str, *, before: str = "") -> Rule:
+    """A rule of a scripted model: asked for an action, after ``before``, it answers with code in a fence."""
+    return Rule(f"{before}{prompt_text(action)}<|end|><|start|>assistant", final(code))
+
+
+def place(start: tuple[int, int], end: tuple[int, int] | None = None) -> dict[str, Any]:
+    """A range, or a cursor."""
+    line, character = end or start
+    return {"start": {"line": start[0], "character": start[1]}, "end": {"line": line, "character": character}}
+
+
+def diagnostic(start: tuple[int, int], end: tuple[int, int], message: str = "wrong", **fields: Any) -> dict[str, Any]:
+    """A diagnostic of another server."""
+    return {"range": place(start, end), "message": message, **fields}
+
+
+async def actions(
+    peer: Peer,
+    uri: str,
+    where: Mapping[str, Any],
+    *,
+    diagnostics: list[Any] | None = None,
+    trigger: int | None = INVOKED,
+    **context: Any,
+) -> list[dict[str, Any]]:
+    """``textDocument/codeAction``."""
+    trigger_kind = {} if trigger is None else {"triggerKind": trigger}
+    params = {
+        "textDocument": {"uri": uri},
+        "range": dict(where),
+        "context": {"diagnostics": diagnostics or [], **trigger_kind, **context},
+    }
+    listed: list[dict[str, Any]] = await peer.request("textDocument/codeAction", params)
+    return listed
+
+
+def named(listed: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The one action of a kind."""
+    [action] = [each for each in listed if each["kind"] == kind]
+    return action
+
+
+async def resolved(peer: Peer, action: Mapping[str, Any]) -> dict[str, Any]:
+    """``codeAction/resolve``: the edit of an action."""
+    answer = await peer.request("codeAction/resolve", dict(action))
+    edit: dict[str, Any] = answer["edit"]
+    return edit
+
+
+def applied(text: str, edits: list[dict[str, Any]], encoding: PositionEncoding = PositionEncoding.UTF_16) -> str:
+    """A text after edits, which all name places of the text as it was."""
+    edited = Text(text, encoding)
+    for edit in sorted(edits, key=lambda each: each["range"]["start"]["line"], reverse=True):
+        start, end = edit["range"]["start"], edit["range"]["end"]
+        edited.replace(
+            Position(start["line"], start["character"]), Position(end["line"], end["character"]), edit["newText"]
+        )
+    return str(edited)
