@@ -76,19 +76,21 @@ async def code_action(server: "HarmonyServer", params: types.CodeActionParams) -
         return []
     place = _place(server, document, params)
     made = offers(place, server.configuration.settings)
-    shown = [offer for offer in made if _is_shown(server, offer, place)]
-    choices = [_choice(offer.action, document, params) for offer in shown]
+    digest = _digest(document, *_ends(params.range)) if any(not offer.reason for offer in made) else ""
+    shown = [
+        (offer, _choice(offer.action, document, params, digest)) for offer in made if _is_shown(server, offer, place)
+    ]
     if _resolves(server):
-        return [_listed(server, *each, params) for each in zip(shown, choices, strict=True)]
-    lasting = [_listed(server, *each, params) for each in zip(shown, choices, strict=True) if _is_whole(each[0])]
-    edited = [each for each in zip(shown, choices, strict=True) if not _is_whole(each[0])]
+        return [_listed(server, offer, choice, params) for offer, choice in shown]
+    listed = [_listed(server, offer, choice, params) for offer, choice in shown if _is_whole(offer)]
+    edited = [(offer, choice) for offer, choice in shown if not _is_whole(offer)]
     if place.invoked and place.only is not None and len(place.only) == 1 and len(edited) == 1:
         [(offer, choice)] = edited
-        listed = _listed(server, offer, choice, params)
-        listed.edit = await _edit(server, choice, params.work_done_token)
-        listed.data = None
-        return [*lasting, listed]
-    return lasting
+        action = _listed(server, offer, choice, params)
+        action.edit = await _edit(server, choice, params.work_done_token)
+        action.data = None
+        listed.append(action)
+    return listed
 
 
 async def resolve_code_action(server: "HarmonyServer", action: types.CodeAction) -> types.CodeAction:
@@ -103,7 +105,7 @@ async def resolve_code_action(server: "HarmonyServer", action: types.CodeAction)
 
 
 def _place(server: "HarmonyServer", document: Document, params: types.CodeActionParams) -> Place:
-    start, end = _offsets(document, position_of(params.range.start), position_of(params.range.end))
+    start, end = _offsets(document, *_ends(params.range))
     context, path = params.context, path_of(document.uri)
     operations = server.client_can("workspace.workspace_edit.resource_operations") or ()
     return Place(
@@ -123,6 +125,10 @@ def _place(server: "HarmonyServer", document: Document, params: types.CodeAction
 def _opens_chat(server: "HarmonyServer") -> bool:
     experimental = server.client_can("experimental")
     return isinstance(experimental, dict) and experimental.get("harmonyChat") is True
+
+
+def _ends(where: types.Range) -> tuple[Position, Position]:
+    return position_of(where.start), position_of(where.end)
 
 
 def _offsets(document: Document, start: Position, end: Position) -> tuple[int, int]:
@@ -166,8 +172,8 @@ def _listed(server: "HarmonyServer", offer: Offer, choice: _Choice, params: type
     return listed
 
 
-def _choice(action: Action, document: Document, params: types.CodeActionParams) -> _Choice:
-    start, end = position_of(params.range.start), position_of(params.range.end)
+def _choice(action: Action, document: Document, params: types.CodeActionParams, digest: str) -> _Choice:
+    start, end = _ends(params.range)
     diagnostics = params.context.diagnostics if action.subject is Subject.DIAGNOSTICS else ()
     return _Choice(
         action=action,
@@ -175,7 +181,7 @@ def _choice(action: Action, document: Document, params: types.CodeActionParams) 
         version=document.version,
         start=start,
         end=end,
-        digest=_digest(document, start, end),
+        digest=digest,
         diagnostics=tuple(_described(each) for each in diagnostics[:_MOST_DIAGNOSTICS]),
     )
 
@@ -211,8 +217,10 @@ def _read(data: Any) -> _Choice:
     action = action_named(data["action"])
     first, first_character, last, last_character = map(int, data["range"])
     version = data["version"]
-    if action is None or not (version is None or isinstance(version, int)):
+    if action is None or action.subject is Subject.CHAT or not (version is None or isinstance(version, int)):
         raise ValueError("no such action")
+    if min(first, first_character, last, last_character) < 0:
+        raise ValueError("no such place")
     diagnostics = tuple(
         (int(start), int(end), str(message), str(severity), str(source))
         for start, end, message, severity, source in data["diagnostics"]
@@ -239,9 +247,10 @@ async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | Non
         raise _content_modified()
     settings = server.configuration.settings
     start, end = _offsets(document, choice.start, choice.end)
-    snapshot = document.snapshot()
-    if reason := refusal(Place(snapshot, document.in_sync, len(snapshot.text), end - start), settings):
+    bare = DocumentSnapshot(document.uri, path_of(document.uri), document.language_id, document.version, "")
+    if reason := refusal(Place(bare, document.in_sync, document.text.n_characters, end - start), settings):
         raise UserError(reason)
+    snapshot = document.snapshot()
     n_changes = document.n_changes
 
     def watch() -> None:

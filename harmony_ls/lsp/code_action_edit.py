@@ -73,13 +73,14 @@ async def edit_of_tests(
         text = str(is_open.text)
     elif exists:
         text = (await workspace.read(str(target))).text
-    change = await tests_for(job, relative, text, chat_model, settings)
+    changes = await tests_for(job, relative, text, chat_model, settings)
     if not exists and is_open is None:
-        await workspace.check([FileChange(ChangeKind.CREATE, str(target), "", change.text, (change,))])
+        [change] = changes
+        await workspace.check([FileChange(ChangeKind.CREATE, str(target), "", change.text, changes)])
         return _creation(target.as_uri(), change.text)
     if is_open is not None and str(is_open.text) != text:
         raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
-    edits = _text_edits(Text(text, server.documents.encoding), [change])
+    edits = _text_edits(Text(text, server.documents.encoding), changes)
     uri, version = (target.as_uri(), None) if is_open is None else (is_open.uri, is_open.version)
     return types.WorkspaceEdit(document_changes=[_document_edit(uri, version, edits)])
 

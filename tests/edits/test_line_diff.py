@@ -1,4 +1,4 @@
-"""Changes of lines between two texts: they lead there, touch nothing else, and huge inputs take bounded time."""
+"""Edits between two lists of lines: they lead there, touch nothing else, and huge inputs take bounded time."""
 
 from itertools import pairwise
 
@@ -6,47 +6,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.edits.changes import TextChange, apply_text_changes
-from harmony_ls.edits.line_diff import line_changes
+from harmony_ls.edits.changes import LineEdit, apply_text_changes, replace_lines
+from harmony_ls.edits.line_diff import line_edits
+from harmony_ls.edits.text_file import split_lines
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "\f", "\u2028"]), max_size=12)
-ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
-@st.composite
-def texts(draw: st.DrawFn) -> str:
-    text = "".join(line + draw(ENDS) for line in draw(LINES))
-    return text + draw(st.sampled_from(["", "last"]))
+def after(old: list[str], edits: tuple[LineEdit, ...], start: int = 0) -> list[str]:
+    lines = ["before"] * start + old
+    for edit in reversed(edits):
+        lines[edit.start : edit.end] = edit.lines
+    return lines[start:]
 
 
-@given(texts(), texts(), st.integers(0, 5))
-def test_the_changes_lead_from_one_text_to_the_other(old: str, new: str, offset: int) -> None:
-    changes = line_changes(old, new, offset)
-    before = "x" * offset
-    assert apply_text_changes(before + old, changes) == before + new
-    assert all(one.end < other.start for one, other in pairwise(changes))
-    assert all(old[change.start - offset : change.end - offset] != change.text for change in changes)
+@given(LINES, LINES, st.integers(0, 5))
+def test_the_edits_lead_from_one_text_to_the_other(old: list[str], new: list[str], start: int) -> None:
+    edits = line_edits(old, new, start)
+    assert after(old, edits, start) == new
+    assert all(one.end < other.start for one, other in pairwise(edits))
+    assert all(tuple(old[edit.start - start : edit.end - start]) != edit.lines for edit in edits)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "changes"),
+    ("old", "new", "edits"),
     [
-        ("one\ntwo\nthree\n", "one\n2\nthree\n", [TextChange(4, 8, "2\n")]),
-        ("one\ntwo\n", "one\ntwo\n", []),
-        ("one\ntwo\n", "one\n", [TextChange(4, 8, "")]),
-        ("one\n", "zero\none\nand\n", [TextChange(0, 0, "zero\n"), TextChange(4, 4, "and\n")]),
-        ("a\nb\nc\nd\n", "A\nb\nc\nD\n", [TextChange(0, 2, "A\n"), TextChange(6, 8, "D\n")]),
-        ("one", "one\n", [TextChange(0, 3, "one\n")]),
+        ("one two three", "one 2 three", [LineEdit(1, 2, ("2",))]),
+        ("one two", "one two", []),
+        ("one two", "one", [LineEdit(1, 2, ())]),
+        ("one", "zero one and", [LineEdit(0, 0, ("zero",)), LineEdit(1, 1, ("and",))]),
+        ("a b c d", "A b c D", [LineEdit(0, 1, ("A",)), LineEdit(3, 4, ("D",))]),
     ],
 )
-def test_only_lines_that_differ_are_changed(old: str, new: str, changes: list[TextChange]) -> None:
-    assert list(line_changes(old, new)) == changes
+def test_only_lines_that_differ_are_edited(old: str, new: str, edits: list[LineEdit]) -> None:
+    assert list(line_edits(old.split(), new.split())) == edits
+
+
+def test_lines_that_stay_keep_their_ends() -> None:
+    text = "one\r\ntwo\nthree\r\nfour"
+    lines = split_lines(text)
+    new_text, changes = replace_lines(text, lines, line_edits(lines.bodies, ("one", "two", "3", "four")))
+    assert new_text == "one\r\ntwo\n3\r\nfour" == apply_text_changes(text, changes)
 
 
 def test_what_is_too_long_to_compare_is_replaced_in_one_piece() -> None:
-    old = "same\n" + "".join(f"old {number}\n" for number in range(20_000)) + "end\n"
-    new = "same\n" + "".join(f"new {number}\n" for number in range(20_000)) + "end\n"
-    [change] = line_changes(old, new)
-    assert change.start == len("same\n")
-    assert change.end == len(old) - len("end\n")
-    assert apply_text_changes(old, [change]) == new
+    old = ["same", *(f"old {number}" for number in range(20_000)), "end"]
+    new = ["same", *(f"new {number}" for number in range(20_000)), "end"]
+    [edit] = line_edits(old, new)
+    assert (edit.start, edit.end) == (1, 20_001)
+    assert after(old, (edit,)) == new

@@ -25,7 +25,7 @@ async def peer(tmp_path: Path, harmony_vocabulary: None) -> AsyncIterator[Peer]:
 
 
 async def test_a_quick_fix_mends_what_its_diagnostics_say(peer: Peer) -> None:
-    uri = "file:///work/shapes.py"
+    uri = "file:///code/shapes.py"
     peer.open(uri, BROKEN)
     listed = await actions(peer, uri, place((4, 20)), diagnostics=[UNDEFINED])
     action = named(listed, "quickfix")

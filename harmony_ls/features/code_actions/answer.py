@@ -39,18 +39,14 @@ def code_of(answer: str) -> list[str]:
     return blocks[0].lines
 
 
-def fitted(lines: Sequence[str], region: Sequence[str], line_ending: str, *, is_ended: bool) -> str:
-    """The lines as the text of a region: indented like the lines that they replace, and ended as those were.
-
-    Blank lines around the model's code are as many as there were around the region's.
-    """
-    inner = _without_blank_ends(lines)
+def fitted(lines: Sequence[str], region: Sequence[str]) -> tuple[str, ...]:
+    """The lines that take the place of those of a region: indented as they are, with as many blank lines around."""
+    inner = lines[_n_blank(lines) : len(lines) - _n_blank(lines[::-1])]
     if not inner:
-        return ""
+        return ()
     n_before = _n_blank(region)
     n_after = _n_blank(region[::-1]) if n_before < len(region) else 0
-    kept = [*region[:n_before], *_indented(inner, region), *region[len(region) - n_after :]]
-    return line_ending.join(kept) + (line_ending if is_ended else "")
+    return (*region[:n_before], *_indented(inner, region), *region[len(region) - n_after :])
 
 
 def _blocks(answer: str) -> list[_Block]:
@@ -72,18 +68,20 @@ def _blocks(answer: str) -> list[_Block]:
     return blocks
 
 
-def _indented(lines: Sequence[str], region: Sequence[str]) -> list[str]:
-    """The lines moved right as a whole where the model began at the margin and the region did not."""
+def _indented(lines: Sequence[str], region: Sequence[str]) -> Sequence[str]:
+    """The lines moved right where the model began at the margin and the region did not.
+
+    Many models only leave out the blanks that the code begins with: then all other lines stand deeper than the region.
+    """
     wanted = indentation_of(next((line for line in region if line.strip()), ""))
     given = indentation_of(lines[0])
     if given == wanted or not wanted.endswith(given):
-        return list(lines)
+        return lines
     extra = wanted[: len(wanted) - len(given)]
+    others = [indentation_of(line) for line in lines[1:] if line.strip()]
+    if others and all(other.startswith(wanted) and other != wanted for other in others):
+        return (extra + lines[0], *lines[1:])
     return [extra + line if line.strip() else line for line in lines]
-
-
-def _without_blank_ends(lines: Sequence[str]) -> list[str]:
-    return list(lines[_n_blank(lines) : len(lines) - _n_blank(lines[::-1])])
 
 
 def _n_blank(lines: Sequence[str]) -> int:

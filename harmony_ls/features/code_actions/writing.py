@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harmony_ls.edits.changes import TextChange, apply_text_changes
-from harmony_ls.edits.line_diff import line_changes
+from harmony_ls.edits.changes import LineEdit, TextChange, replace_lines
+from harmony_ls.edits.line_diff import line_edits
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.events import ReasoningDelta, TextDelta, TurnFinished
@@ -77,7 +77,9 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
     return changes
 
 
-async def tests_for(job: Job, tests_name: str, tests: str, chat_model: ChatModel, settings: ChatSettings) -> TextChange:
+async def tests_for(
+    job: Job, tests_name: str, tests: str, chat_model: ChatModel, settings: ChatSettings
+) -> tuple[TextChange, ...]:
     """What is put at the end of a file of tests, whose text is ``tests`` so far. Raises as `changes_for` does."""
     region = await _region(job)
     extra = [(f"The tests' file, `{tests_name}`", _ending(tests))] if tests.strip() else []
@@ -86,15 +88,14 @@ async def tests_for(job: Job, tests_name: str, tests: str, chat_model: ChatModel
         task = f"The tests' file will be `{tests_name}`. It is empty.\n\n{task}"
     question = Question(job.name, job.document.language_id, region, task, extra=extra)
     code = code_of(await _answer(question, job, chat_model, settings))
-    line_ending = split_lines(tests or job.document.text).line_ending
-    added = fitted(code, (), line_ending, is_ended=True)
-    if not added:
+    written = fitted(code, ())
+    if not written:
         raise UserError("The model wrote no tests. Nothing was changed; try again.")
-    _refuse_hidden(added, DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
-    change = TextChange(len(tests), len(tests), _gap(tests, line_ending) + added)
-    await refuse_broken(tests, apply_text_changes(tests, [change]), job.document.language_id)
+    changes, new_text = await asyncio.to_thread(_appended, tests, written, region.lines.line_ending)
+    _refuse_hidden("\n".join(written), DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
+    await refuse_broken(tests, new_text, job.document.language_id)
     job.watch()
-    return change
+    return changes
 
 
 async def _region(job: Job) -> Region:
@@ -185,26 +186,34 @@ async def _answer(question: Question, job: Job, chat_model: ChatModel, settings:
 
 def _changes(document: DocumentSnapshot, region: Region, code: Sequence[str]) -> tuple[tuple[TextChange, ...], str]:
     """The changes of the document, and its text after them. Raises UserError."""
-    lines = region.lines
-    starts = sum(map(len, lines.bodies[: region.start])) + sum(map(len, lines.ends[: region.start]))
-    ends = lines.ends[region.start : region.end]
-    old = "".join(body + end for body, end in zip(region.bodies, ends, strict=True))
-    new = fitted(code, region.bodies, lines.line_ending, is_ended=bool(ends[-1]))
-    changes = line_changes(old, new, starts)
+    edits = line_edits(region.bodies, fitted(code, region.bodies), region.start)
+    new_text, changes = replace_lines(document.text, region.lines, edits)
     if not changes:
         raise UserError("The model would leave the code as it is.")
-    for change in changes:
-        _refuse_hidden(change.text, document)
-    return changes, apply_text_changes(document.text, changes)
+    for edit in edits:
+        _refuse_hidden("\n".join(edit.lines), document)
+    return changes, new_text
+
+
+def _appended(tests: str, written: Sequence[str], line_ending: str) -> tuple[tuple[TextChange, ...], str]:
+    """The changes that put lines at the end of a file of tests, and its text after them."""
+    if not tests.strip():
+        new_text = "".join(line + line_ending for line in written)
+        return (TextChange(0, len(tests), new_text),), new_text
+    lines = split_lines(tests)
+    n_blank = next(n for n, line in enumerate(reversed(lines.bodies)) if line.strip())
+    gap = ("",) * max(0, 2 - n_blank)
+    edit = LineEdit(len(lines), len(lines), (*gap, *written))
+    new_text, changes = replace_lines(tests, lines, [edit], ends_with_newline=True)
+    return changes, new_text
 
 
 def _refuse_hidden(text: str, document: DocumentSnapshot) -> None:
     """Raise UserError for a text of the model's that hides something from the eye, or holds marks of its own."""
-    plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    shown = clean(plain, document)
+    shown = clean(text, document)
     if isinstance(shown, Refusal):
         raise UserError(f"{shown.detail} It is not used.")
-    if shown != plain:
+    if shown != text:
         raise UserError("The model's text holds control characters or marks of its own. It is not used.")
 
 
@@ -214,12 +223,3 @@ def _ending(tests: str) -> str:
     if len(lines) <= 120:
         return "\n".join(lines)
     return "\n".join((*lines[:40], "[…]", *lines[-80:]))
-
-
-def _gap(tests: str, line_ending: str) -> str:
-    """What stands between the last test and a new one."""
-    if not tests.strip():
-        return ""
-    n_ends = len(tests) - len(tests.rstrip("\r\n"))
-    n_ends = n_ends // 2 if line_ending == "\r\n" else n_ends
-    return line_ending * max(0, 3 - n_ends)
