@@ -8,7 +8,7 @@ from lsprotocol import types
 
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions.tests_location import tests_path_of
+from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents import Document, path_of
 from harmony_ls.lsp.text import Text
 
@@ -54,9 +54,9 @@ async def edit_of_tests(
 ) -> types.WorkspaceEdit:
     """The edit that puts new tests where those of the document are: into a file that there is, or a new one.
 
-    Raises UserError where there is no place for them, and what `tests_for` raises.
+    Raises UserError where there is no place for them, and what `added_tests` raises.
     """
-    from harmony_ls.features.code_actions.writing import tests_for
+    from harmony_ls.features.code_actions.writing import added_tests
 
     path = job.document.path
     folder = None if path is None else folder_of(server, path)
@@ -65,7 +65,7 @@ async def edit_of_tests(
         raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
     job.tell("Looking for the tests' file")
     files = _below(folder, await workspace.list_files())
-    relative, exists = tests_path_of(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
+    relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
     target = folder / relative
     is_open = _open_document(server, target)
     text = ""
@@ -73,7 +73,7 @@ async def edit_of_tests(
         text = str(is_open.text)
     elif exists:
         text = (await workspace.read(str(target))).text
-    changes = await tests_for(job, relative, text, chat_model, settings)
+    changes = await added_tests(job, relative, text, chat_model, settings)
     if not exists and is_open is None:
         [change] = changes
         await workspace.check([FileChange(ChangeKind.CREATE, str(target), "", change.text, changes)])

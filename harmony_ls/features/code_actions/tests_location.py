@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-__all__ = ["has_test_files", "is_test_file", "tests_path_of"]
+__all__ = ["has_test_files", "is_test_file", "path_of_tests"]
 
 _PYTHON = ("test_{}.py", "{}_test.py")
 _SCRIPT = ("{}.test{}", "{}.spec{}")
@@ -40,7 +40,7 @@ def is_test_file(path: str, language: str) -> bool:
     return any(re.fullmatch(re.escape(form).replace(r"\{\}", ".*"), name) for form in _NAMES.get(language, ()))
 
 
-def tests_path_of(path: str, language: str, files: Sequence[str]) -> tuple[str, bool]:
+def path_of_tests(path: str, language: str, files: Sequence[str]) -> tuple[str, bool]:
     """The file for the tests of ``path``, and whether it exists among ``files``. All are relative, with ``/``.
 
     Of several that exist the one is taken whose folders are most like those of the file. A new one goes where the tests

@@ -27,7 +27,7 @@ from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import ChatSettings
 
-__all__ = ["Job", "changes_for", "tests_for"]
+__all__ = ["Job", "added_tests", "changes_for"]
 
 # A diagnostic is shown to the model with the whole definition around it, unless that is longer than this, in lines.
 _LONGEST_DEFINITION = 60
@@ -77,7 +77,7 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
     return changes
 
 
-async def tests_for(
+async def added_tests(
     job: Job, tests_name: str, tests: str, chat_model: ChatModel, settings: ChatSettings
 ) -> tuple[TextChange, ...]:
     """What is put at the end of a file of tests, whose text is ``tests`` so far. Raises as `changes_for` does."""

@@ -1,0 +1,74 @@
+"""What of a model's answer becomes code, and what is refused with words that a person understands."""
+
+import pytest
+
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions.answer import code_of, fitted
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("```python\nx = 1\n```", ["x = 1"]),
+        ("Here it is:\n\n```\nx = 1\n\ny = 2\n```\n\nIt is better now.", ["x = 1", "", "y = 2"]),
+        ("~~~\nx\n~~~", ["x"]),
+        ("````markdown\n```\nx\n```\n````", ["```", "x", "```"]),
+        ("```\r\nx\r\ny\r\n```\r\n", ["x", "y"]),
+        ("   ```\n   x\n     y\n   ```", ["x", "  y"]),
+        ("```python\nx = '```'\n    ```\n```  ", ["x = '```'", "    ```"]),
+        ("The call `f()` and ```inline``` marks.\n```\nx\n```", ["x"]),
+        ("```\n```", []),
+    ],
+    ids=["plain", "prose", "tildes", "longer fence", "CRLF", "indented", "fences in code", "inline code", "empty"],
+)
+def test_the_one_block_of_an_answer_is_its_code(answer: str, code: list[str]) -> None:
+    assert code_of(answer) == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("The names are fine as they are.", "The model made no edit. It said: The names are fine as they are."),
+        ("", "The model made no edit. It said nothing."),
+        ("word " * 500, "…"),
+        ("a\u202eb", "a\\u202eb"),
+        ("```python\nx = 1\n", "breaks off inside its code"),
+        ("```\nx\n```\nor\n```\ny", "breaks off inside its code"),
+        ("```\nx\n```\nor\n```\ny\n```", "2 pieces of code"),
+    ],
+    ids=["prose", "nothing", "long prose", "tricks", "cut off", "cut off later", "two"],
+)
+def test_other_answers_are_refused_with_the_reason(answer: str, says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        code_of(answer)
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("lines", "region", "placed"),
+    [
+        (["x"], ["a", "b"], ["x"]),
+        (["    x", "        y"], ["    a", "        b"], ["    x", "        y"]),
+        (["x", "    y", "", "z"], ["        a"], ["        x", "            y", "", "        z"]),
+        (["def f():", "        return 1"], ["    def g():", "        pass"], ["    def f():", "        return 1"]),
+        (["x", "\ty"], ["\t\ta"], ["\t\tx", "\t\t\ty"]),
+        (["", "x", "", ""], ["", "", "a", ""], ["", "", "x", ""]),
+        (["\tx"], ["    a"], ["\tx"]),
+        (["      x"], ["  a"], ["      x"]),
+        (["", ""], ["a"], []),
+    ],
+    ids=[
+        "margin",
+        "as it was",
+        "from the margin",
+        "first line alone",
+        "tabs",
+        "blank lines",
+        "other blanks",
+        "deeper",
+        "-",
+    ],
+)
+def test_code_is_placed_like_what_it_replaces(lines: list[str], region: list[str], placed: list[str]) -> None:
+    assert list(fitted(lines, region)) == placed

@@ -1,0 +1,112 @@
+"""What Python says of Python: which statements lines belong to, and which edit breaks a text."""
+
+import pytest
+
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions import syntax
+from harmony_ls.features.code_actions.python_source import fault_of_change, statement_lines
+
+TEXT = """\
+import os
+
+@decorated
+@twice(
+    1,
+)
+def first(
+    a,
+    b,
+):
+    x = [
+        1,
+        2,
+    ]
+    if x:
+        return a
+    return b
+
+class Thing:
+    name = "x"
+
+    def method(self):
+        try:
+            pass
+        except ValueError as error:
+            raise KeyError(
+                "x"
+            ) from error
+        match self:
+            case 1:
+                y = (
+                    2
+                )
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "grown"),
+    [
+        ((0, 1), (0, 1)),
+        ((11, 12), (10, 14)),
+        ((15, 16), (15, 16)),
+        ((14, 17), (14, 17)),
+        ((15, 17), (14, 17)),
+        ((7, 8), (2, 17)),
+        ((4, 5), (2, 17)),
+        ((1, 2), (1, 2)),
+        ((1, 3), (1, 17)),
+        ((0, 12), (0, 17)),
+        ((26, 27), (25, 28)),
+        ((31, 32), (30, 33)),
+        ((19, 22), (19, 33)),
+    ],
+)
+def test_lines_grow_to_whole_statements(lines: tuple[int, int], grown: tuple[int, int]) -> None:
+    assert statement_lines(TEXT, *lines) == grown
+
+
+def test_lines_of_a_text_that_does_not_parse_stay() -> None:
+    assert statement_lines("def f(:\n    x = [\n1]", 1, 2) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("x = 1", "x = 2", None),
+        ("x = 1", "x = (", "line 1: '(' was never closed"),
+        ("def f():\n    return 1\n", "return 1\n", "line 1: 'return' outside function"),
+        ("await x", "await y", None),
+        ("await x", "await (", "line 1: '(' was never closed"),
+        ("%matplotlib inline", "x = (", None),
+    ],
+    ids=["fine", "broken", "no longer compiles", "notebook", "notebook broken", "was broken"],
+)
+def test_an_edit_is_held_to_what_was_in_order_before(old: str, new: str, fault: str | None) -> None:
+    assert fault_of_change(old, new) == fault
+
+
+def test_a_text_with_nul_characters_is_broken() -> None:
+    """Versions of Python say so in different words."""
+    assert fault_of_change("x = 1", "x = '\0'") is not None
+
+
+async def test_the_program_answers_for_python_alone() -> None:
+    assert await syntax.whole_statements(TEXT, "python", 11, 12) == (10, 14)
+    assert await syntax.whole_statements(TEXT, "rust", 11, 12) == (11, 12)
+    await syntax.refuse_broken("x = 1", "x = 2", "python")
+    await syntax.refuse_broken("x = 1", "x = (", "rust")
+    with pytest.raises(UserError, match=r"would break the document \(line 1: '\(' was never closed\)"):
+        await syntax.refuse_broken("x = 1", "x = (", "python")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 100_000, "-" * 100_000 + "1", "x" + ".y" * 100_000, "[" * 90 + "]" * 90, "x = '\\q'\n", "é = '\u2028'"],
+)
+async def test_hostile_text_does_no_harm(text: str) -> None:
+    """What ends or stops the parser ends that program alone; it breaks nothing that was in order."""
+    assert await syntax.whole_statements(text, "python", 0, 1) == (0, 1)
+    await syntax.refuse_broken("(", text, "python")
+    if len(text) > 1000:
+        with pytest.raises(UserError, match="Nothing was changed"):
+            await syntax.refuse_broken("x = 1", text, "python")
