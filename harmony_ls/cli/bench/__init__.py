@@ -114,3 +114,27 @@ def tools(
 
     settings = resolve([read_user_file()]).settings
     raise typer.Exit(bench_tools(ToolsPlan(settings.tools), as_json=json_output))
+
+
+@app.command("lsp")
+def lsp(
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of the soak, after a fifth as many.")] = 20_000,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A part to measure: typing, actions, chat, keys or soak. Repeat for more. Default: all."),
+    ] = None,
+) -> None:
+    """Measure the language server while a chat is written: changes, code actions, keys, and a long mixed soak.
+
+    Run it on a machine that does nothing else.
+    """
+    from harmony_ls.cli.bench.lsp import command
+    from harmony_ls.cli.bench.lsp.numbers import LspSizes
+
+    parts = tuple(only or command.PARTS)
+    unknown = sorted(set(parts) - set(command.PARTS))
+    if unknown:
+        raise typer.BadParameter(f"there is no part {unknown[0]!r}", param_hint="--only")
+    plan = command.LspPlan(parts, LspSizes(requests=requests, warm_up=requests // 5))
+    raise typer.Exit(command.bench_lsp(plan, as_json=json_output))

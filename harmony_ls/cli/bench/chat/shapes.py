@@ -64,26 +64,30 @@ def _gpt_oss(n_layers: int, hidden: int, n_experts: int, n_heads: int) -> dict[s
     }
 
 
+def _llama(n_layers: int, hidden: int, n_heads: int) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "num_hidden_layers": n_layers,
+        "hidden_size": hidden,
+        "intermediate_size": 3 * hidden,
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": n_heads // 2,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "max_position_embeddings": 32_768,
+        "tie_word_embeddings": False,
+    }
+
+
 SHAPES: Mapping[str, Shape] = {
-    "llama": Shape(
-        {
-            "model_type": "llama",
-            "num_hidden_layers": 8,
-            "hidden_size": 512,
-            "intermediate_size": 1536,
-            "num_attention_heads": 8,
-            "num_key_value_heads": 4,
-            "rms_norm_eps": 1e-5,
-            "rope_theta": 10_000.0,
-            "max_position_embeddings": 32_768,
-            "tie_word_embeddings": False,
-        }
-    ),
+    "tiny": Shape(_llama(n_layers=2, hidden=64, n_heads=2)),
+    "llama": Shape(_llama(n_layers=8, hidden=512, n_heads=8)),
     "gpt-oss": Shape(_gpt_oss(n_layers=8, hidden=384, n_experts=8, n_heads=8)),
     "gpt-oss-20b": Shape(_gpt_oss(n_layers=24, hidden=2880, n_experts=32, n_heads=64), mxfp4=True, vocab_size=201_088),
 }
-"""``llama`` and ``gpt-oss`` are small enough for two processor cores; ``gpt-oss-20b`` is the published one's size
-(its model card: 24 layers, 32 experts of which 4 are active, a window of 128 tokens) and wants a GPU."""
+"""``tiny`` costs next to nothing; ``llama`` and ``gpt-oss`` are small enough for two processor cores; ``gpt-oss-20b``
+is the published one's size (its model card: 24 layers, 32 experts of which 4 are active, a window of 128 tokens) and
+wants a GPU."""
 
 
 async def write_shape(engine: Engine, shape: Shape, folder: Path) -> Path:
