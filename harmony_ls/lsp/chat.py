@@ -36,7 +36,7 @@ from harmony_ls.lsp.chat_messages import (
     TranscriptTurn,
 )
 from harmony_ls.lsp.chat_parts import PartMaker, parts_of_messages, usage_report
-from harmony_ls.lsp.progress import TurnProgress
+from harmony_ls.lsp.work_progress import WorkProgress
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
@@ -100,17 +100,14 @@ class EditorChat:
         if chat.id in self._turns:
             raise UserError("An answer is being written in this session. Wait for its end, or cancel it.")
         turn = self._turns[chat.id] = _Turn(params.token)
-        progress = TurnProgress(self._server, params.work_done_token)
-        running = asyncio.create_task(
-            self._run(chats, chat, turn, question, settings, params.model, effort, progress), name="chat turn"
-        )
         self._server.status.work_begun()
         try:
-            await _finished(running, chat)
+            with WorkProgress(self._server, "Answering", params.work_done_token) as progress:
+                running = self._run(chats, chat, turn, question, settings, params.model, effort, progress)
+                await _finished(asyncio.create_task(running, name="chat turn"), chat)
         finally:
             self._server.status.work_ended()
             del self._turns[chat.id]
-            progress.end()
         return ChatResult(
             session_id=chat.id,
             title=chat.stored.title,
@@ -173,16 +170,15 @@ class EditorChat:
         settings: Settings,
         model: str | None,
         effort: ReasoningEffort | None,
-        progress: TurnProgress,
+        progress: WorkProgress,
     ) -> None:
         """One turn to its end, told as it goes."""
-        progress.begin("Answering")
         events = chats.turn(chat, question, settings, model=model, effort=effort, on_progress=progress.loading)
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             async for event in events:
                 self._take(chat, turn, event, progress)
 
-    def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: TurnProgress) -> None:
+    def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: WorkProgress) -> None:
         match event:
             case TextDelta(text):
                 turn.text.append(text)

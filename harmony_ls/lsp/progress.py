@@ -1,7 +1,4 @@
-"""Work-done progress: for the loading of a model, begun at most once per load, and for a request that brought a token.
-
-Neither is ever left open.
-"""
+"""``window/workDoneProgress`` for the loading of a model: begun at most once per load, and never left open."""
 
 import asyncio
 import itertools
@@ -11,17 +8,13 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 if TYPE_CHECKING:
-    from harmony_ls.engine.load_progress import LoadProgress
     from harmony_ls.lsp.server import HarmonyServer
 
-__all__ = ["LoadingProgress", "TurnProgress"]
+__all__ = ["LoadingProgress"]
 
 _logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
-
-
-_Value = types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd
 
 
 class LoadingProgress:
@@ -72,37 +65,9 @@ class LoadingProgress:
             message, percentage = self._last
             self._send(token, types.WorkDoneProgressBegin(title=title, message=message, percentage=percentage))
 
-    def _send(self, token: str, value: _Value) -> None:
+    def _send(
+        self,
+        token: str,
+        value: types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd,
+    ) -> None:
         self._server.progress(types.ProgressParams(token=token, value=value))
-
-
-class TurnProgress:
-    """The progress of one request, under the ``workDoneToken`` that it brought; silent where it brought none."""
-
-    def __init__(self, server: "HarmonyServer", token: int | str | None) -> None:
-        self._server = server
-        self._token = token
-        self._is_open = False
-
-    def begin(self, title: str) -> None:
-        """Show that work has begun."""
-        self._is_open = True
-        self._send(types.WorkDoneProgressBegin(title=title))
-
-    def say(self, message: str) -> None:
-        """Show what is being done."""
-        self._send(types.WorkDoneProgressReport(message=message))
-
-    def loading(self, progress: "LoadProgress") -> None:
-        """Show how far the loading of a model is."""
-        percentage = None if progress.fraction is None else max(0, min(100, int(progress.fraction * 100)))
-        self._send(types.WorkDoneProgressReport(message=progress.message, percentage=percentage))
-
-    def end(self) -> None:
-        """Take it away."""
-        self._send(types.WorkDoneProgressEnd())
-        self._is_open = False
-
-    def _send(self, value: _Value) -> None:
-        if self._token is not None and self._is_open:
-            self._server.progress(types.ProgressParams(token=self._token, value=value))
