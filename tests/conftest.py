@@ -22,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite expectations in fixtures and generated documents")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run beside each other, those of a file stay together, and so do all that share the machine's Docker.
+
+    They share fixtures; and a test that looks for containers left behind must not meet those of its neighbour.
+    """
+    of_docker = (Path("tests/tools/python"), Path("tests/cli/test_bench_tools.py"))
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath)
+        group = "docker" if any(map(file.is_relative_to, of_docker)) else str(file)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def update(pytestconfig: pytest.Config) -> bool:
     """Whether expectations that are kept in files shall be rewritten instead of compared."""
