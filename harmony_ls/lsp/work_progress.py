@@ -34,7 +34,7 @@ class WorkProgress:
         self._server = server
         self._title = title
         self._brought = token is not None
-        self._token: int | str = f"harmony-ls/work/{uuid.uuid4().hex}" if token is None else token
+        self._token: int | str = f"harmony-ls/progress/{uuid.uuid4().hex}" if token is None else token
         self._is_over = False
         self._is_open = False
         self._last: tuple[str | None, int | None] = (None, None)
