@@ -8,6 +8,7 @@
     │   ├── MissingPackageError   a package that only an extra installs
     │   ├── PromptTooLongError
     │   └── WorkspaceError    a file that may not or cannot be read or changed
+    │       └── PartlyAppliedError
     ├── PatchError            a patch that cannot be applied; the message is for the model that wrote it
     └── EngineClosedError     work was handed to an engine that is closing
 
@@ -47,6 +48,10 @@ class PromptTooLongError(UserError):
 class WorkspaceError(UserError):
     """A file that may not or cannot be read or changed. The message names it, and says that nothing was changed where
     a change had begun."""
+
+
+class PartlyAppliedError(WorkspaceError):
+    """Changes of which some were made, or may have been. The message says what is known of each file."""
 
 
 class PatchError(HarmonyLsError):

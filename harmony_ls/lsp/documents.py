@@ -9,13 +9,15 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+from weakref import WeakSet
 
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
 
-__all__ = ["Change", "Document", "Documents", "path_of"]
+__all__ = ["Change", "Document", "DocumentListener", "Documents", "path_of"]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -99,6 +101,13 @@ class Document:
             _logger.warning("%s: %s", self.uri, fault)
 
 
+class DocumentListener(Protocol):
+    """Whoever wants to know at once what becomes of documents."""
+
+    def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
+        """A document was opened, changed or closed, or what the client did to it could not be read."""
+
+
 class Documents:
     """The open documents by URI. ``encoding`` is what was agreed on in ``initialize``."""
 
@@ -107,6 +116,7 @@ class Documents:
         self._documents: dict[str, Document] = {}
         self._unopened: set[str] = set()
         self._cells: dict[str, set[str]] = {}
+        self._listeners: WeakSet[DocumentListener] = WeakSet()
 
     def __iter__(self) -> Iterator[Document]:
         return iter(self._documents.values())
@@ -115,12 +125,26 @@ class Documents:
         """Return an open document, or None."""
         return self._documents.get(uri)
 
+    @property
+    def notebooks(self) -> tuple[str, ...]:
+        """The URIs of the notebooks that open cells belong to."""
+        return tuple(self._cells)
+
+    def listen(self, listener: DocumentListener) -> None:
+        """Tell ``listener`` of every document from now on, for as long as someone else holds it."""
+        self._listeners.add(listener)
+
+    def _tell(self, uri: str, *, was_opened: bool = False) -> None:
+        for listener in tuple(self._listeners):
+            listener.document_changed(uri, was_opened=was_opened)
+
     def open(self, uri: str, language_id: str, version: int | None, text: str) -> None:
         """Take a document from the client. A second ``didOpen`` replaces the text: the client knows it best."""
         if uri in self._documents:
             _logger.warning("%s: opened again without being closed", uri)
         self._documents[uri] = Document(uri, language_id, version, Text(text, self.encoding))
         self._unopened.discard(uri)
+        self._tell(uri, was_opened=True)
 
     def change(self, uri: str, version: int | None, changes: Sequence[Change]) -> None:
         """Apply a change. One to a document that is not open is dropped."""
@@ -131,6 +155,7 @@ class Documents:
                 _logger.warning("%s: changed without being open; the change is dropped", uri)
             return
         document.apply(changes, version)
+        self._tell(uri)
 
     def distrust(self, uri: str) -> None:
         """Note that an edit of ``uri`` could not be read. Nothing is offered there until its text comes whole again."""
@@ -138,6 +163,7 @@ class Documents:
         if document is not None and document.in_sync:
             document.in_sync = False
             document.report("an edit could not be read; nothing is offered here until the document is opened again")
+            self._tell(uri)
 
     def open_cells(self, notebook: str, uris: Iterable[str]) -> None:
         """Note that open documents are cells of a notebook."""
@@ -160,6 +186,8 @@ class Documents:
         """Forget a document."""
         if self._documents.pop(uri, None) is None:
             _logger.warning("%s: closed without being open", uri)
+        else:
+            self._tell(uri)
 
 
 def _without_surrogates(text: str) -> str:

@@ -12,7 +12,7 @@ from harmony_ls.edits.diff import unified_diff, visible
 from harmony_ls.edits.operations import Patch
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.edits.plan import paths_to_read, plan_changes
-from harmony_ls.errors import PatchError, WorkspaceError
+from harmony_ls.errors import PartlyAppliedError, PatchError, WorkspaceError
 from harmony_ls.messages import ToolCall, ToolSpec
 from harmony_ls.tools.tool import ApprovalRequest, Tool, ToolOutput
 from harmony_ls.workspace.port import Applied, Workspace
@@ -84,7 +84,7 @@ class _ApplyPatch:
         self._prepared[call] = changes
         while len(self._prepared) > _N_PREPARED:
             self._prepared.popitem(last=False)
-        return ApprovalRequest(call, _summary(changes), detail, is_sensitive=bool(sensitive))
+        return ApprovalRequest(call, _summary(changes), detail, is_sensitive=bool(sensitive), changes=changes)
 
     async def run(self, call: ToolCall) -> ToolOutput:
         """Carry out what `prepare` showed for this call, or refuse where a file was changed since."""
@@ -105,8 +105,10 @@ class _ApplyPatch:
 
 
 def _refusal(error: PatchError | WorkspaceError) -> ToolOutput:
+    is_partial = isinstance(error, PartlyAppliedError)
+    what = "was not carried out as a whole." if is_partial else "failed, and no file was changed."
     # The message quotes the patch, which may hold anything.
-    return ToolOutput(visible(f"apply_patch failed, and no file was changed. {error}"), is_error=True)
+    return ToolOutput(visible(f"apply_patch {what} {error}"), is_error=True)
 
 
 def _summary(changes: tuple[FileChange, ...]) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from harmony_ls.edits.changes import FileChange
 from harmony_ls.messages import ToolCall, ToolSpec
 
-__all__ = ["ApprovalRequest", "Approve", "Decision", "Tool", "ToolOutput"]
+__all__ = ["ApprovalRequest", "Approve", "Decision", "FiltersText", "TextFilter", "Tool", "ToolOutput"]
 
 
 class Decision(StrEnum):
@@ -16,6 +17,8 @@ class Decision(StrEnum):
     ONCE = "once"
     SESSION = "session"
     NO = "no"
+    NEVER = "never"
+    """No, and the tool is off from now on in this conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class ApprovalRequest:
 
     ``is_sensitive``: the person is asked whatever was allowed in advance. ``scope``: what is allowed by the answer "for
     this session", instead of the whole tool (a domain). It is the person's own word about one narrow thing, so it holds
-    after text of strangers has come into a turn, too.
+    after text of strangers has come into a turn, too. ``changes`` are those that would be made to files, for who can
+    show them better than as a diff.
     """
 
     call: ToolCall
@@ -32,6 +36,7 @@ class ApprovalRequest:
     detail: str = ""
     is_sensitive: bool = False
     scope: str = ""
+    changes: tuple[FileChange, ...] = ()
 
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision]]
@@ -66,3 +71,21 @@ class Tool(Protocol):
 
     async def close(self) -> None:
         """Let go of everything that outlives one call (containers, connections)."""
+
+
+class TextFilter(Protocol):
+    """What a tool makes of one text that the model writes, before people see it. Its state is what it holds back."""
+
+    def feed(self, delta: str) -> str:
+        """The text that can be shown now."""
+
+    def finish(self) -> str:
+        """What was held back to the end. Nothing is lost, and the filter is as it was at the beginning."""
+
+
+@runtime_checkable
+class FiltersText(Protocol):
+    """A tool whose results the model speaks of in a way that people cannot read: cursors, numbers of lines."""
+
+    def text_filter(self) -> TextFilter:
+        """A filter for one text."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from harmony_ls.messages import ToolCall, ToolSpec
 from harmony_ls.settings.models import ToolPermission
-from harmony_ls.tools.tool import ApprovalRequest, Approve, Decision, Tool, ToolOutput
+from harmony_ls.tools.tool import ApprovalRequest, Approve, Decision, FiltersText, TextFilter, Tool, ToolOutput
 
 __all__ = ["ToolBox"]
 
@@ -99,6 +99,11 @@ class ToolBox:
             log.exception("The tool %s failed", call.name)
             return ToolOutput(f"{call.name} failed: {type(error).__name__}: {error}", is_error=True)
 
+    def text_filters(self) -> tuple[TextFilter, ...]:
+        """What the tools make of one text of the model before people see it. A tool that was switched off meanwhile is
+        asked too: the text may be about what it has shown."""
+        return tuple(tool.text_filter() for tool in self._tools.values() if isinstance(tool, FiltersText))
+
     async def close(self) -> None:
         """Let go of what the tools hold."""
         for tool in self._tools.values():
@@ -123,7 +128,9 @@ class ToolBox:
             self._allowed_scopes.add((name, request.scope))
         elif decision is Decision.SESSION:
             self._allowed.add(name)
-        return decision is not Decision.NO
+        elif decision is Decision.NEVER:
+            self.set_permission(name, "off")
+        return decision in (Decision.ONCE, Decision.SESSION)
 
     def _unknown(self, name: str) -> str:
         known = ", ".join(spec.name for spec in self.specs)

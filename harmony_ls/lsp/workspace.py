@@ -1,0 +1,323 @@
+"""The files of one editor as a `harmony_ls.workspace.port.Workspace`: open documents shadow the disk.
+
+The server never writes a file: the editor is asked to, by one ``workspace/applyEdit`` for all changes, and what it made
+of them is looked up afterwards. Which changes fit is `workspace_plan`, how they are put `workspace_edit`, what came of
+them `workspace_outcome`.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from harmony_ls.edits.changes import ChangeKind, FileChange
+from harmony_ls.errors import PartlyAppliedError, WorkspaceError
+from harmony_ls.lsp.asking import Question
+from harmony_ls.lsp.documents import path_of
+from harmony_ls.lsp.workspace_edit import EditMeans, label_of, taken_back, workspace_edit
+from harmony_ls.lsp.workspace_outcome import Finding, Observed, Watch, observed, settled, told
+from harmony_ls.lsp.workspace_plan import Buffer, Place, PlannedChange, Unsaved, located, planned_changes
+from harmony_ls.settings.models import DEFAULT_EXCLUDE
+from harmony_ls.workspace.disk import DiskWorkspace
+from harmony_ls.workspace.gate import PathGate
+from harmony_ls.workspace.port import Applied, WorkspaceFile
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.documents import Document
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["EditorWorkspace", "Patience"]
+
+_N_UNDOABLE = 20
+_N_TRIES = 5
+_N_REVIEWED = 16
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an editor is waited for, in seconds: for its answer to an edit that nobody is asked about; for the
+    changes that it then tells of; for what it may tell after it refused, or after nobody wants the answer any more."""
+
+    answer: float = 30.0
+    changes: float = 5.0
+    refusal: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    applied: Applied | None = None
+    error: WorkspaceError | None = None
+
+
+class EditorWorkspace:
+    """The files below ``roots``, as an editor has them; see `Workspace` for what its methods promise.
+
+    ``exclude`` are globs of files that are never touched, secrets by default. Raises WorkspaceError where a root is no
+    folder.
+    """
+
+    def __init__(
+        self,
+        server: "HarmonyServer",
+        roots: Sequence[Path],
+        *,
+        exclude: Sequence[str] = DEFAULT_EXCLUDE,
+        patience: Patience = Patience(),
+    ) -> None:
+        self._server = server
+        self._gate = PathGate(roots, exclude=exclude)
+        self._disk = DiskWorkspace(roots, exclude=exclude)
+        self._roots = tuple(Path(os.path.abspath(root)) for root in roots)
+        self._patience = patience
+        self._lock = asyncio.Lock()
+        self._working: set[asyncio.Task[_Outcome]] = set()
+        self._done: list[tuple[FileChange, ...]] = []
+        self._confirmed: list[tuple[FileChange, ...]] = []
+        self._unsaved: dict[Path, Unsaved] = {}
+        self._made: dict[Path, str] = {}
+        self._opened: set[str] = set()
+        server.documents.listen(self)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The real paths of the folders."""
+        return self._gate.roots
+
+    @property
+    def can_confirm(self) -> bool:
+        """Whether the editor can show changes for a person to choose from."""
+        return EditMeans.of(self._server).can_confirm
+
+    async def read(self, path: str) -> WorkspaceFile:
+        """The text of a file as the person sees it: of the open document, saved or not, else of the disk."""
+        place = (await self._located((path,)))[path]
+        if not place.is_open:
+            file = await self._disk.read(path)
+            held = self._unsaved.get(place.path.real)
+            if held is not None and held.disk == file.text:
+                return WorkspaceFile(file.path, held.text)
+            self._unsaved.pop(place.path.real, None)
+            return file
+        buffer = self._buffer(place.uri)
+        if not buffer.is_held:
+            raise WorkspaceError(
+                f"{path} is open, but an edit of it could not be read, so that its text is not known. Close it and "
+                "open it again."
+            )
+        return WorkspaceFile(place.path.shown if len(self.roots) == 1 else place.path.real.as_posix(), buffer.text)
+
+    async def list_files(self, n_most: int = 10_000) -> tuple[str, ...]:
+        """The files on disk that may be read: below the root, or absolute where there is more than one root."""
+        return await self._disk.list_files(n_most)
+
+    async def check(self, changes: Sequence[FileChange]) -> tuple[str, ...]:
+        """Verify changes without making them; the files of which a person must be asked each time."""
+        EditMeans.of(self._server).refuse_others(changes)
+        planned = await self._planned(changes)
+        paths = [place.path for each in planned for place in (each.old, each.new) if place is not None]
+        return tuple(dict.fromkeys(path.shown for path in paths if path.is_sensitive))
+
+    def confirm(self, changes: Sequence[FileChange]) -> None:
+        """Let the next `apply` of exactly these changes have them confirmed by the person in the editor."""
+        self._confirmed = [*self._confirmed[1 - _N_REVIEWED :], tuple(changes)]
+
+    async def apply(self, changes: Sequence[FileChange]) -> Applied:
+        """Have the editor make all changes. Raises PartlyAppliedError where it made some, or may have.
+
+        Cancelled while the editor is asked, the edit may still be made; it is then kept for `undo` all the same.
+        """
+        changes = tuple(changes)
+        confirmed = changes in self._confirmed and self.can_confirm
+        if changes in self._confirmed:
+            self._confirmed.remove(changes)
+        async with self._lock:
+            return await self._changed(changes, confirmed=confirmed, taken_from=None)
+
+    async def undo(self) -> Applied:
+        """Have the editor take back the last changes that were applied and not taken back yet."""
+        async with self._lock:
+            if not self._done:
+                raise WorkspaceError("There is nothing to undo.")
+            done = self._done[-1]
+            inverse = tuple(taken_back(change) for change in reversed(done))
+            return await self._changed(inverse, confirmed=False, taken_from=done)
+
+    def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
+        """A document was opened: from now on it is what the editor holds, and the disk where it is closed again."""
+        if was_opened and self._unsaved:
+            self._opened.add(uri)
+
+    # Looking
+
+    async def _located(self, written: Iterable[str]) -> dict[str, Place]:
+        documents = self._server.documents
+        uris, opened = tuple(document.uri for document in documents), tuple(self._opened)
+        places = await asyncio.to_thread(located, self._gate, tuple(written), uris, documents.notebooks, self._roots)
+        if opened:
+            for path in await asyncio.to_thread(_real_paths, opened):
+                self._unsaved.pop(path, None)
+            self._opened.difference_update(opened)
+        return places
+
+    def _buffer(self, uri: str) -> Buffer:
+        document = self._server.documents.get(uri)
+        if document is None:
+            raise WorkspaceError(f"{uri} was closed in this moment. Try again.")
+        return Buffer(uri, document.version, document.n_changes, document.snapshot().text, document.in_sync)
+
+    async def _planned(self, changes: Sequence[FileChange]) -> tuple[PlannedChange, ...]:
+        """The changes, if they fit the files as they are when this returns."""
+        written = {path for change in changes for path in (change.path, change.final_path)}
+        for _ in range(_N_TRIES):
+            known = self._open_documents()
+            places = await self._located(written)
+            buffers = {place.uri: self._buffer(place.uri) for place in places.values() if place.is_open}
+            unsaved, made = dict(self._unsaved), dict(self._made)
+            planned = await asyncio.to_thread(planned_changes, self._gate, changes, places, buffers, unsaved, made)
+            if self._open_documents() == known and all(self._buffer(uri) == buffers[uri] for uri in buffers):
+                return planned
+        raise WorkspaceError("The files are being edited at this moment. Nothing was changed; try again.")
+
+    def _open_documents(self) -> dict[str, int]:
+        return {document.uri: id(document) for document in self._server.documents}
+
+    async def _observed(self, planned: Sequence[PlannedChange], watch: Watch) -> tuple[Observed, ...]:
+        """What has come of changes so far."""
+        uris = tuple(document.uri for document in self._server.documents)
+        reals = {place.path.real for each in planned for place in (each.old, each.new) if place is not None}
+        paths = await asyncio.to_thread(_real_paths, uris)
+        texts = {
+            str(path): _text_of(self._server.documents.get(uri))
+            for uri, path in zip(uris, paths, strict=True)
+            if path in reals and self._server.documents.get(uri) is not None
+        }
+        seen = frozenset(watch.seen)
+        return await asyncio.to_thread(lambda: tuple(observed(each, texts, seen) for each in planned))
+
+    # Changing
+
+    async def _changed(
+        self, changes: tuple[FileChange, ...], *, confirmed: bool, taken_from: tuple[FileChange, ...] | None
+    ) -> Applied:
+        means = EditMeans.of(self._server)
+        means.refuse_others(changes)
+        planned = await self._planned(changes)
+        # From here to the sending nothing may wait: the versions are those of this moment.
+        edit = workspace_edit(planned, means, self._server.documents.encoding, confirmed=confirmed)
+        if edit is None:
+            return _applied(changes)
+        watch = Watch(self._server.documents, planned)
+        question = Question(
+            self._server,
+            types.WORKSPACE_APPLY_EDIT,
+            types.ApplyWorkspaceEditParams(edit=edit, label=label_of(changes)),
+        )
+        is_atomic = means.is_whole or len(planned) == 1
+        work = asyncio.create_task(self._carried_out(planned, watch, question, taken_from, is_atomic=is_atomic))
+        self._working.add(work)
+        work.add_done_callback(self._working.discard)
+        outcome = await self._awaited(work, question, None if confirmed else self._patience.answer)
+        if outcome is None:
+            found = await self._observed(planned, watch)
+            raise PartlyAppliedError(
+                f"The editor did not answer within {self._patience.answer:g} seconds, and may still make the change. "
+                f"{told(found)}"
+            )
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.applied is not None, "one of the two is known"
+        return outcome.applied
+
+    async def _awaited(
+        self, work: "asyncio.Task[_Outcome]", question: Question, seconds: float | None
+    ) -> _Outcome | None:
+        """The outcome; None if the editor does not answer. The work goes on without us, and notes what comes of it."""
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await asyncio.wait({work, question.answer}, return_when=asyncio.FIRST_COMPLETED)
+                limit.reschedule(None)  # what follows the answer has its own limits
+                await asyncio.wait({work})
+        except TimeoutError:
+            question.withdraw()
+            return None
+        except asyncio.CancelledError:
+            question.withdraw()
+            await asyncio.wait({work}, timeout=self._patience.refusal)
+            raise
+        return work.result()
+
+    async def _carried_out(
+        self,
+        planned: tuple[PlannedChange, ...],
+        watch: Watch,
+        question: Question,
+        taken_from: tuple[FileChange, ...] | None,
+        *,
+        is_atomic: bool,
+    ) -> _Outcome:
+        """Wait for the editor's answer, find out what is true, and note it."""
+        try:
+            answer: types.ApplyWorkspaceEditResult | None = await question.answer
+        except JsonRpcException as error:
+            answer = types.ApplyWorkspaceEditResult(applied=False, failure_reason=error.message)
+        says_applied = answer is not None and answer.applied
+        wait = self._patience.changes if says_applied else 0.0 if is_atomic else self._patience.refusal
+        found = await settled(lambda: self._observed(planned, watch), watch, wait, expects_all=says_applied)
+        is_made = {Finding.DONE} | ({Finding.UNSEEN} if says_applied else set())
+        made = tuple(each for each in found if each.finding in is_made)
+        self._note(made, taken_from)
+        if says_applied and len(made) == len(found):
+            return _Outcome(applied=_applied([each.planned.change for each in found]))
+        because = f": {answer.failure_reason.rstrip('.')}." if answer is not None and answer.failure_reason else "."
+        if all(each.finding is Finding.NOT_DONE for each in found):
+            return _Outcome(error=WorkspaceError(f"The editor did not make the change{because} No file was changed."))
+        how = "made only a part of" if made or says_applied else "did not make"
+        return _Outcome(error=PartlyAppliedError(f"The editor {how} the change{because} {told(found)}"))
+
+    def _note(self, made: Sequence[Observed], taken_from: tuple[FileChange, ...] | None) -> None:
+        """Keep what was made for `undo`, and what the editor holds unsaved for `read`."""
+        changes = tuple(each.planned.change for each in made)
+        if taken_from is None and changes:
+            self._done = [*self._done[1 - _N_UNDOABLE :], changes]
+        elif taken_from is not None and taken_from in self._done:
+            # The files that could not be taken back stay to be undone.
+            gone = {change.final_path for change in changes}
+            rest = tuple(change for change in taken_from if change.path not in gone)
+            self._done = [each for each in self._done if each is not taken_from]
+            if rest:
+                self._done.append(rest)
+        for each in made:
+            old, new = each.planned.old, each.planned.new
+            if old is not None:
+                self._unsaved.pop(old.path.real, None)
+                self._made.pop(old.path.real, None)
+            if new is None:
+                continue
+            if each.finding is Finding.UNSEEN:
+                self._unsaved[new.path.real] = Unsaved(each.disk, each.planned.change.new_text)
+            if each.planned.change.kind is ChangeKind.CREATE:
+                self._made[new.path.real] = each.planned.change.new_text
+
+
+def _real_paths(uris: Sequence[str]) -> list[Path]:
+    return [Path(os.path.realpath(path_of(uri) or "")) for uri in uris]
+
+
+def _text_of(document: "Document | None") -> str | None:
+    return str(document.text) if document is not None and document.in_sync else None
+
+
+def _applied(changes: Sequence[FileChange]) -> Applied:
+    return Applied(
+        created=tuple(change.path for change in changes if change.kind is ChangeKind.CREATE),
+        modified=tuple(c.final_path for c in changes if c.kind in (ChangeKind.UPDATE, ChangeKind.RENAME)),
+        deleted=tuple(change.path for change in changes if change.kind is ChangeKind.DELETE),
+    )
