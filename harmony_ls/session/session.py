@@ -21,6 +21,7 @@ from harmony_ls.prompts.format import Prompt
 from harmony_ls.session.chat_model import ChatModel, chosen_sampling
 from harmony_ls.session.generation import Pass, run_pass
 from harmony_ls.session.history import History
+from harmony_ls.session.shown_text import with_shown_text
 from harmony_ls.session.summary import room_for_summary, summarise
 from harmony_ls.session.turn import Turn
 from harmony_ls.settings.models import ChatSettings
@@ -156,7 +157,7 @@ class Session:
             current = running.begin(Pass(prompt))
             self.last_pass = current
             max_tokens = self._max_tokens(prompt, running)
-            stream = run_pass(
+            written = run_pass(
                 self.chat_model,
                 conversation,
                 current,
@@ -164,9 +165,10 @@ class Session:
                 sampling=self._sampling(),
                 cache_owner=self._cache_owner,
             )
+            shown = with_shown_text(written, self.tools.text_filters())
             try:
-                async with contextlib.aclosing(stream):
-                    async for event in stream:
+                async with contextlib.aclosing(written), contextlib.aclosing(shown):
+                    async for event in shown:
                         yield event
             finally:
                 running.take(current)
@@ -207,7 +209,7 @@ class Session:
         """Answer one call."""
         if running.n_calls >= self._settings.max_tool_calls:
             return ToolOutput("No more tool calls are allowed in this turn. Answer with what you know.", is_error=True)
-        return await running.run(asyncio.ensure_future(self.tools.run(call, is_tainted=running.is_tainted)))
+        return await running.run(call, asyncio.ensure_future(self.tools.run(call, is_tainted=running.is_tainted)))
 
     def _limit(self, running: Turn) -> str | None:
         """Why the turn must end now, in words; one call beyond the limit is answered, so that the model can wind up."""

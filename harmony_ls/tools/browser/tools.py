@@ -20,7 +20,7 @@ from harmony_ls.tools.browser.html_page import html_text
 from harmony_ls.tools.browser.page import Page, clean, compose, wrapped
 from harmony_ls.tools.browser.reading import read_page
 from harmony_ls.tools.browser.search.results import SearchResult, SearchService, results_html
-from harmony_ls.tools.tool import ApprovalRequest, Tool, ToolOutput
+from harmony_ls.tools.tool import ApprovalRequest, TextFilter, Tool, ToolOutput
 
 __all__ = ["Browser"]
 
@@ -80,7 +80,7 @@ class Browser:
         self._pages = PageStack()
         self.tools: tuple[Tool, ...] = (
             *((_BrowserTool(_SEARCH, self._ask_search, self._run_search),) if search is not None else ()),
-            _BrowserTool(_OPEN, self._ask_open, self._run_open),
+            _CitedTool(_OPEN, self._ask_open, self._run_open, self.citations),
             _BrowserTool(_FIND, _ask_nothing, self._run_find),
         )
 
@@ -222,6 +222,24 @@ class _BrowserTool:
 
     async def close(self) -> None:
         """Nothing outlives a call."""
+
+
+class _CitedTool(_BrowserTool):
+    """The one of the browser's tools that is always there, and makes links of citations for all of them."""
+
+    def __init__(
+        self,
+        spec: ToolSpec,
+        ask: Callable[[ToolCall], ApprovalRequest | None],
+        act: Callable[[ToolCall], Awaitable[str]],
+        text_filter: Callable[[], TextFilter],
+    ) -> None:
+        super().__init__(spec, ask, act)
+        self._text_filter = text_filter
+
+    def text_filter(self) -> TextFilter:
+        """Links of citations, as `Browser.citations`."""
+        return self._text_filter()
 
 
 def _ask_nothing(_call: ToolCall) -> None:
