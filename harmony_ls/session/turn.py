@@ -19,6 +19,9 @@ _OPEN_CALLS = {
     FinishReason.LIMIT: "The turn was ended before this was done.",
 }
 
+# How long a tool may take to end when the whole task is cancelled, before it is left to itself.
+_LAST_WORDS_SECONDS = 5.0
+
 
 class Turn:
     """A turn from the person's message on. ``reason`` is why it ended, once it has.
@@ -79,13 +82,20 @@ class Turn:
         self._current = None
         self.usage += current.usage
 
-    async def run(self, work: "asyncio.Future[ToolOutput]") -> ToolOutput:
+    async def run(self, call: ToolCall, work: "asyncio.Future[ToolOutput]") -> ToolOutput:
         """The answer of a tool. A turn that is ended cancels it; the call is answered all the same."""
         self._tool = work
         try:
             await asyncio.wait({work})
+        except asyncio.CancelledError:
+            # Whoever cancels this task, and not the turn, cancels the tool. What it did before it heard of that was
+            # done, so the history says it.
+            work.cancel()
+            await asyncio.wait({work}, timeout=_LAST_WORDS_SECONDS)
+            if work.done() and not work.cancelled() and work.exception() is None:
+                self.answer(call, work.result())
+            raise
         finally:
-            # Whoever cancels this task, and not the turn, cancels the tool and is not kept from it.
             self._tool = None
             work.cancel()
         if work.cancelled():

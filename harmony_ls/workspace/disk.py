@@ -4,6 +4,7 @@ An editor's unsaved text is not seen here: an editor needs a workspace of its ow
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,9 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A change set as it can be taken back."""
+    """A change set as it can be taken back. No other of its workspace has its ``number``."""
 
+    number: int
     inverse: tuple[FileChange, ...]
     styles: dict[str, FileStyle]
     folders: tuple[GatedPath, ...]
@@ -54,12 +56,21 @@ class DiskWorkspace:
     ) -> None:
         self._gate = PathGate(roots, exclude=exclude, lets_ignored_through=lets_ignored_through)
         self._done: list[_Done] = []
+        self._n_applied = 0
         self._lock = threading.Lock()
 
     @property
     def roots(self) -> tuple[Path, ...]:
         """The real paths of the folders."""
         return self._gate.roots
+
+    @property
+    def change_sets(self) -> tuple[int, ...]:
+        """The numbers of the change sets that `undo` would take back, the last one at the end; none is used twice.
+
+        Whoever compares what was there before with what is there afterwards knows which are its own.
+        """
+        return tuple(done.number for done in self._done)
 
     async def read(self, path: str) -> WorkspaceFile:
         """The text of a file on disk."""
@@ -74,12 +85,12 @@ class DiskWorkspace:
         return await _to_the_end(lambda: self._check(changes))
 
     async def apply(self, changes: Sequence[FileChange]) -> Applied:
-        """Make all changes or none; they can be taken back by `undo`."""
-        return await _to_the_end(lambda: self._apply(changes))
+        """Make all changes or none; they can be taken back by `undo`. Cancelled, it still does and says what it did."""
+        return await _to_its_outcome(lambda: self._apply(changes))
 
     async def undo(self) -> Applied:
-        """Take back the last change set that was applied and not taken back yet."""
-        return await _to_the_end(self._undo)
+        """Take back the last change set that was applied and not taken back yet. Cancelled, it still does."""
+        return await _to_its_outcome(self._undo)
 
     def _read(self, written: str) -> WorkspaceFile:
         path = self._gate.pass_through(written)
@@ -112,7 +123,8 @@ class DiskWorkspace:
             folders = carry_out(steps)
             inverse = tuple(change.inverse() for change in reversed(changes))
             styles = {step.change.path: step.style for step in steps if step.change.kind is ChangeKind.DELETE}
-            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(inverse, styles, folders)]
+            self._n_applied += 1
+            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(self._n_applied, inverse, styles, folders)]
             return _applied(changes)
 
     def _undo(self) -> Applied:
@@ -121,7 +133,7 @@ class DiskWorkspace:
                 raise WorkspaceError("There is nothing to undo.")
             done = self._done[-1]
             carry_out(verify(self._gate, done.inverse, done.styles))
-            self._done.pop()
+            self._done = self._done[:-1]
             remove_folders(done.folders)
             return _applied(done.inverse)
 
@@ -143,3 +155,12 @@ async def _to_the_end(work: Callable[[], _Result]) -> _Result:
         await asyncio.wait([task])
         task.exception()  # taken note of, else asyncio complains about it later
         raise
+
+
+async def _to_its_outcome(work: Callable[[], _Result]) -> _Result:
+    """Run work that changes files on a thread. Its outcome is true, and is given, whether this was cancelled or not."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()

@@ -46,7 +46,11 @@ class Workspace(Protocol):
         """
 
     async def apply(self, changes: Sequence[FileChange]) -> Applied:
-        """Make all changes, or none. Each file must still have the ``old_text`` of its change."""
+        """Make all changes, or none. Each file must still have the ``old_text`` of its change.
+
+        Cancelled when the changes can no longer be kept from being made, it says what was made instead of raising
+        CancelledError, where that can be known in a moment: whoever cancelled it must not take them for not made.
+        """
 
     async def undo(self) -> Applied:
         """Take the last applied changes back, or raise WorkspaceError where a file was changed since."""

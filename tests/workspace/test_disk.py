@@ -78,6 +78,28 @@ async def test_the_last_change_sets_are_taken_back_one_by_one(workspace: DiskWor
         await workspace.undo()
 
 
+async def test_every_change_set_has_a_number_of_its_own(workspace: DiskWorkspace, root: Path) -> None:
+    """Also after one was taken back, and when the oldest are no longer kept."""
+    await workspace.apply([update("a.txt", "one\n", "1\n")])
+    [first] = workspace.change_sets
+    with pytest.raises(WorkspaceError):
+        await workspace.apply([update("a.txt", "one\n", "2\n")])
+    assert workspace.change_sets == (first,)
+    await workspace.undo()
+    assert workspace.change_sets == ()
+    seen = {first}
+    for number in range(30):
+        await workspace.apply([create(f"{number}.txt")])
+        assert workspace.change_sets[-1] not in seen
+        seen.add(workspace.change_sets[-1])
+    assert len(workspace.change_sets) == 20
+    last = workspace.change_sets
+    (root / "29.txt").write_text("mine\n")
+    with pytest.raises(WorkspaceError):
+        await workspace.undo()
+    assert workspace.change_sets == last
+
+
 async def test_undo_is_refused_where_a_person_went_on(workspace: DiskWorkspace, root: Path) -> None:
     await workspace.apply([update("a.txt", "one\n", "1\n")])
     (root / "a.txt").write_text("1\nmine\n")
@@ -191,13 +213,11 @@ async def test_a_missing_folder_is_no_workspace(tmp_path: Path) -> None:
         DiskWorkspace([tmp_path / "nowhere"])
 
 
-async def test_cancelled_work_is_ended_before_the_caller_goes_on(workspace: DiskWorkspace, root: Path) -> None:
+async def test_a_cancelled_change_is_made_whole_and_told(workspace: DiskWorkspace, root: Path) -> None:
     changes = [create(f"many/{i}.txt") for i in range(50)]
     task = asyncio.ensure_future(workspace.apply(changes))
     await asyncio.sleep(0)
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    n_made = len(list((root / "many").glob("*.txt"))) if (root / "many").exists() else 0
-    assert n_made in (0, 50)
+    assert len((await task).created) == 50
+    assert len(list((root / "many").glob("*.txt"))) == 50
     assert not [name for name in tree(root) if name.endswith(".tmp")]
