@@ -44,17 +44,31 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long an editor is waited for, in seconds: for its answer to an edit that nobody is asked about; for the
-    changes that it then tells of; for what it may tell after it refused, or after nobody wants the answer any more."""
+    changes that it then tells of; for those that it may tell of although it refused; and for its answer after nobody
+    wants the edit any more."""
 
     answer: float = 30.0
     changes: float = 5.0
     refusal: float = 0.5
+    withdrawal: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Changes that were made and can be taken back. No other of its workspace has the ``number``."""
+
+    number: int
+    changes: tuple[FileChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
+    """What came of an edit: what was made, the fault where that is not all of it, and whether anything may have been
+    made."""
+
     applied: Applied | None = None
     error: WorkspaceError | None = None
+    is_nothing: bool = False
 
 
 class EditorWorkspace:
@@ -79,7 +93,8 @@ class EditorWorkspace:
         self._patience = patience
         self._lock = asyncio.Lock()
         self._working: set[asyncio.Task[_Outcome]] = set()
-        self._done: list[tuple[FileChange, ...]] = []
+        self._done: list[_Done] = []
+        self._n_applied = 0
         self._confirmed: list[tuple[FileChange, ...]] = []
         self._unsaved: dict[Path, Unsaved] = {}
         self._made: dict[Path, str] = {}
@@ -90,6 +105,11 @@ class EditorWorkspace:
     def roots(self) -> tuple[Path, ...]:
         """The real paths of the folders."""
         return self._gate.roots
+
+    @property
+    def change_sets(self) -> tuple[int, ...]:
+        """The numbers of the change sets that `undo` would take back, the last one at the end; none is used twice."""
+        return tuple(done.number for done in self._done)
 
     @property
     def can_confirm(self) -> bool:
@@ -132,7 +152,8 @@ class EditorWorkspace:
     async def apply(self, changes: Sequence[FileChange]) -> Applied:
         """Have the editor make all changes. Raises PartlyAppliedError where it made some, or may have.
 
-        Cancelled while the editor is asked, the edit may still be made; it is then kept for `undo` all the same.
+        Cancelled while the editor is asked, it withdraws the edit. If the editor has made it all the same, this is told
+        as if nobody had cancelled, or, where the editor takes its time, noted when it is known, for `undo`.
         """
         changes = tuple(changes)
         confirmed = changes in self._confirmed and self.can_confirm
@@ -147,7 +168,7 @@ class EditorWorkspace:
             if not self._done:
                 raise WorkspaceError("There is nothing to undo.")
             done = self._done[-1]
-            inverse = tuple(taken_back(change) for change in reversed(done))
+            inverse = tuple(taken_back(change) for change in reversed(done.changes))
             return await self._changed(inverse, confirmed=False, taken_from=done)
 
     def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
@@ -204,9 +225,7 @@ class EditorWorkspace:
 
     # Changing
 
-    async def _changed(
-        self, changes: tuple[FileChange, ...], *, confirmed: bool, taken_from: tuple[FileChange, ...] | None
-    ) -> Applied:
+    async def _changed(self, changes: tuple[FileChange, ...], *, confirmed: bool, taken_from: _Done | None) -> Applied:
         means = EditMeans.of(self._server)
         means.refuse_others(changes)
         planned = await self._planned(changes)
@@ -220,7 +239,7 @@ class EditorWorkspace:
             types.WORKSPACE_APPLY_EDIT,
             types.ApplyWorkspaceEditParams(edit=edit, label=label_of(changes)),
         )
-        is_atomic = means.is_whole or len(planned) == 1
+        is_atomic = means.is_whole or len(edit.document_changes or edit.changes or ()) == 1
         work = asyncio.create_task(self._carried_out(planned, watch, question, taken_from, is_atomic=is_atomic))
         self._working.add(work)
         work.add_done_callback(self._working.discard)
@@ -247,11 +266,16 @@ class EditorWorkspace:
                 await asyncio.wait({work})
         except TimeoutError:
             question.withdraw()
+            work.add_done_callback(_report_late)
             return None
         except asyncio.CancelledError:
             question.withdraw()
-            await asyncio.wait({work}, timeout=self._patience.refusal)
-            raise
+            await asyncio.wait({work}, timeout=self._patience.withdrawal)
+            if not work.done():
+                work.add_done_callback(_report_late)
+                raise
+            if work.cancelled() or work.result().is_nothing:
+                raise
         return work.result()
 
     async def _carried_out(
@@ -259,7 +283,7 @@ class EditorWorkspace:
         planned: tuple[PlannedChange, ...],
         watch: Watch,
         question: Question,
-        taken_from: tuple[FileChange, ...] | None,
+        taken_from: _Done | None,
         *,
         is_atomic: bool,
     ) -> _Outcome:
@@ -274,26 +298,27 @@ class EditorWorkspace:
         is_made = {Finding.DONE} | ({Finding.UNSEEN} if says_applied else set())
         made = tuple(each for each in found if each.finding in is_made)
         self._note(made, taken_from)
-        if says_applied and len(made) == len(found):
+        if len(made) == len(found):
             return _Outcome(applied=_applied([each.planned.change for each in found]))
         because = f": {answer.failure_reason.rstrip('.')}." if answer is not None and answer.failure_reason else "."
         if all(each.finding is Finding.NOT_DONE for each in found):
-            return _Outcome(error=WorkspaceError(f"The editor did not make the change{because} No file was changed."))
+            refusal = WorkspaceError(f"The editor did not make the change{because} No file was changed.")
+            return _Outcome(error=refusal, is_nothing=True)
         how = "made only a part of" if made or says_applied else "did not make"
         return _Outcome(error=PartlyAppliedError(f"The editor {how} the change{because} {told(found)}"))
 
-    def _note(self, made: Sequence[Observed], taken_from: tuple[FileChange, ...] | None) -> None:
+    def _note(self, made: Sequence[Observed], taken_from: _Done | None) -> None:
         """Keep what was made for `undo`, and what the editor holds unsaved for `read`."""
         changes = tuple(each.planned.change for each in made)
         if taken_from is None and changes:
-            self._done = [*self._done[1 - _N_UNDOABLE :], changes]
+            self._n_applied += 1
+            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(self._n_applied, changes)]
         elif taken_from is not None and taken_from in self._done:
             # The files that could not be taken back stay to be undone.
             gone = {change.final_path for change in changes}
-            rest = tuple(change for change in taken_from if change.path not in gone)
-            self._done = [each for each in self._done if each is not taken_from]
-            if rest:
-                self._done.append(rest)
+            rest = tuple(change for change in taken_from.changes if change.path not in gone)
+            kept = [each for each in self._done if each is not taken_from]
+            self._done = [*kept, _Done(taken_from.number, rest)] if rest else kept
         for each in made:
             old, new = each.planned.old, each.planned.new
             if old is not None:
@@ -305,6 +330,11 @@ class EditorWorkspace:
                 self._unsaved[new.path.real] = Unsaved(each.disk, each.planned.change.new_text)
             if each.planned.change.kind is ChangeKind.CREATE:
                 self._made[new.path.real] = each.planned.change.new_text
+
+
+def _report_late(work: "asyncio.Task[_Outcome]") -> None:
+    if not work.cancelled() and work.exception() is None and not work.result().is_nothing:
+        _logger.warning("the editor made a change that was not waited for any more; undo takes it back")
 
 
 def _real_paths(uris: Sequence[str]) -> list[Path]:

@@ -86,6 +86,8 @@ class Editor:
         """Why every edit is refused."""
         self.before_edit: Callable[[], None] = lambda: None
         """What happens between the coming of an edit and its being applied."""
+        self.after_edit: Callable[[], None] = lambda: None
+        """What happens as soon as an edit was applied, before it is answered."""
         self.leaves_out: Callable[[str], bool] = lambda _uri: False
         """Documents that are passed over, although the answer says that all went well."""
         self.confirms: Callable[[str], bool] = lambda _label: True
@@ -212,6 +214,7 @@ class Editor:
         except (_CannotApply, OSError) as error:
             self._answer(number, {"applied": False, "failureReason": str(error)})
         else:
+            self.after_edit()
             self._answer(number, {"applied": True})
         late, self._late = self._late, []
         for message in late:

@@ -1,16 +1,27 @@
-"""The editor's files as a model sees and changes them, through a real server and an editor that keeps real buffers."""
+"""The editor's files as a model sees and changes them, through a real server and an editor that keeps real buffers.
 
+Tests named d21 to d25 are numbered robustness cases.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from harmony_ls.edits.changes import FileChange
+import pytest
+
+from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
 from harmony_ls.edits.parse import parse_patch
+from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.server import HarmonyServer
 from harmony_ls.lsp.workspace import EditorWorkspace, Patience
 from harmony_ls.tools.apply_patch import plan_patch
 from harmony_ls.workspace.port import Applied
+from tests.lsp.editor import Refusal
 from tests.lsp.editor_connections import connected_editor
+from tests.lsp.peer import PATIENCE
 
-SHORT = Patience(answer=0.2, changes=0.2, refusal=0.1)
+SHORT = Patience(answer=0.2, changes=0.2, refusal=0.1, withdrawal=0.2)
 
 
 def workspace_of(server: HarmonyServer, folder: Path, *, is_patient: bool = True) -> EditorWorkspace:
@@ -20,6 +31,19 @@ def workspace_of(server: HarmonyServer, folder: Path, *, is_patient: bool = True
 async def changes_of(workspace: EditorWorkspace, patch: str) -> tuple[FileChange, ...]:
     """The changes that a model's patch makes."""
     return await plan_patch(parse_patch(f"*** Begin Patch\n{patch}*** End Patch\n"), workspace)
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what happens in this process by itself."""
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():
+            await asyncio.to_thread(lambda: None)
 
 
 CHANGE_B = "*** Update File: app.py\n@@\n a\n-b\n+B\n"
@@ -47,3 +71,280 @@ async def test_an_open_document_is_changed_with_its_unsaved_text(tmp_path: Path)
         assert document["edits"] == [{"range": place, "newText": "B\n"}]
         editor.undo(uri)
         assert editor.text(path) == "unsaved\na\nb\nc\n", "one step of undo takes it back"
+
+
+async def test_carriage_returns_and_the_end_of_the_file_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_bytes(b"a\r\nb\r\nc")
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        uri = editor.open(path)
+        await editor.all_read()
+        await workspace.apply(await changes_of(workspace, CHANGE_B))
+        assert str(editor.buffers[uri]) == "a\r\nB\r\nc"
+        assert editor.edits[0]["edit"]["documentChanges"][0]["edits"][0]["newText"] == "B\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+async def test_positions_are_in_the_encoding_of_the_client(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "app.py"
+    path.write_text("👍é = 1\nx", encoding="utf-8")
+    old, new = "👍é = 1\nx", "👍é = 22\nx"
+    change = FileChange(ChangeKind.UPDATE, "app.py", old, new, (TextChange(5, 6, "22"),))
+    async with connected_editor(tmp_path, encoding=encoding) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        uri = editor.open(path)
+        await editor.all_read()
+        await workspace.apply([change])
+        assert str(editor.buffers[uri]) == new
+        place = editor.edits[0]["edit"]["documentChanges"][0]["edits"][0]["range"]
+        column = {"utf-8": 9, "utf-16": 6, "utf-32": 5}[encoding]
+        assert place["start"] == {"line": 0, "character": column}
+        assert await workspace.undo() == Applied(modified=("app.py",))
+        assert str(editor.buffers[uri]) == old
+        place = editor.edits[1]["edit"]["documentChanges"][0]["edits"][0]["range"]
+        assert (place["start"]["character"], place["end"]["character"]) == (column, column + 2), (
+            "nothing else is touched"
+        )
+
+
+@pytest.mark.parametrize("tells_late", [False, True])
+@pytest.mark.parametrize("opens_edited", [False, True])
+async def test_files_are_created_moved_changed_and_deleted_at_once(
+    tmp_path: Path, *, opens_edited: bool, tells_late: bool
+) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n", "old.py": "1\n2\n", "gone.py": "gone\n", "moved.py": "same\n"})
+    patch = (
+        f"{CHANGE_B}*** Add File: new/made.py\n+made\n*** Delete File: gone.py\n"
+        "*** Update File: old.py\n*** Move to: new/old.py\n@@\n 1\n-2\n+3\n"
+    )
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        editor.opens_edited, editor.tells_late = opens_edited, tells_late
+        changes = await changes_of(workspace, patch)
+        await workspace.check(changes)
+        applied = await workspace.apply(changes)
+        assert applied == Applied(("new/made.py",), ("app.py", "new/old.py"), ("gone.py",))
+        await editor.all_read()
+        expected = {"app.py": "a\nB\nc\n", "new/made.py": "made\n", "new/old.py": "1\n3\n"}
+        for name, text in expected.items():
+            assert editor.text(tmp_path / name) == text
+            assert (await workspace.read(name)).text == text, "a model sees its own changes, saved or not"
+        assert not (tmp_path / "gone.py").exists()
+        assert not (tmp_path / "old.py").exists()
+        assert workspace.change_sets == (1,)
+        await workspace.undo()
+        await editor.all_read()
+        assert workspace.change_sets != (1,)
+        assert editor.text(tmp_path / "app.py") == "a\nb\nc\n"
+        assert editor.text(tmp_path / "old.py") == "1\n2\n"
+        assert editor.text(tmp_path / "gone.py") == "gone\n"
+        assert (await workspace.read("old.py")).text == "1\n2\n"
+        assert not (tmp_path / "new" / "made.py").exists()
+        with pytest.raises(WorkspaceError, match="nothing to undo"):
+            await workspace.undo()
+        options = [each.get("options") for edit in editor.edits for each in edit["edit"]["documentChanges"]]
+        assert {"overwrite": False, "ignoreIfExists": False} in options
+
+
+async def test_a_change_that_was_not_saved_is_forgotten_with_its_buffer(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        editor.opens_edited = False
+        await workspace.apply(await changes_of(workspace, CHANGE_B))
+        assert (await workspace.read("app.py")).text == "a\nB\nc\n"
+        uri = next(iter(editor.buffers))
+        editor.save(uri)
+        assert (await workspace.read("app.py")).text == "a\nB\nc\n"
+        (tmp_path / "app.py").write_text("other\n")
+        assert (await workspace.read("app.py")).text == "other\n", "the disk has moved on"
+        (tmp_path / "app.py").write_text("a\nb\nc\n")
+        assert (await workspace.read("app.py")).text == "a\nb\nc\n", "what was forgotten does not come back"
+        await workspace.apply(await changes_of(workspace, CHANGE_B))
+        editor.close(editor.open(tmp_path / "app.py"))
+        await editor.all_read()
+        assert (await workspace.read("app.py")).text == "a\nb\nc\n", "it was opened, and closed without being saved"
+
+
+async def test_typing_after_the_patch_was_made_refuses_it(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        changes = await changes_of(workspace, CHANGE_B)
+        await workspace.check(changes)
+        editor.insert(uri, 0, "x")
+        await editor.all_read()
+        with pytest.raises(WorkspaceError, match=r"app\.py was changed in the meantime\. Nothing was changed"):
+            await workspace.apply(changes)
+        assert editor.edits == []
+        assert str(editor.buffers[uri]) == "xa\nb\nc\n"
+
+
+@pytest.mark.parametrize("skips_stale", [False, True])
+async def test_d21_typing_while_the_edit_is_on_its_way_refuses_it(tmp_path: Path, *, skips_stale: bool) -> None:
+    """VS Code refuses the edit; Neovim passes the buffer over and says that all went well."""
+    write(tmp_path, {"app.py": "a\nb\nc\n", "other.py": "1\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=False)
+        uri = editor.open(tmp_path / "app.py")
+        other = editor.open(tmp_path / "other.py")
+        await editor.all_read()
+        changes = await changes_of(workspace, f"{CHANGE_B}*** Update File: other.py\n@@\n-1\n+2\n")
+        editor.before_edit = lambda: editor.insert(uri, 0, "x")
+        editor.skips_stale = skips_stale
+        with pytest.raises(WorkspaceError) as raised:
+            await workspace.apply(changes)
+        assert str(editor.buffers[uri]) == "xa\nb\nc\n", "what was typed is there"
+        said = str(raised.value)
+        assert "app.py is not what it was meant to become (read it again)." in said
+        assert isinstance(raised.value, PartlyAppliedError)
+        if skips_stale:
+            assert said.startswith("The editor made only a part of the change.")
+            assert "other.py was changed." in said
+            editor.before_edit = lambda: None
+            await workspace.undo()
+        else:
+            assert said.startswith("The editor did not make the change: a document has changed in the meantime.")
+            assert "other.py was not changed." in said
+        assert str(editor.buffers[other]) == "1\n"
+        assert workspace.change_sets == ()
+
+
+async def test_typing_on_at_once_does_not_hide_that_the_edit_was_made(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=False)
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        changes = await changes_of(workspace, CHANGE_B)
+        editor.after_edit = lambda: editor.insert(uri, 0, "x")
+        assert await workspace.apply(changes) == Applied(modified=("app.py",))
+        assert str(editor.buffers[uri]) == "xa\nB\nc\n"
+        await editor.all_read()
+        with pytest.raises(WorkspaceError, match="changed in the meantime"):
+            await workspace.undo()
+        assert workspace.change_sets == (1,)
+
+
+async def test_a_part_is_told_as_a_part(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n", "other.py": "1\n", "gone.py": ""})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=False)
+        for name in ("app.py", "other.py"):
+            editor.open(tmp_path / name)
+        await editor.all_read()
+        patch = f"{CHANGE_B}*** Update File: other.py\n@@\n-1\n+2\n*** Delete File: gone.py\n*** Add File: new.py\n+x\n"
+        changes = await changes_of(workspace, patch)
+        editor.leaves_out = lambda uri: not uri.endswith(("/app.py", "/new.py"))
+        with pytest.raises(PartlyAppliedError) as raised:
+            await workspace.apply(changes)
+        assert str(raised.value) == (
+            "The editor made only a part of the change. app.py was changed. other.py was not changed. "
+            "gone.py was not deleted. new.py was created."
+        )
+        assert workspace.change_sets == (1,)
+        editor.leaves_out = lambda _uri: False
+        assert await workspace.undo() == Applied(modified=("app.py",), deleted=("new.py",))
+        assert editor.text(tmp_path / "app.py") == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize(
+    "refusal", ["The person discarded it.", Refusal("The person discarded it.")], ids=["an answer", "an error"]
+)
+async def test_d22_a_refusal_is_told_with_its_reason(tmp_path: Path, refusal: str | Refusal) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        editor.refuses = refusal
+        with pytest.raises(WorkspaceError) as raised:
+            await workspace.apply(await changes_of(workspace, CHANGE_B))
+        assert str(raised.value) == (
+            "The editor did not make the change: The person discarded it. No file was changed."
+        )
+        assert not isinstance(raised.value, PartlyAppliedError)
+        assert workspace.change_sets == ()
+
+
+async def test_d22_an_editor_that_never_answers_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=False)
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        editor.holds_edits = True
+        changes = await changes_of(workspace, CHANGE_B)
+        with pytest.raises(PartlyAppliedError, match=r"did not answer within 0\.2 seconds.*app\.py was not changed"):
+            await workspace.apply(changes)
+        assert len(editor.withdrawn) == 1
+        assert workspace.change_sets == ()
+        editor.release()
+        await until(lambda: workspace.change_sets == (1,))
+        assert str(editor.buffers[uri]) == "a\nB\nc\n"
+        assert "undo takes it back" in caplog.text
+        editor.holds_edits = False
+        await workspace.undo()
+        assert str(editor.buffers[uri]) == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize("how", ["made at once", "given up", "made later"])
+async def test_cancelling_while_the_editor_is_asked(tmp_path: Path, how: str) -> None:
+    """What the editor makes of it counts, not what was meant."""
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=how != "made later")
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        changes = await changes_of(workspace, CHANGE_B)
+        editor.holds_edits, editor.withdraws_edits = True, how == "given up"
+        workspace.confirm(changes)  # so that nothing but the cancelling ends the wait
+        applying = asyncio.create_task(workspace.apply(changes))
+        await editor.asked.wait()
+        applying.cancel()
+        if how == "made at once":
+            editor.release()
+            assert await applying == Applied(modified=("app.py",)), "whoever cancelled it learns that it was made"
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                await applying
+        if how == "made later":
+            editor.release()
+            await until(lambda: workspace.change_sets == (1,))
+        assert len(editor.withdrawn) == 1
+        is_made = how != "given up"
+        assert str(editor.buffers[uri]) == ("a\nB\nc\n" if is_made else "a\nb\nc\n")
+        assert workspace.change_sets == ((1,) if is_made else ())
+
+
+async def test_a_person_confirms_each_file_in_the_editor(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n", "other.py": "1\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path, is_patient=False)
+        assert workspace.can_confirm
+        for name in ("app.py", "other.py"):
+            editor.open(tmp_path / name)
+        await editor.all_read()
+        patch = f"{CHANGE_B}*** Update File: other.py\n@@\n-1\n+2\n"
+        changes = await changes_of(workspace, patch)
+        workspace.confirm(changes)
+        with pytest.raises(WorkspaceError, match="changed in the meantime"):
+            await workspace.apply([changes[0], replace(changes[1], old_text="0\n")])
+        editor.confirms = lambda label: label == "Change other.py"
+        with pytest.raises(PartlyAppliedError, match=r"app\.py was not changed\. other\.py was changed\."):
+            await workspace.apply(changes)
+        annotations = editor.edits[0]["edit"]["changeAnnotations"]
+        assert all(each["needsConfirmation"] for each in annotations.values())
+        assert [each["label"] for each in annotations.values()] == ["Change app.py", "Change other.py"]
+        await workspace.undo()
+        editor.confirms = lambda _label: False
+        changes = await changes_of(workspace, patch)
+        await workspace.apply(changes)
+        assert "changeAnnotations" not in editor.edits[-1]["edit"], "only the next one was to be confirmed"
+        await workspace.undo()
+        workspace.confirm(changes)
+        with pytest.raises(WorkspaceError, match=r"discarded\. No file was changed"):
+            await workspace.apply(changes)
