@@ -1,16 +1,30 @@
 """Asking the server for code actions, as an editor does, and doing to a text what an edit says."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from harmony_ls.features.code_actions.question import prompt_text
 from harmony_ls.lsp.client import EDITOR_CAPABILITIES
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
-from tests.lsp.peer import Peer
+from tests.lsp.peer import Peer, handshake, starting
 from tests.models import Rule
-from tests.session.support import final
+from tests.session.support import final, scripted_gpt_oss
 
-__all__ = ["ACTING", "AUTOMATIC", "INVOKED", "actions", "applied", "asked", "diagnostic", "named", "place", "resolved"]
+__all__ = [
+    "ACTING",
+    "AUTOMATIC",
+    "INVOKED",
+    "acting",
+    "actions",
+    "applied",
+    "asked",
+    "diagnostic",
+    "named",
+    "place",
+    "resolved",
+]
 
 INVOKED, AUTOMATIC = 1, 2
 
@@ -38,6 +52,33 @@ ACTING: dict[str, Any] = {
 def asked(action: str, code: str, *, before: str = "") -> Rule:
     """A rule of a scripted model: asked for an action, after ``before``, it answers with code in a fence."""
     return Rule(f"{before}{prompt_text(action)}<|end|><|start|>assistant", final(code))
+
+
+@asynccontextmanager
+async def acting(
+    folder: Path,
+    vocabulary: Path,
+    rules: Sequence[Rule],
+    *,
+    capabilities: Mapping[str, Any] = ACTING,
+    workspace: Path | None = None,
+    **settings: Any,
+) -> AsyncIterator[Peer]:
+    """A server whose chat model is a scripted GPT-OSS. It keeps its files in ``folder``."""
+    model = scripted_gpt_oss(folder / "model", rules, max_position_embeddings=32_768)
+    environment = {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "TIKTOKEN_ENCODINGS_BASE": str(vocabulary),
+    }
+    options = {
+        "inlineCompletion": {"enabled": False},
+        "chat": {"model": str(model), "temperature": 0},
+        **settings,
+    }
+    async with starting("--trust-remote-code", environment=environment) as peer:
+        await handshake(peer, capabilities=capabilities, folder=workspace, options=options)
+        yield peer
 
 
 def place(start: tuple[int, int], end: tuple[int, int] | None = None) -> dict[str, Any]:
