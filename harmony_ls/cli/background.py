@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Generic, Self, TypeVar
 
-__all__ = ["Background", "Stream", "on_interrupt", "raise_interrupt"]
+__all__ = ["Background", "Stream", "on_interrupt", "raise_interrupt", "stopped_by_interrupt"]
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -118,14 +118,40 @@ class Stream(Generic[Item]):
 def on_interrupt(action: Callable[[], object]) -> Iterator[None]:
     """Call ``action`` at Ctrl-C, instead of what was done at it before. Main thread only."""
 
+    is_meant = True
+
     def handle(_number: int, _frame: FrameType | None) -> None:
-        action()
+        if is_meant:
+            action()
 
     previous = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        # An action that raises may do so here, too, and what was done before must be done again all the same.
+        try:
+            is_meant = False
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def stopped_by_interrupt(stop: Callable[[], object]) -> Iterator[None]:
+    """Call ``stop`` at the first Ctrl-C. The next one raises KeyboardInterrupt: what should have stopped does not end.
+
+    Main thread only.
+    """
+    n_interrupts = 0
+
+    def stop_or_raise() -> None:
+        nonlocal n_interrupts
+        n_interrupts += 1
+        if n_interrupts > 1:
+            raise KeyboardInterrupt
+        stop()
+
+    with on_interrupt(stop_or_raise):
+        yield
 
 
 def raise_interrupt() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harmony_ls.cli import options
+from harmony_ls.cli.text_input import LARGEST_MESSAGE_BYTES, STDIN, read_text
 from harmony_ls.errors import UserError
 from harmony_ls.messages import FinishReason
 
@@ -41,7 +42,6 @@ harmony-ls generate --prompt Hello --json --logprobs 3
 With --json one object comes at the end. With --json --stream each line is an object whose "type" names an event; the
 last is "finished" and holds all of it. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped by Ctrl-C."""
 
-_LARGEST_PROMPT_BYTES = 64 * 2**20
 _TICK_SECONDS = 0.5
 
 
@@ -232,10 +232,10 @@ def _load(
 
 
 def _write(background: "Background", one: "OneAnswer", writer: Any) -> int:
-    from harmony_ls.cli.background import on_interrupt
+    from harmony_ls.cli.background import stopped_by_interrupt
     from harmony_ls.cli.model_choice import as_model_failure
 
-    with on_interrupt(lambda: background.call(one.cancel)):
+    with stopped_by_interrupt(lambda: background.call(one.cancel)):
         with as_model_failure():
             for item in background.stream(one.events).take(_TICK_SECONDS):
                 if item is not None:
@@ -251,24 +251,7 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
     if prompt is None and prompt_file is None and sys.stdin.isatty():
         raise typer.BadParameter("name the prompt with --prompt TEXT or --prompt-file FILE, or write it to stdin")
     if prompt is None or prompt == "-":  # as mlx_lm.generate has it
-        prompt = _read_file(prompt_file or "-")
+        prompt = read_text(prompt_file or STDIN, LARGEST_MESSAGE_BYTES)
     if not prompt.strip():
         raise UserError("The prompt is empty: there is nothing to answer.")
     return prompt
-
-
-def _read_file(name: str) -> str:
-    where = "What came on stdin" if name == "-" else name
-    try:
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror or error}.") from error
-    if len(content) > _LARGEST_PROMPT_BYTES:
-        raise UserError(f"{where} is too large to be a prompt: {len(content) / 1e6:.0f} MB.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{where} is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}. Convert it, for example "
-            "with iconv."
-        ) from None

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.errors import HarmonyLsError, SettingsError, UserError
@@ -160,7 +160,14 @@ def stderr_console() -> "Console":
     from rich.console import Console
 
     plain = not wants_style(sys.stderr.isatty())
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
+    return Console(
+        stderr=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system=None if plain else "auto",
+        soft_wrap=not sys.stderr.isatty(),  # a file or a pipe has no width
+    )
 
 
 def wants_style(is_terminal: bool) -> bool:
@@ -233,8 +240,24 @@ def as_model_failure() -> Iterator[None]:
 
 
 def close_engine(background: "Background", engine: "Engine", exit_code: int) -> None:
-    """Close the engine. Where a step of the model does not end in time, the process ends here and now."""
-    if not background.run(engine.close(EXIT_PATIENCE_SECONDS)):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
+    """Close the engine. Where a step of the model does not end in time, the process ends here and now.
+
+    So it does at Ctrl-C, with ``exit_code``, and when it is told to end meanwhile.
+    """
+    from harmony_ls.cli.background import on_interrupt
+
+    with on_interrupt(lambda: _end_now(exit_code)):
+        try:
+            is_closed = background.run(engine.close(EXIT_PATIENCE_SECONDS))
+        except SystemExit as leaving:
+            _end_now(leaving.code if isinstance(leaving.code, int) else exit_code)
+        if not is_closed:
+            _end_now(exit_code)
+
+
+def _end_now(exit_code: int) -> NoReturn:
+    """End the process without waiting for any of its threads."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(exit_code)

@@ -22,10 +22,15 @@ _ANSWERS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A request that waits for its answer on the event loop."""
+    """A request that waits for its answer on the event loop, until it has one or the turn that asks is ended."""
 
     request: ApprovalRequest
     answer: "asyncio.Future[Decision]"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer still counts. A future is cancelled with the task that waits for it."""
+        return not self.answer.done()
 
     def resolve(self, decision: Decision) -> None:
         """Answer it, from the main thread. A question that nobody waits for any more may be answered too."""
@@ -43,7 +48,7 @@ class Approvals:
         self.deliver: Callable[[Event | Question], None] | None = None
 
     async def ask(self, request: ApprovalRequest) -> Decision:
-        """Wait for the person's answer; no, where no turn is shown."""
+        """Wait for the person's answer; no, where no turn is shown. Cancelling the task withdraws the question."""
         if self.deliver is None:
             return Decision.NO
         question = Question(request, asyncio.get_running_loop().create_future())

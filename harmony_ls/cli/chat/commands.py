@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, get_args
 from rich.table import Table
 from rich.text import Text
 
+from harmony_ls.cli.background import on_interrupt
 from harmony_ls.cli.chat.attachments import attachment, paths_of
 from harmony_ls.cli.chat.rendering import shortened
 from harmony_ls.cli.plain_text import clean
-from harmony_ls.errors import UserError
+from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.messages import ReasoningEffort, Role
 from harmony_ls.session.files import load_conversation, save_conversation
 from harmony_ls.settings.models import ToolPermission
@@ -159,23 +160,42 @@ def show_loaded(chat: "Chat", path: Path) -> None:
 
 
 def _undo(chat: "Chat", _argument: str) -> None:
-    text = chat.on_loop(chat.session.undo)
-    if text is None:
+    said = [message.content for message in chat.session.messages if message.role is Role.USER]
+    if not said:
         chat.view.say("There is nothing to take back.")
         return
-    chat.is_saved = False
-    chat.view.say(shortened(f"Taken back: {text}"))
-    n_changes = chat.changes.pop() if chat.changes else 0
-    if n_changes is None:
+    mine = _change_sets_to_take_back(chat)
+    with on_interrupt(lambda: None):  # from here to the end it is short, and nothing may remain half done
+        for number in reversed(mine):
+            try:
+                applied = chat.background.run(chat.workspace.undo())
+            except WorkspaceError as error:
+                raise UserError(
+                    f"{error} So what was said was not taken back either. To take back only that, say /undo again and "
+                    "answer n."
+                ) from error
+            chat.changes[-1] = tuple(each for each in chat.changes[-1] if each != number)
+            _show_applied(chat, applied)
+        chat.on_loop(chat.session.undo)
+        if chat.changes:
+            chat.changes.pop()
+        chat.is_saved = False
+        chat.view.say(shortened(f"Taken back: {said[-1]}"))
+
+
+def _change_sets_to_take_back(chat: "Chat") -> tuple[int, ...]:
+    """The change sets of the last turn, where the person wants them to be taken back and they can be."""
+    made = chat.changes[-1] if chat.changes else ()
+    kept = chat.workspace.change_sets
+    mine = tuple(number for number in made if number in kept)
+    if not made:
+        return ()
+    if not mine or kept[-len(mine) :] != mine:
         chat.view.say("Files stay as they are: later changes of them were kept.", "yellow")
-    elif n_changes:
-        times = "once" if n_changes == 1 else f"{n_changes} times"
-        if chat.confirm(f"This turn changed files {times}. Take that back too?"):
-            for _ in range(n_changes):
-                _show_applied(chat, chat.background.run(chat.workspace.undo()))
-        else:
-            # The workspace can only take back what was changed last.
-            chat.changes = [None if n_earlier != 0 else 0 for n_earlier in chat.changes]
+        return ()
+    times = "once" if len(made) == 1 else f"{len(made)} times"
+    limit = f" The last {len(mine)} of these can be taken back." if len(mine) < len(made) else ""
+    return mine if chat.confirm(f"This turn changed files {times}.{limit} Take that back too?") else ()
 
 
 def _show_applied(chat: "Chat", applied: Applied) -> None:

@@ -65,7 +65,10 @@ class TerminalInput:
                 # In code a backslash at the end means something.
                 message = f"{message if _in_fence(message) else message[:-1]}\n{more}"
             elif not self._takes_pastes_whole and message.strip() and _is_waiting():
-                message = f"{message}\n{self._read_line('')}"
+                more = self._continuation("")
+                if more is None:
+                    break
+                message = f"{message}\n{more}"
             else:
                 break
         if self._history.add(message) and self._readline is not None:
@@ -78,9 +81,9 @@ class TerminalInput:
         with _audible_keys():
             return self._read_line(question, self._read_plainly).strip()
 
-    def _continuation(self) -> str | None:
+    def _continuation(self, prompt: str = _CONTINUATION) -> str | None:
         try:
-            return self._read_line(_CONTINUATION)
+            return self._read_line(prompt)
         except EOFError:
             return None
 
@@ -136,36 +139,37 @@ def silent_keys() -> Iterator[None]:
 
     Keys wait as they are, not as lines: the end of input would be lost as part of a line.
     """
-    termios = _termios()
-    if termios is None:
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin.fileno())
-    with _keys(before[3] & ~(termios.ECHO | termios.ICANON)):
+    with _keys(lambda termios, flags: flags & ~(termios.ECHO | termios.ICANON)):
         yield
 
 
 @contextlib.contextmanager
 def _audible_keys() -> Iterator[None]:
     """Let the terminal show what is typed and hand it over line by line, as it usually does."""
-    termios = _termios()
-    if termios is None:
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin.fileno())
-    with _keys(before[3] | termios.ECHO | termios.ICANON):
+    with _keys(lambda termios, flags: flags | termios.ECHO | termios.ICANON):
         yield
 
 
 @contextlib.contextmanager
-def _keys(local_flags: int) -> Iterator[None]:
+def _keys(changed: Callable[[Any, int], int]) -> Iterator[None]:
+    """Set the terminal's local flags to what ``changed`` makes of them, and back. A terminal that is gone has none."""
     termios = _termios()
-    before = termios.tcgetattr(sys.stdin.fileno())
-    termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, [*before[:3], local_flags, *before[4:]])
+    if termios is None:
+        yield
+        return
+    before = None
+    with contextlib.suppress(termios.error):
+        before = termios.tcgetattr(sys.stdin.fileno())
     try:
+        if before is not None:
+            after = [*before[:3], changed(termios, before[3]), *before[4:]]
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, after)
         yield
     finally:
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
+        if before is not None:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
 
 
 def _in_fence(message: str) -> bool:
@@ -212,4 +216,5 @@ def _is_waiting() -> bool:
 
 def _discard_typed_ahead() -> None:
     if (termios := _termios()) is not None:
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        with contextlib.suppress(termios.error):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -5,6 +5,7 @@ loop beside it.
 """
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,12 @@ from harmony_ls.cli.chat.opening import ChatOptions
 from harmony_ls.cli.chat.view import View
 from harmony_ls.cli.model_choice import ModelOptions, as_model_failure, load_model
 from harmony_ls.errors import ModelTooLargeError, UserError
-from harmony_ls.events import Event, ToolResult
+from harmony_ls.events import Event
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings
 from harmony_ls.tools.tool import Decision
-from harmony_ls.workspace.port import Workspace
+from harmony_ls.workspace.disk import DiskWorkspace
 
 __all__ = ["Chat"]
 
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 
 _TICK_SECONDS = 0.1
 _HOW_TO_LEAVE = "To leave, press Ctrl-D or type /exit."
+# How long a turn may take to end before another Ctrl-C ends the program.
+_STOPPING_SECONDS = 2.0
+_HOW_TO_END = "stopping… Ctrl-C ends the program, and what is not saved is lost."
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +43,9 @@ class Chat:
     """A conversation and everything that it needs. ``run`` is all of it; the rest is for commands.
 
     ``attachments`` are the files that go with the next message. ``is_saved``: nothing was said since it was saved.
-    ``model_options`` are those of the present model. ``changes`` counts the changes of files in each turn since the
-    beginning or the last load; None where they cannot be taken back, since a later turn's were kept when it was.
+    ``model_options`` are those of the present model. ``changes`` are the workspace's numbers of the change sets of each
+    turn since the beginning or the last load, without those that were taken back. ``stopped_at`` is when Ctrl-C stopped
+    the turn that is shown, by the monotonic clock; None where it did not.
     """
 
     session: Session
@@ -50,14 +55,15 @@ class Chat:
     approvals: Approvals
     settings: Settings
     options: ChatOptions
-    workspace: Workspace
+    workspace: DiskWorkspace
     attachments: dict[Path, str] = field(default_factory=dict)
     is_saved: bool = True
     model_options: ModelOptions = field(default_factory=ModelOptions)
-    changes: list[int | None] = field(default_factory=list)
+    changes: list[tuple[int, ...]] = field(default_factory=list)
+    stopped_at: float | None = None
 
     def run(self) -> None:
-        """Talk until the person leaves."""
+        """Talk until the person leaves. Raises KeyboardInterrupt where Ctrl-C could not end a turn."""
         self._greet()
         # Ctrl-C means something where something waits for it, and nothing in between.
         with on_interrupt(lambda: None):
@@ -66,15 +72,20 @@ class Chat:
                 try:
                     with on_interrupt(raise_interrupt):
                         message = self.keys.read_message()
-                    n_interrupts = 0
-                    if not self._respond(message):
-                        return
                 except EOFError:
                     self.view.say("")
                     return
                 except KeyboardInterrupt:
                     n_interrupts += 1
                     self.view.say(_HOW_TO_LEAVE if n_interrupts > 1 else "", "dim")
+                    continue
+                except UserError as error:
+                    self.fail(str(error))
+                    continue
+                n_interrupts = 0
+                try:
+                    if not self._respond(message):
+                        return
                 except UserError as error:
                     self.fail(str(error))
 
@@ -143,66 +154,87 @@ class Chat:
         if message.startswith("//"):
             message = message[1:]
         elif message.startswith("/"):
-            with on_interrupt(raise_interrupt):
-                return run_command(self, message)
+            try:
+                with on_interrupt(raise_interrupt):
+                    return run_command(self, message)
+            except KeyboardInterrupt:
+                self.view.say("")
+                return True
         self._answer(message)
         return True
 
     def _answer(self, message: str) -> None:
         """Show one turn to its end, which Ctrl-C may bring about."""
         text = with_attachments(message, list(self.attachments.values()))
-        stream = self.background.stream(lambda: _turn(self.session, text))
+        n_messages, earlier = len(self.session.messages), self.workspace.change_sets
+        self.stopped_at = None
+        stream = self.background.stream(lambda: self._turn(text))
         self.approvals.deliver = stream.put
-        n_messages, n_changes = len(self.session.messages), 0
         with silent_keys(), on_interrupt(self._stop), as_model_failure():
             self.view.begin()
             try:
                 for item in stream.take(_TICK_SECONDS):
                     if item is None:
+                        if self._does_not_end():
+                            self.view.stop(_HOW_TO_END)
                         self.view.tick()
                     elif isinstance(item, Question):
                         self._decide(item)
                     else:
                         self.view.show(item)
-                        n_changes += isinstance(item, ToolResult) and _is_change(item)
             finally:
                 self.view.end()
                 self.approvals.deliver = None
                 if len(self.session.messages) > n_messages:
                     self.attachments.clear()
                     self.is_saved = False
-                    self.changes.append(n_changes)
+                    made = (number for number in self.workspace.change_sets if number not in earlier)
+                    self.changes.append(tuple(made))
+
+    async def _turn(self, text: str) -> AsyncIterator[Event | Question]:
+        """The events of a turn, in a stream that questions may be put into."""
+        if self.stopped_at is not None:  # there was nothing yet that could be cancelled
+            return
+        async with contextlib.aclosing(self.session.turn(text)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
 
     def _stop(self) -> None:
-        """End the running turn; called by the signal."""
-        self.view.stop()
-        self.background.call(self.session.cancel)
+        """End the running turn; called by the signal. Raises KeyboardInterrupt where that was tried and it went on."""
+        if self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+            self.view.stop()
+            self.background.call(self.session.cancel)
+        elif self._does_not_end():
+            raise KeyboardInterrupt
+
+    def _does_not_end(self) -> bool:
+        """Whether the turn goes on long after it was stopped. An impatient key alone must not lose a conversation."""
+        return self.stopped_at is not None and time.monotonic() - self.stopped_at > _STOPPING_SECONDS
 
     def _decide(self, question: Question) -> None:
-        """Ask the person, and hand the answer on. Ctrl-C means no, and ends the turn."""
+        """Ask the person, and hand the answer on. Ctrl-C means no, and ends the turn.
+
+        A question of a turn that was ended meanwhile is not asked: nobody waits for its answer.
+        """
+        if self.stopped_at is not None or not question.is_open:
+            question.resolve(Decision.NO)
+            return
         self.view.pause(question.request)
         decision: Decision | None = None
-        with on_interrupt(raise_interrupt):
-            try:
+        try:
+            with on_interrupt(raise_interrupt):
                 while decision is None:
-                    decision = decision_of(self.keys.ask(question_of(question.request)))
-            except EOFError:
-                decision = Decision.NO
-            except KeyboardInterrupt:
-                decision = Decision.NO
-                self._stop()
-            except UserError as error:
-                decision = Decision.NO
-                self.fail(str(error))
+                    if self.stopped_at is not None:
+                        decision = Decision.NO
+                    else:
+                        decision = decision_of(self.keys.ask(question_of(question.request)))
+        except EOFError:
+            decision = Decision.NO
+        except KeyboardInterrupt:
+            decision = Decision.NO
+            self._stop()
+        except UserError as error:
+            decision = Decision.NO
+            self.fail(str(error))
         question.resolve(decision)
-
-
-def _is_change(result: ToolResult) -> bool:
-    return result.call.name == "apply_patch" and not result.is_error
-
-
-async def _turn(session: Session, text: str) -> AsyncIterator[Event | Question]:
-    """The events of a turn, in a stream that questions may be put into."""
-    async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
-        async for event in events:
-            yield event

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.cli.model_choice import ModelOptions
-from harmony_ls.errors import MissingPackageError, UserError
+from harmony_ls.cli.text_input import read_text
+from harmony_ls.errors import MissingPackageError
 from harmony_ls.settings import Settings
 
 if TYPE_CHECKING:
     from harmony_ls.tools.tool import Approve, Tool
     from harmony_ls.tools.toolbox import ToolBox
+    from harmony_ls.workspace.disk import DiskWorkspace
     from harmony_ls.workspace.port import Workspace
 
 __all__ = ["TOOL_NAMES", "ChatOptions", "make_tools", "make_workspace", "read_instructions"]
@@ -38,20 +40,11 @@ class ChatOptions:
 
 
 def read_instructions(path: Path) -> str:
-    """Instructions from a file. Raises UserError where it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"The instructions {path} cannot be read: {error.strerror or error}.") from error
-    if len(content) > _LARGEST_INSTRUCTIONS_BYTES:
-        raise UserError(f"The instructions {path} are too large: {len(content) / 1e6:.1f} MB.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"The instructions {path} are not text in UTF-8.") from None
+    """Instructions from a file. Raises UserError where it cannot be read, is too large, or is not UTF-8."""
+    return read_text(path, _LARGEST_INSTRUCTIONS_BYTES, called=f"The instructions file {path}")
 
 
-def make_workspace(settings: Settings, options: ChatOptions) -> "Workspace":
+def make_workspace(settings: Settings, options: ChatOptions) -> "DiskWorkspace":
     """The files of the folder, without those that the model never reads."""
     from harmony_ls.workspace.disk import DiskWorkspace
 

@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 
 from harmony_ls.cli.chat.rendering import SENSITIVE, ending_text, shortened, usage_text
+from harmony_ls.cli.chat.view import STOPPING
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.events import (
     Event,
@@ -34,10 +35,12 @@ class PlainView:
         self._is_terse = is_terse
         self._open: Console | None = None
         self._section = ""
+        self._stopping = ""
         self._began = 0.0
 
     def begin(self) -> None:
         self._section = ""
+        self._stopping = ""
         self._began = time.monotonic()
 
     def show(self, event: Event) -> None:
@@ -65,7 +68,9 @@ class PlainView:
                     self.say(f"[{usage_text(event.usage, time.monotonic() - self._began)}]")
 
     def tick(self) -> None:
-        pass
+        if self._stopping:
+            words, self._stopping = self._stopping, ""
+            self.say(words)
 
     def pause(self, request: ApprovalRequest) -> None:
         self._close_line()
@@ -75,8 +80,8 @@ class PlainView:
         if request.is_sensitive:
             self.say(SENSITIVE)
 
-    def stop(self) -> None:
-        pass
+    def stop(self, words: str = STOPPING) -> None:
+        self._stopping = words
 
     def end(self) -> None:
         self._close_line()

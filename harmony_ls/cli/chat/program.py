@@ -1,10 +1,6 @@
 """The chat as a program: opens everything in its order, chooses between terminal and pipe, and closes everything."""
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +10,7 @@ from harmony_ls.cli.chat.approvals import Approvals
 from harmony_ls.cli.chat.commands import completions, show_loaded
 from harmony_ls.cli.chat.history import InputHistory, history_file
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
+from harmony_ls.cli.chat.leaving import ends_on_signals, quietly_without_terminal
 from harmony_ls.cli.chat.loop import Chat
 from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace
 from harmony_ls.cli.chat.pipe import answer_once, read_stdin
@@ -51,13 +48,16 @@ def run(asked: ChatOptions) -> int:
     is_piped = not sys.stdin.isatty()
     message = read_stdin() if is_piped else ""
     exit_code = 1
-    with Background() as background, own_warnings(errors), _ends_on_signals():
+    with Background() as background, own_warnings(errors), ends_on_signals(), quietly_without_terminal():
         engine = make_engine(settings)
         try:
-            exit_code = _converse(background, engine, errors, settings, asked, message)
+            with quietly_without_terminal():
+                exit_code = _converse(background, engine, errors, settings, asked, message)
         except KeyboardInterrupt:
             errors.print("Stopped.")
             exit_code = 130
+        except SystemExit as leaving:
+            exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
         finally:
             close_engine(background, engine, exit_code)
     return exit_code
@@ -107,19 +107,3 @@ def _view(errors: Console, asked: ChatOptions, *, is_piped: bool) -> View:
         return PlainView(answers, errors, hides_reasoning=True, is_terse=True)
     aside = answers if sys.stdout.isatty() else errors
     return PlainView(answers, aside, hides_reasoning=asked.hides_reasoning)
-
-
-@contextmanager
-def _ends_on_signals() -> Iterator[None]:
-    """End tidily when the terminal is closed or the program is told to end."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

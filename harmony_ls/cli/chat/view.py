@@ -30,13 +30,16 @@ from harmony_ls.events import (
 )
 from harmony_ls.tools.tool import ApprovalRequest
 
-__all__ = ["TerminalView", "View"]
+__all__ = ["STOPPING", "TerminalView", "View"]
 
 _MOST_LIVE_LINES = 16
 _REFRESH_SECONDS = 1 / 15
 # Drawing may take this share of the time at most; the rest belongs to the model.
 _DRAWING_SHARE = 0.2
 _REASONING_STYLE = "dim italic"
+
+STOPPING = "stopping…"
+"""What is shown from Ctrl-C to the end of the turn: a step of a large model takes seconds on a slow machine."""
 
 
 class View(Protocol):
@@ -58,8 +61,9 @@ class View(Protocol):
     def pause(self, request: ApprovalRequest) -> None:
         """Make room for a question about ``request``, and show what it would do. The next event goes on."""
 
-    def stop(self) -> None:
-        """The person wants the turn to end. A signal handler calls this, so it does nothing but remember it."""
+    def stop(self, words: str = STOPPING) -> None:
+        """The person wants the turn to end, which ``words`` say until it has. A signal handler calls this, so it does
+        nothing but remember them."""
 
     def end(self) -> None:
         """The turn is over, however it ended."""
@@ -93,7 +97,7 @@ class TerminalView:
         self._unanswered: dict[str, _Call] = {}
         self._waiting_for = ""
         self._needs_gap = False
-        self._is_stopping = False
+        self._stopping = ""
         self._began = 0.0
         self._next_refresh = 0.0
 
@@ -104,7 +108,7 @@ class TerminalView:
         self._unanswered.clear()
         self._waiting_for = "reading"
         self._needs_gap = False
-        self._is_stopping = False
+        self._stopping = ""
         self._refresh()
 
     def show(self, event: Event) -> None:
@@ -155,8 +159,8 @@ class TerminalView:
         self._print(parts)
         self._stop_live()
 
-    def stop(self) -> None:
-        self._is_stopping = True
+    def stop(self, words: str = STOPPING) -> None:
+        self._stopping = words
 
     def end(self) -> None:
         self._finish_stream()
@@ -182,7 +186,10 @@ class TerminalView:
 
     def _finish_turn(self, finished: TurnFinished) -> None:
         self._finish_stream()
-        for call in (*self._unanswered.values(), *self._calls.values()):
+        for call in self._unanswered.values():
+            # It may have been running: only who runs it knows what it did.
+            self._print([call, Text("This call was not answered.", "yellow")])
+        for call in self._calls.values():
             self._print([call, Text("This call was not made.", "yellow")])
         self._calls.clear()
         self._unanswered.clear()
@@ -244,11 +251,10 @@ class TerminalView:
             parts += self._calls.values()
         else:
             parts += self._unanswered.values()
-            if self._waiting_for and not self._is_stopping:
+            if self._waiting_for and not self._stopping:
                 parts.append(self._spinner())
-        if self._is_stopping and self._waiting_for:
-            # A step of a large model takes seconds on a slow machine, and nothing else would be seen of the key.
-            parts.append(Text("stopping…", "yellow"))
+        if self._stopping and self._waiting_for:
+            parts.append(Text(self._stopping, "yellow"))
         return _Tail(Group(*parts), max(2, min(_MOST_LIVE_LINES, self._console.height - 3)))
 
     def _spinner(self) -> RenderableType:
