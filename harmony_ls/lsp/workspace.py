@@ -192,7 +192,9 @@ class EditorWorkspace:
         document = self._server.documents.get(uri)
         if document is None:
             raise WorkspaceError(f"{uri} was closed in this moment. Try again.")
-        return Buffer(uri, document.version, document.n_changes, document.snapshot().text, document.in_sync)
+        text = document.snapshot().text
+        is_whole = text == str(document.text)
+        return Buffer(uri, document.version, document.n_changes, text, document.in_sync, is_whole)
 
     async def _planned(self, changes: Sequence[FileChange]) -> tuple[PlannedChange, ...]:
         """The changes, if they fit the files as they are when this returns."""
@@ -301,7 +303,9 @@ class EditorWorkspace:
         if len(made) == len(found):
             return _Outcome(applied=_applied([each.planned.change for each in found]))
         because = f": {answer.failure_reason.rstrip('.')}." if answer is not None and answer.failure_reason else "."
-        if all(each.finding is Finding.NOT_DONE for each in found):
+        # Where nothing can have been made in part, an editor is believed of files that are not open here.
+        as_before = {Finding.NOT_DONE} | ({Finding.UNSEEN} if is_atomic and not says_applied else set())
+        if all(each.finding in as_before for each in found):
             refusal = WorkspaceError(f"The editor did not make the change{because} No file was changed.")
             return _Outcome(error=refusal, is_nothing=True)
         how = "made only a part of" if made or says_applied else "did not make"

@@ -171,6 +171,6 @@ def _said(each: Observed) -> str:
         case Finding.NOT_DONE:
             return _NOT_DONE[each.planned.change.kind]
         case Finding.UNSEEN:
-            return "is unchanged on disk, and is not open here"
+            return "is unchanged on disk (and not open here)"
         case Finding.OTHER:
             return "is not what it was meant to become (read it again)"

@@ -22,18 +22,19 @@ __all__ = ["Buffer", "Place", "PlannedChange", "Unsaved", "comparable", "disk_te
 
 _NO_FILE = re.compile(r"(untitled|inmemory|memory|vscode-[a-z-]+|git|output|search-editor):", re.IGNORECASE)
 _LINE_END = re.compile("\r\n?")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """An open document as it was when it was looked at. ``is_held`` says that its text is known for certain."""
+    """An open document as it was when it was looked at. ``is_held`` says that its text is known for certain,
+    ``is_whole`` that it is all text: no half of a character had to be replaced in it."""
 
     uri: str
     version: int | None
     n_changes: int
     text: str
     is_held: bool = True
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def _text_now(
                 f"{change.path} is open, but an edit of it could not be read, so that its text is not known. Close it "
                 "and open it again."
             )
-        if _SURROGATE.search(buffer.text) or "\0" in buffer.text:
+        if not buffer.is_whole or "\0" in buffer.text:
             raise WorkspaceError(f"{change.path} contains halves of characters, or NUL. It is left alone.")
         return buffer.text
     held = unsaved.get(place.path.real)

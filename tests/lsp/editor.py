@@ -122,6 +122,17 @@ class Editor:
         self._notify("textDocument/didOpen", {"textDocument": item})
         return uri
 
+    def open_notebook(self, uri: str, cells: dict[str, str]) -> None:
+        """Open a notebook: its cells are documents."""
+        items = [{"uri": cell, "languageId": "python", "version": 1, "text": text} for cell, text in cells.items()]
+        notebook = {
+            "uri": uri,
+            "notebookType": "jupyter-notebook",
+            "version": 1,
+            "cells": [{"kind": 2, "document": cell} for cell in cells],
+        }
+        self._notify("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": items})
+
     def insert(self, uri: str, offset: int, text: str) -> None:
         """Type at an offset in characters."""
         buffer = self.buffers[uri]

@@ -1,0 +1,116 @@
+"""How a tool asks the person at an editor before it acts: by ``window/showMessageRequest``, one question at a time.
+
+What is asked about, and what an answer allows, is decided by `harmony_ls.tools`. Whatever is not clearly a yes is a no.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from harmony_ls.edits.changes import FileChange
+from harmony_ls.edits.diff import visible
+from harmony_ls.lsp.asking import asked
+from harmony_ls.lsp.workspace_edit import EditMeans
+from harmony_ls.tools.tool import ApprovalRequest, Decision
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["ALLOW_ONCE", "NEVER", "REVIEW", "EditorApprovals", "allow_for_session"]
+
+ALLOW_ONCE = "Allow once"
+REVIEW = "Review in the editor"
+NEVER = "Never"
+
+_LONGEST_SUMMARY = 300
+_LONGEST_LINE = 120
+_LONGEST_SCOPE = 80
+_N_LINES = 15
+
+
+def allow_for_session(scope: str = "") -> str:
+    """The title of the answer that allows a tool, or one narrow thing, until the conversation ends."""
+    return f"Allow {_one_line(scope, _LONGEST_SCOPE)} for this session" if scope else "Allow for this session"
+
+
+class EditorApprovals:
+    """The port `Approve` for one connection; others wait while a question is open.
+
+    ``confirm`` gets the changes of files that the person wants to look over in the editor, before they are applied
+    (`EditorWorkspace.confirm`); without it, and where the editor cannot show them, that is not offered.
+    """
+
+    def __init__(
+        self, server: "HarmonyServer", confirm: Callable[[tuple[FileChange, ...]], None] | None = None
+    ) -> None:
+        self._server = server
+        self._confirm = confirm
+        self._lock = asyncio.Lock()
+
+    async def ask(self, request: ApprovalRequest) -> Decision:
+        """Wait for the person's answer. Cancelled, the question is withdrawn, and a late answer has no effect."""
+        async with self._lock:
+            offered = self._offered(request)
+            params = types.ShowMessageRequestParams(
+                type=types.MessageType.Warning if request.is_sensitive else types.MessageType.Info,
+                message=_message(request),
+                actions=[types.MessageActionItem(title=title) for title in offered],
+            )
+            try:
+                chosen: types.MessageActionItem | None = await asked(
+                    self._server, types.WINDOW_SHOW_MESSAGE_REQUEST, params
+                )
+            except JsonRpcException as error:
+                self._tell(request, f"the editor could not ask you: {visible(error.message)}")
+                return Decision.NO
+        if chosen is None:
+            return Decision.NO
+        decision = offered.get(chosen.title)
+        if decision is None:
+            self._tell(request, "the editor gave an answer that was not offered")
+            return Decision.NO
+        if chosen.title == REVIEW and self._confirm is not None:
+            self._confirm(request.changes)
+        return decision
+
+    def _offered(self, request: ApprovalRequest) -> dict[str, Decision]:
+        offered = {ALLOW_ONCE: Decision.ONCE}
+        if not request.is_sensitive:
+            offered[allow_for_session(request.scope)] = Decision.SESSION
+        if request.changes and self._confirm is not None and EditMeans.of(self._server).can_confirm:
+            offered[REVIEW] = Decision.ONCE
+        return offered | {NEVER: Decision.NEVER}
+
+    def _tell(self, request: ApprovalRequest, why: str) -> None:
+        """A no that the person has not said must not look like theirs."""
+        name = visible(request.call.name)
+        message = (
+            f"{name} was not allowed, since {why}. To allow it without being asked, set it to allow in the section "
+            "tools of your settings."
+        )
+        self._server.window_show_message(types.ShowMessageParams(type=types.MessageType.Warning, message=message))
+
+
+def _message(request: ApprovalRequest) -> str:
+    """What is asked: the summary, and the beginning of what would be done, which the chat shows in full."""
+    lines = visible(request.detail).rstrip("\n").split("\n") if request.detail else []
+    shown = [_bounded(line, _LONGEST_LINE) for line in lines[:_N_LINES]]
+    if len(lines) > _N_LINES:
+        shown.append(f"… and {len(lines) - _N_LINES} more lines")
+    paragraphs = [f"{_one_line(request.summary, _LONGEST_SUMMARY)}?"]
+    if request.is_sensitive:
+        paragraphs.append("You are asked about this each time, whatever you allowed before.")
+    if shown:
+        paragraphs.append("\n".join(shown))
+    return "\n\n".join(paragraphs)
+
+
+def _one_line(text: str, n_most: int) -> str:
+    return _bounded(" ".join(visible(text).split()), n_most)
+
+
+def _bounded(text: str, n_most: int) -> str:
+    return text if len(text) <= n_most else f"{text[: n_most - 1]}…"
