@@ -1,16 +1,18 @@
 """From what a model wrote for a code action to a workspace edit, in the positions and with the means of the client."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
-from harmony_ls.errors import UserError
+from harmony_ls.edits.changes import TextChange
+from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents import Document, path_of
 from harmony_ls.lsp.text import Text
+from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
@@ -67,22 +69,27 @@ async def edit_of_tests(
     files = _below(folder, await workspace.list_files())
     relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
     target = folder / relative
-    is_open = _open_document(server, target)
+    opened = _open_document(server, target)
     text = ""
-    if is_open is not None:
-        text = str(is_open.text)
-    elif exists:
+    if exists or opened is not None:
         text = (await workspace.read(str(target))).text
+    else:
+        exclude = server.configuration.settings.inline_completion.exclude
+        await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
     changes = await added_tests(job, relative, text, chat_model, settings)
-    if not exists and is_open is None:
-        [change] = changes
-        await workspace.check([FileChange(ChangeKind.CREATE, str(target), "", change.text, changes)])
-        return _creation(target.as_uri(), change.text)
-    if is_open is not None and str(is_open.text) != text:
+    if opened is None and not exists:
+        return _creation(target.as_uri(), "".join(change.text for change in changes))
+    if opened is not None and opened.snapshot().text != text:
         raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
     edits = _text_edits(Text(text, server.documents.encoding), changes)
-    uri, version = (target.as_uri(), None) if is_open is None else (is_open.uri, is_open.version)
+    uri, version = (target.as_uri(), None) if opened is None else (opened.uri, opened.version)
     return types.WorkspaceEdit(document_changes=[_document_edit(uri, version, edits)])
+
+
+def _refuse_to_create(folder: Path, target: Path, exclude: Sequence[str]) -> None:
+    """Raise WorkspaceError where a new file may not be put; the client that creates it does not ask."""
+    if PathGate((folder,), exclude=exclude).pass_through(str(target)).real.exists():
+        raise WorkspaceError(f"{target.name} exists already, and is not among the files that may be changed.")
 
 
 def _below(folder: Path, files: Sequence[str]) -> list[str]:
