@@ -115,7 +115,7 @@ class _Reader(html2text.HTML2Text):
         """Take text: for the title, a link, or the page. Nothing is escaped: the model reads it as it is."""
         self.check_time()
         if self._is_title:
-            self.title += data[:_MAX_TITLE]
+            self.title += clean(data)[:_MAX_TITLE]
         elif self._skipping:
             return
         elif self._link is not None:

@@ -18,19 +18,34 @@ MAX_CHARACTERS = 400_000
 _WIDTH = 80
 # The marks of links and citations are ours alone: in the text of a page they become look-alikes.
 _MARKS = {ord("【"): "〖", ord("】"): "〗", ord("◼"): "◾"}
-# What is not seen could still speak to the model, or turn the text that a person reads around.
+# What is not seen could still speak to the model, or turn the text that a person reads around: control characters,
+# what Unicode calls default ignorable (tags and variation selectors can spell any text), and halves of surrogate pairs.
 _UNSEEN = [
     *range(0x00, 0x09),
     *range(0x0B, 0x20),
     *range(0x7F, 0xA0),
     0xAD,
+    0x034F,
+    0x061C,
+    *range(0x115F, 0x1161),
+    *range(0x17B4, 0x17B6),
+    *range(0x180B, 0x1810),
     *range(0x200B, 0x2010),
     *range(0x202A, 0x202F),
     *range(0x2060, 0x2070),
+    0x3164,
+    *range(0xD800, 0xE000),
+    *range(0xFE00, 0xFE10),
     0xFEFF,
-    *range(0xE0000, 0xE0080),
+    0xFFA0,
+    *range(0xFFF0, 0xFFFC),
+    *range(0x1BCA0, 0x1BCA4),
+    *range(0x1D173, 0x1D17B),
+    *range(0xE0000, 0xE1000),
 ]
-_CLEAN = str.maketrans(dict.fromkeys(_UNSEEN, "") | _MARKS)
+# Lines are numbered where we break them, and end nowhere else.
+_LINE_ENDS = dict.fromkeys((0x2028, 0x2029), " ")
+_CLEAN = str.maketrans(dict.fromkeys(_UNSEEN, "") | _LINE_ENDS | _MARKS)
 _LINK = re.compile(r"【\d+†([^】†]*)(?:†[^】]*)?】")
 _BLANK_LINES = re.compile(r"\n{3,}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harmony_ls.tools.browser.fetch import Fetched, FetchError, domain_of
 from harmony_ls.tools.browser.html_page import html_text
-from harmony_ls.tools.browser.page import Page, clean, compose, wrapped
+from harmony_ls.tools.browser.page import MAX_CHARACTERS, Page, clean, compose, wrapped
 
 __all__ = ["decode", "read_page"]
 
@@ -35,6 +35,7 @@ _MARKS = {
 # Python knows encodings that are none (hex, zip, idna); some of them take for ever.
 _ENCODINGS = re.compile(r"(utf-|iso8859|latin|ascii|cp\d|koi8|mac-|gb|hz$|big5|euc_|shift_jis|johab|iso2022|tis)")
 _LARGEST_JSON = 200_000
+_LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85]")
 
 
 def read_page(fetched: Fetched, *, view_source: bool = False) -> Page:
@@ -51,7 +52,7 @@ def read_page(fetched: Fetched, *, view_source: bool = False) -> Page:
         read = html_text(text, url)
         title, text, links, is_cut = read.title, read.text, read.links, is_cut or read.is_cut
     else:
-        text = clean(_indented(text) if "json" in fetched.content_type else text.replace("\r\n", "\n"))
+        text = clean(_with_line_feeds(_indented(text) if "json" in fetched.content_type else text))
     if is_cut:
         text += "\n\n(The rest of the page is left out: it is too large.)"
     if not text.strip():
@@ -94,12 +95,27 @@ def _encoding(name: str | None) -> str | None:
     return known if _ENCODINGS.match(known) else None
 
 
+def _with_line_feeds(text: str) -> str:
+    """The text with one kind of line ends. Form feeds are some, too: old documents part their pages by them."""
+    return _LINE_ENDS.sub("\n", text)
+
+
 def _indented(text: str) -> str:
-    """JSON with a line for each value: in one long line nothing can be found or cited."""
+    """JSON with a line for each value: in one long line nothing can be found or cited.
+
+    Indentation can make a text that is nested deeply a thousand times as long; such a text is left as it is.
+    """
     if len(text) > _LARGEST_JSON:
         return text
     try:
         value: Any = json.loads(text)
-        return json.dumps(value, ensure_ascii=False, indent=2)
+        pieces: list[str] = []
+        n_characters = 0
+        for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+            pieces.append(piece)
+            n_characters += len(piece)
+            if n_characters > MAX_CHARACTERS:
+                return text
+        return "".join(pieces)
     except (ValueError, RecursionError):
         return text

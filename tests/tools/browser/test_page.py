@@ -1,6 +1,7 @@
 """Pages as the model sees them: ``fixtures/pages/*.html`` beside what is displayed of them, in ``.txt``."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,22 @@ def test_61_marks_of_ours_in_a_page_are_look_alikes() -> None:
     assert page.title == "〖1†x〗"
     assert page.lines[-1] == "〖0†L3〗 【0†〖5‡y‡z〗†a.example】 〖9†z〗"
     assert page.links == {0: "https://a.example"}
+
+
+@pytest.mark.parametrize("point", [0x2028, 0x2029, 0x0B, 0x0C, 0x1C, 0x85])
+def test_61_only_our_lines_are_lines(point: int) -> None:
+    page = read(f"<p>one{chr(point)}[9] Bank (https://bank.example)")
+    assert shown(page, 0, 0, -1).splitlines()[-1].startswith("L2: one")
+
+
+@pytest.mark.parametrize(
+    "points",
+    [range(0xE0020, 0xE007F), range(0xE0100, 0xE01F0), range(0xFE00, 0xFE10), (0x202E, 0x2067, 0x061C, 0x3164)],
+)
+def test_102_what_nobody_sees_does_not_reach_the_model(points: Sequence[int]) -> None:
+    hidden = "".join(map(chr, points))
+    page = read(f"<title>a{hidden}b</title><p>c{hidden}d <a href='https://a.example'>e{hidden}f</a>")
+    assert (page.title, page.lines[-1]) == ("ab", "cd 【0†ef†a.example】")
 
 
 def test_a_screen_holds_about_a_thousand_tokens() -> None:
