@@ -25,10 +25,12 @@ class Decision(StrEnum):
 class ApprovalRequest:
     """What a person is asked. ``summary`` is one line; ``detail`` is what would be done in full: a diff, a program.
 
-    ``is_sensitive``: the person is asked whatever was allowed in advance. ``scope``: what is allowed by the answer "for
-    this session", instead of the whole tool (a domain). It is the person's own word about one narrow thing, so it holds
-    after text of strangers has come into a turn, too. ``changes`` are those that would be made to files, for who can
-    show them better than as a diff.
+    ``is_sensitive``: the person is asked whatever was allowed in advance, and the answer holds once. ``scope``: what is
+    allowed by the answer "for this session", instead of the whole tool (a domain). It is the person's own word about
+    one narrow thing, so it holds after text of strangers has come into the conversation, too; but not where
+    ``is_steerable``: strangers could have a hand in what is done within the scope (an address that the model made up
+    can carry something away). ``changes`` are those that would be made to files, for who can show them better than as a
+    diff.
     """
 
     call: ToolCall
@@ -36,6 +38,7 @@ class ApprovalRequest:
     detail: str = ""
     is_sensitive: bool = False
     scope: str = ""
+    is_steerable: bool = False
     changes: tuple[FileChange, ...] = ()
 
 
@@ -48,6 +51,7 @@ class ToolOutput:
     """What a tool tells the model. Errors are text too: the model can mend them.
 
     ``is_untrusted``: the text comes from outside (a page, a program's output) and may carry instructions of others.
+    Files of the workspace, and those that a person attaches, are the person's own word and do not count as such.
     """
 
     text: str

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from harmony_ls.messages import ToolCall, ToolSpec
@@ -97,7 +98,9 @@ class ToolBox:
         except Exception as error:
             # A tool that fails must not end the conversation; the model is told, and the log has the rest.
             log.exception("The tool %s failed", call.name)
-            return ToolOutput(f"{call.name} failed: {type(error).__name__}: {error}", is_error=True)
+            # Nobody knows whose words are in an error that nobody expected.
+            text = f"{call.name} failed: {type(error).__name__}: {error}"
+            return _bounded(ToolOutput(text, is_error=True, is_untrusted=True))
 
     def text_filters(self) -> tuple[TextFilter, ...]:
         """What the tools make of one text of the model before people see it. A tool that was switched off meanwhile is
@@ -111,6 +114,9 @@ class ToolBox:
 
     async def _may(self, request: ApprovalRequest, *, is_tainted: bool) -> bool:
         name = request.call.name
+        if is_tainted and (request.is_steerable or not request.scope):
+            # Nothing that is allowed in advance counts then, so a person is not offered to allow it either.
+            request = replace(request, is_sensitive=True)
         if not request.is_sensitive:
             if (name, request.scope) in self._allowed_scopes:
                 return True
@@ -124,7 +130,9 @@ class ToolBox:
         finally:
             self._waited_seconds += time.monotonic() - self._asked_at
             self._asked_at = None
-        if decision is Decision.SESSION and request.scope:
+        if decision is Decision.SESSION and request.is_sensitive:
+            pass  # a person who says so all the same has allowed this once
+        elif decision is Decision.SESSION and request.scope:
             self._allowed_scopes.add((name, request.scope))
         elif decision is Decision.SESSION:
             self._allowed.add(name)
@@ -152,10 +160,10 @@ def _json_fault(call: ToolCall, spec: ToolSpec) -> str | None:
 
 
 def _bounded(output: ToolOutput) -> ToolOutput:
-    """The output, its middle left out where it is too long to be of use."""
-    if len(output.text) <= _LONGEST_OUTPUT:
-        return output
-    half = _LONGEST_OUTPUT // 2
-    n_left_out = len(output.text) - 2 * half
-    text = f"{output.text[:half]}\n… {n_left_out:,} characters left out …\n{output.text[-half:]}"
-    return ToolOutput(text, output.is_error, output.is_untrusted)
+    """The output as text that can be encoded, its middle left out where it is too long to be of use."""
+    text = output.text
+    if len(text) > _LONGEST_OUTPUT:
+        half = _LONGEST_OUTPUT // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    # JSON can spell half a surrogate pair, and an answer that quotes it is no UTF-8.
+    return replace(output, text=text.encode("utf-8", "replace").decode("utf-8"))

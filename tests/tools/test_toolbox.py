@@ -1,6 +1,7 @@
 """The one way in which a tool call is run: asked for where that is due, answered whatever goes wrong."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,13 +28,20 @@ class Notebook:
             return None
         scope = "pencil" if "pencil" in call.arguments else ""
         return ApprovalRequest(
-            call, "Write a note", call.arguments, is_sensitive="diary" in call.arguments, scope=scope
+            call,
+            "Write a note",
+            call.arguments,
+            is_sensitive="diary" in call.arguments,
+            scope=scope,
+            is_steerable="dictated" in call.arguments,
         )
 
     async def run(self, call: ToolCall) -> ToolOutput:
         if "crash" in call.arguments:
             raise OSError("the pen is empty")
         self.notes.append(call.arguments)
+        if "half" in call.arguments:
+            return ToolOutput(json.loads(call.arguments)["text"])
         return ToolOutput(call.arguments * 3000 if "long" in call.arguments else "written")
 
     async def close(self) -> None:
@@ -97,6 +105,40 @@ async def test_what_is_sensitive_is_asked_whatever_was_allowed() -> None:
     assert len(person.asked) == 4
 
 
+async def test_47_what_is_sensitive_allows_nothing_else() -> None:
+    """A person may answer "always" to a question that did not offer it."""
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], approve=person.approve)
+    await box.run(call('{"text": "diary"}'))
+    await box.run(call('{"text": "pencil diary"}'))
+    assert box.permissions == {"note": "ask"}
+    person.decision = Decision.NO
+    assert (await box.run(call('{"text": "a"}'))).is_error
+    assert (await box.run(call('{"text": "pencil"}'))).is_error
+
+
+async def test_60_after_text_of_strangers_nobody_is_offered_to_allow_a_whole_tool() -> None:
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], approve=person.approve)
+    for _ in range(2):
+        await box.run(call("{}"), is_tainted=True)
+    assert [request.is_sensitive for request in person.asked] == [True, True]
+    assert box.permissions == {"note": "ask"}
+
+
+async def test_62_a_scope_does_not_hold_where_strangers_may_have_a_hand_in_it() -> None:
+    tool, person = Notebook(), Person(Decision.SESSION)
+    box = ToolBox([tool], approve=person.approve)
+    dictated = call('{"text": "pencil dictated"}')
+    await box.run(dictated)
+    await box.run(dictated)
+    assert len(person.asked) == 1
+    await box.run(dictated, is_tainted=True)
+    assert [request.is_sensitive for request in person.asked] == [False, True]
+    await box.run(call('{"text": "pencil"}'), is_tainted=True)
+    assert len(person.asked) == 2
+
+
 @pytest.mark.parametrize("permission", ["allow", "ask"])
 async def test_after_text_of_strangers_everything_is_asked(permission: str) -> None:
     tool, person = Notebook(), Person(Decision.NO)
@@ -156,7 +198,7 @@ async def test_an_unknown_tool_is_told_the_known_ones() -> None:
 
 async def test_a_tool_that_fails_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
     output = await ToolBox([Notebook()], {"note": "allow"}).run(call('{"text": "crash"}'))
-    assert output == ToolOutput("note failed: OSError: the pen is empty", is_error=True)
+    assert output == ToolOutput("note failed: OSError: the pen is empty", is_error=True, is_untrusted=True)
     assert "The tool note failed" in caplog.text
 
 
@@ -166,6 +208,11 @@ async def test_long_output_keeps_its_head_and_tail() -> None:
     assert output.text.startswith('{"text"')
     assert output.text.endswith("}")
     assert "characters left out" in output.text
+
+
+async def test_half_a_surrogate_pair_is_no_text_for_a_model() -> None:
+    output = await ToolBox([Notebook()], {"note": "allow"}).run(call('{"text": "half \\ud83d"}'))
+    assert output.text == "half ?"
 
 
 async def test_the_time_in_which_a_person_thinks_is_counted() -> None:

@@ -26,7 +26,8 @@ def make_browser(settings: Settings) -> "Browser | None":
     if importlib.util.find_spec("html2text") is None:
         raise MissingPackageError(
             "the browser reads HTML through html2text (GPL-3.0-or-later), which is no part of harmony-ls (MIT). "
-            "Install it with the extra: uv tool install 'harmony-ls[browser]'."
+            "Install it with the extra browser: in a clone of harmony-ls, uv tool install '.[browser]' (or uv sync "
+            "--extra browser, to run it there); anywhere else, uv tool install 'harmony-ls[browser]'."
         )
     from harmony_ls.tools.browser.fetch import Fetcher
     from harmony_ls.tools.browser.search import make_search

@@ -1,14 +1,16 @@
 """The arguments of calls to the browser: read leniently where the meaning is plain, refused where it is not."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from harmony_ls.messages import ToolCall
 
-__all__ = ["ArgumentError", "arguments_of", "flag", "number", "text"]
+__all__ = ["ArgumentError", "arguments_of", "flag", "is_number", "number", "text"]
 
 _LARGEST = 10**9
+_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 
 
 class ArgumentError(Exception):
@@ -34,13 +36,18 @@ def number(arguments: Mapping[str, Any], name: str, default: int = -1) -> int:
     value = arguments.get(name)
     if value is None:
         return default
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 20:
+    if isinstance(value, str) and is_number(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > _LARGEST:
         raise ArgumentError(f"`{name}` must be a whole number")
     if value != int(value):
         raise ArgumentError(f"`{name}` must be a whole number")
     return int(value)
+
+
+def is_number(value: str) -> bool:
+    """Whether a text is a whole number."""
+    return _NUMBER.fullmatch(value) is not None
 
 
 def text(arguments: Mapping[str, Any], name: str) -> str:

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from yarl import URL
+
+from harmony_ls.tools.browser.fetch import domain_of
 from harmony_ls.tools.browser.page import Page, clean, strip_links
 
 __all__ = ["PageStack", "UsageError", "find_in", "shown"]
@@ -52,6 +55,17 @@ class PageStack:
     def with_url(self, url: str) -> Page | None:
         """The newest page that was read from an address."""
         return next((page for page in reversed(self._pages) if page.url == url and page.kind == "page"), None)
+
+    def leads_to(self, url: str, *, from_domain: str | None = None) -> bool:
+        """Whether an address was displayed: as that of a page, or of a link, ``from_domain`` on a page of that domain.
+
+        Whoever opens such an address says nothing by it that the page did not say.
+        """
+        return any(
+            url == page.url or url in page.links.values()
+            for page in self._pages
+            if from_domain is None or (page.url and domain_of(URL(page.url)) == from_domain)
+        )
 
     def citation_url(self, cursor: int, line: int) -> str | None:
         """Where a cited line comes from. On a page of search results that is the result that the line belongs to."""

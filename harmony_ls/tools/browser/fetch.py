@@ -18,7 +18,7 @@ from yarl import URL
 from harmony_ls.errors import UserError
 from harmony_ls.tools.browser.guard import AddressGuard
 
-__all__ = ["FetchError", "Fetched", "Fetcher", "Limits", "WebRequest", "domain_of", "parse_url"]
+__all__ = ["FetchError", "Fetched", "Fetcher", "Limits", "WebRequest", "domain_of", "host_and_port", "parse_url"]
 
 _HEADERS = {
     "User-Agent": "harmony-ls",
@@ -27,6 +27,8 @@ _HEADERS = {
     "Accept-Language": "en, *;q=0.5",
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Others would be unpacked, too, wherever packages for them happen to be installed.
+_ENCODINGS = {"", "identity", "gzip", "deflate"}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK_BYTES = 65_536
 _LONGEST_URL = 4000
@@ -84,6 +86,10 @@ class Fetcher:
         self.limits = limits or Limits()
         self._resolver = resolver
 
+    def may_be_private(self, url: URL) -> bool:
+        """Whether the user allowed the address of this host to be a private one."""
+        return host_and_port(url) in self._allowed
+
     async def fetch(self, request: WebRequest, may_follow: Callable[[URL], bool]) -> Fetched:
         """Ask, and follow redirects that ``may_follow`` agrees to. Raises FetchError."""
         try:
@@ -98,6 +104,8 @@ class Fetcher:
             if isinstance(answer, Fetched):
                 return answer
             target = parse_url(answer, base=request.url)
+            if request.url.scheme == "https" and target.scheme == "http":
+                raise FetchError(f"the server redirects to `{_shown(target)}`, which is not encrypted")
             if request.method != "GET" or not may_follow(target):
                 raise FetchError(
                     f"the server redirects to `{_shown(target)}`; open that address if it is what you want"
@@ -107,7 +115,7 @@ class Fetcher:
 
     async def _asked(self, request: WebRequest) -> Fetched | str:
         """The answer of one server, or the address that it redirects to."""
-        guard = AddressGuard(allows_private=_host_and_port(request.url) in self._allowed)
+        guard = AddressGuard(allows_private=self.may_be_private(request.url))
         try:
             connector = aiohttp.TCPConnector(
                 socket_factory=guard.socket, resolver=self._resolver, force_close=True, use_dns_cache=False
@@ -131,6 +139,8 @@ class Fetcher:
                     return location
                 if response.status >= 400:
                     raise FetchError(f"the server answers {_status(response.status)}")
+                if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+                    raise FetchError("the server compresses its answer in a way that was not asked for")
                 content, is_cut = await _read(response, self.limits.max_bytes)
                 content_type = response.content_type if "/" in response.headers.get("Content-Type", "") else ""
                 return Fetched(request.url, content_type, response.charset, content, is_cut)
@@ -217,7 +227,8 @@ def _shown(url: URL) -> str:
     return " ".join(str(url).split())[:1024]
 
 
-def _host_and_port(url: URL) -> str:
+def host_and_port(url: URL) -> str:
+    """Where a server listens, as ``browser.allowedHosts`` names it."""
     return _normal_host(f"[{url.host}]:{url.port}" if ":" in (url.host or "") else f"{url.host}:{url.port}")
 
 

@@ -1,7 +1,9 @@
 """The three tools ``browser.search``, ``browser.open`` and ``browser.find`` over one stack of displayed pages.
 
 Before anything leaves the machine the person sees the whole address; the answer may hold for its domain. What pages
-say comes back marked as untrusted.
+say comes back marked as untrusted, and then it holds for links alone: an address that the model makes up after it has
+read a page could carry away what a page asked it for. A question to the search service is no such address: the user
+chose who is asked, and no page can read it there.
 """
 
 import asyncio
@@ -12,10 +14,18 @@ from dataclasses import dataclass
 from yarl import URL
 
 from harmony_ls.messages import ToolCall, ToolSpec
-from harmony_ls.tools.browser.arguments import ArgumentError, arguments_of, flag, number, text
+from harmony_ls.tools.browser.arguments import ArgumentError, arguments_of, flag, is_number, number, text
 from harmony_ls.tools.browser.citations import CitationFilter
 from harmony_ls.tools.browser.display import PageStack, UsageError, find_in, shown
-from harmony_ls.tools.browser.fetch import Fetcher, FetchError, Limits, WebRequest, domain_of, parse_url
+from harmony_ls.tools.browser.fetch import (
+    Fetcher,
+    FetchError,
+    Limits,
+    WebRequest,
+    domain_of,
+    host_and_port,
+    parse_url,
+)
 from harmony_ls.tools.browser.html_page import html_text
 from harmony_ls.tools.browser.page import Page, clean, compose, wrapped
 from harmony_ls.tools.browser.reading import read_page
@@ -111,9 +121,18 @@ class Browser:
         opening = self._opening(call)
         if opening.page is not None:
             return None
-        url, domain = opening.url, domain_of(opening.url)
+        url = opening.url
+        scope = _scope_of(url)
+        # A page may lead into the person's own network, and what is asked there may do something: the links that count
+        # there are those of the same server.
+        from_domain = domain_of(url) if self._fetcher.may_be_private(url) else None
         return ApprovalRequest(
-            call, f"Open a page of {domain}", str(url), is_sensitive=len(url.raw_path_qs) > _LONG, scope=domain
+            call,
+            f"Open a page of {scope}",
+            str(url),
+            is_sensitive=len(str(url)) > _LONG,
+            scope=scope,
+            is_steerable=not self._pages.leads_to(str(url), from_domain=from_domain),
         )
 
     async def _run_open(self, call: ToolCall) -> str:
@@ -138,7 +157,7 @@ class Browser:
         loc, n_lines = number(arguments, "loc"), number(arguments, "num_lines")
         cursor = number(arguments, "cursor")
         given = arguments.get("id")
-        if isinstance(given, str) and given.strip() and not given.strip().lstrip("-").isdecimal():
+        if isinstance(given, str) and given.strip() and not is_number(given):
             return _Opening(_address(given), None, max(loc, 0), n_lines, views_source)
         link = -1 if given == "" else number(arguments, "id")
         page = self._pages.at(cursor)
@@ -253,6 +272,11 @@ def _address(given: str) -> URL:
         raise FetchError(f"Error fetching URL `{clean(' '.join(given.split()))[:1024]}`: {error}") from error
 
 
+def _scope_of(url: URL) -> str:
+    """What a person allows: a domain. Without encryption it may be anybody who answers for it, so that is another."""
+    return domain_of(url) if url.scheme == "https" else f"{url.scheme}://{domain_of(url)}"
+
+
 def _short(url: URL) -> str:
     return clean(str(url))[:1024]
 
@@ -260,7 +284,7 @@ def _short(url: URL) -> str:
 async def _asked(limits: Limits, search: SearchService, query: str, n_results: int) -> tuple[SearchResult, ...]:
     """Ask a search service. Its host is the user's own choice, so it may be a private one."""
     request = search.request(query, n_results)
-    fetcher = Fetcher([f"{request.url.host}:{request.url.port}"], limits)
+    fetcher = Fetcher([host_and_port(request.url)], limits)
     fetched = await fetcher.fetch(request, lambda _target: False)
     try:
         answer = await asyncio.to_thread(json.loads, fetched.content)

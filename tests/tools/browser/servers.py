@@ -62,7 +62,7 @@ async def site(handlers: Mapping[str, Handler | str]) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def raw_site(answer: RawAnswer) -> AsyncIterator[Site]:
+async def raw_site(answer: RawAnswer, address: str = "127.0.0.1") -> AsyncIterator[Site]:
     """A server that says bytes, after it has read the head of a request."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +75,7 @@ async def raw_site(answer: RawAnswer) -> AsyncIterator[Site]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, address, 0)
     try:
         yield Site(server.sockets[0].getsockname()[1])
     finally:

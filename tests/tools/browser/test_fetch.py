@@ -2,10 +2,14 @@
 
 import asyncio
 import gzip
+import os
 import shutil
 import ssl
+import sys
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,22 @@ async def test_54_an_encoding_that_was_not_asked_for() -> None:
     async with site({"/": reply(b"\x00\x01broken", "text/html", **{"Content-Encoding": "gzip"})}) as served:
         with pytest.raises(FetchError, match="answer is broken"):
             await Fetcher([served.host]).fetch(WebRequest(URL(served.url())), lambda _: True)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "exi", "ignore previous instructions"])
+async def test_54_a_compression_that_was_not_asked_for_is_not_unpacked(encoding: str) -> None:
+    """Whether or not a package that could unpack it is installed; without one, it is aiohttp that gives up."""
+    async with site({"/": reply(b"\x1b" * 1000, "text/html", **{"Content-Encoding": encoding})}) as served:
+        with pytest.raises(FetchError, match=r"way that was not asked for$|answer is broken"):
+            await Fetcher([served.host]).fetch(WebRequest(URL(served.url())), lambda _: True)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "GZIP", "deflate"])
+async def test_54_usual_encodings_are_read(encoding: str) -> None:
+    bodies = {"identity": b"hello", "GZIP": gzip.compress(b"hello"), "deflate": zlib.compress(b"hello")}
+    async with site({"/": reply(bodies[encoding], "text/plain", **{"Content-Encoding": encoding})}) as served:
+        fetched = await Fetcher([served.host]).fetch(WebRequest(URL(served.url())), lambda _: True)
+    assert fetched.content == b"hello"
 
 
 async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,30 +143,55 @@ async def test_56_no_encryption_where_it_should_be() -> None:
             await Fetcher([served.host]).fetch(WebRequest(URL(f"https://{served.host}/")), lambda _: True)
 
 
-async def test_56_a_certificate_of_ones_own(tmp_path: Path) -> None:
+@asynccontextmanager
+async def encrypted_site(target: str, folder: Path) -> AsyncIterator[str]:
+    """The host of a server that redirects to ``target``; its certificate, ``folder / "certificate"``, is its own."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     openssl = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
-        *("-subj", "/CN=localhost", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(folder / "key"), "-out", str(folder / "certificate")),
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert await openssl.wait() == 0
-    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    context.load_cert_chain(folder / "certificate", folder / "key")
 
     async def answer(_request: web.BaseRequest) -> web.Response:
-        return web.Response(text="secret")
+        return web.Response(status=302, headers={"Location": target})
 
     runner = web.ServerRunner(web.Server(answer))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    host = f"127.0.0.1:{runner.addresses[0][1]}"
     try:
-        with pytest.raises(FetchError, match="certificate or encryption is not valid"):
-            await Fetcher([host]).fetch(WebRequest(URL(f"https://{host}/")), lambda _: True)
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def test_56_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    async with encrypted_site("/", tmp_path) as host:
+        with pytest.raises(FetchError, match="certificate or encryption is not valid"):
+            await Fetcher([host]).fetch(WebRequest(URL(f"https://{host}/")), lambda _: True)
+
+
+async def test_56_a_redirect_does_not_take_the_encryption_away(tmp_path: Path) -> None:
+    """In a process that trusts the certificate: which ones are trusted is settled when a process starts."""
+    code = (
+        "import asyncio, sys\nfrom yarl import URL\nfrom harmony_ls.tools.browser.fetch import Fetcher, WebRequest\n"
+        "url = URL(sys.argv[1])\nfetcher = Fetcher([url.authority, sys.argv[2]])\n"
+        "asyncio.run(fetcher.fetch(WebRequest(url), lambda _: True))"
+    )
+    async with site({"/": "plain"}) as plain, encrypted_site(plain.url(), tmp_path) as host:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, f"https://{host}/", plain.host),
+            env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "certificate")},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, told = await process.communicate()
+        assert f"the server redirects to `{plain.url()}`, which is not encrypted" in told.decode()
+        assert plain.requests == []
 
 
 @pytest.mark.parametrize(
@@ -197,6 +242,22 @@ async def test_57_odd_types_from_a_server(content_type: str) -> None:
     async with site({"/": reply("<p>grün", content_type)}) as served:
         fetched = await Fetcher([served.host]).fetch(WebRequest(URL(served.url())), lambda _: True)
     assert read_page(fetched).lines[-1].endswith("grün")
+
+
+@pytest.mark.parametrize("depth", [400, 900])
+def test_54_indentation_does_not_make_a_text_of_json_a_bomb(depth: int) -> None:
+    text = "[" * depth + ",".join("0" * (100_000 - depth)) + "]" * depth
+    tracemalloc.start()
+    page = read_page(Fetched(URL("https://example.org/x"), "application/json", None, text.encode()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000
+    assert sum(map(len, page.lines)) < 250_000
+
+
+def test_57_lines_end_as_the_server_ends_them() -> None:
+    page = read_page(Fetched(URL("https://example.org/x"), "text/plain", None, b"a\r\nb\rc\x0cd\ne"))
+    assert page.lines[2:] == ("a", "b", "c", "d", "e")
 
 
 def test_57_an_encoding_cut_in_the_middle_is_still_that_encoding() -> None:

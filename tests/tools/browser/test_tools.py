@@ -1,6 +1,8 @@
 """The browser as a model uses it, against real web servers. Numbers are of the cases that the project must survive."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ from harmony_ls.messages import ToolCall
 from harmony_ls.prompts.harmony_tools import BROWSER_TOOLS
 from harmony_ls.settings import Settings
 from harmony_ls.tools.browser import browser_tools, make_browser
+from harmony_ls.tools.browser.fetch import parse_url
 from harmony_ls.tools.browser.search import make_search
 from harmony_ls.tools.browser.tools import Browser
 from harmony_ls.tools.tool import Decision, ToolOutput
 from harmony_ls.tools.toolbox import ToolBox
-from tests.tools.browser.servers import Person, Site, redirect, reply, site
+from tests.tools.browser.servers import Person, Site, raw_site, redirect, reply, site
 
 PAGE = (
     "<title>Home</title><h1>Welcome</h1><p>See <a href='/two'>page two</a> and <a href='https://far.example/x'>far</a>."
@@ -77,6 +80,8 @@ async def test_open_scroll_follow_and_find() -> None:
         ),
         ("open", {"loc": True}, INVALID + "`loc` must be a whole number"),
         ("open", {"id": [1]}, INVALID + "`id` must be a whole number"),
+        ("open", {"loc": "--5"}, INVALID + "`loc` must be a whole number"),
+        ("open", {"id": "file:///etc/passwd"}, "Error fetching URL `file:///etc/passwd`: only http"),
         ("find", {"cursor": 0}, INVALID + "`pattern` must be a text"),
         ("find", {"pattern": "x"}, "Cannot run `find` on search results page or find results page"),
         ("open", {"id": "javascript:alert(1)"}, "Error fetching URL `javascript:alert(1)`: only http"),
@@ -136,8 +141,9 @@ async def test_62_each_domain_is_asked_for_with_the_whole_address() -> None:
         tools = box(made, person)
         await tools.run(call("open", id=served.url("/?q=one")))
         await tools.run(call("open", id=served.url("/two")), is_tainted=True)
+        scope = f"http://{served.host}"
         assert [(each.summary, each.detail, each.scope) for each in person.asked] == [
-            (f"Open a page of {served.host}", served.url("/?q=one"), served.host)
+            (f"Open a page of {scope}", served.url("/?q=one"), scope)
         ]
         person.decision = Decision.NO
         refused = await tools.run(call("open", id=other.url()))
@@ -147,6 +153,63 @@ async def test_62_each_domain_is_asked_for_with_the_whole_address() -> None:
         assert person.asked[-1].is_sensitive
         assert person.asked[-1].detail.endswith("secret")
         assert len(served.requests) == 2
+
+
+async def test_62_a_page_cannot_have_an_allowed_domain_carry_things_away() -> None:
+    """A person allowed the domain, its page wants more than its links to be opened: all of that is asked for."""
+    async with site({"/": PAGE, "/two": "two", "/three": "three"}) as served:
+        person = Person(Decision.SESSION)
+        tools = box(browser(served), person)
+        await tools.run(call("open", id=served.url()))
+        person.decision = Decision.NO
+        made_up = [served.url("/two?q=key"), served.url("/key"), f"key.{served.url()[7:]}", served.url("/two/")]
+        for address in made_up:
+            assert (await tools.run(call("open", id=address), is_tainted=True)).is_error
+        assert [each.detail for each in person.asked[1:]] == [str(parse_url(address)) for address in made_up]
+        assert all(each.is_sensitive for each in person.asked[1:4:2])
+        n_asked = len(person.asked)
+        # Links of the page, by number and by address, and the page itself, say nothing that the page does not know.
+        assert not (await tools.run(call("open", id=0, cursor=0), is_tainted=True)).is_error
+        assert not (await tools.run(call("open", id=served.url("/two")), is_tainted=True)).is_error
+        assert not (await tools.run(call("open", id=served.url()), is_tainted=True)).is_error
+        assert len(person.asked) == n_asked
+        # Before a page was read, the domain is allowed whatever the address is.
+        assert not (await tools.run(call("open", id=served.url("/three")))).is_error
+
+
+async def test_62_a_page_cannot_lead_into_an_allowed_host_of_ones_own_network() -> None:
+    """What is asked there may do something, so the links that count are those of the same server."""
+    async with site({"/": "<a href=/status>status</a>", "/status": "fine", "/delete": "done"}) as own:
+        leads = {"/": f"<a href='{own.url('/delete')}'>more</a>"}
+        async with site(leads) as stranger:
+            person = Person(Decision.SESSION)
+            tools = box(browser(stranger, allowedHosts=[own.host, stranger.host]), person)
+            await tools.run(call("open", id=own.url()))
+            await tools.run(call("open", id=stranger.url()), is_tainted=True)
+            person.decision = Decision.NO
+            assert (await tools.run(call("open", id=0), is_tainted=True)).is_error
+            assert person.asked[-1].detail == own.url("/delete")
+            assert not (await tools.run(call("open", id=0, cursor=0), is_tainted=True)).is_error
+        assert [request.path for request in own.requests] == ["/", "/status"]
+
+
+async def test_62_a_long_address_is_asked_for_whatever_part_is_long() -> None:
+    async with site({}) as served:
+        person = Person(Decision.NO)
+        tools = box(browser(served), person, "allow")
+        for address in ("https://" + "secret." * 50 + "example.org/", served.url("/" + "secret/" * 50)):
+            assert (await tools.run(call("open", id=address))).is_error
+        assert [each.is_sensitive for each in person.asked] == [True, True]
+        assert served.requests == []
+
+
+async def test_62_a_domain_without_encryption_is_another_one() -> None:
+    async with site({}) as served:
+        person = Person(Decision.NO)
+        tools = box(browser(served), person)
+        for address in ("https://www.example.org/x", "http://example.org/x"):
+            await tools.run(call("open", id=address))
+        assert [each.scope for each in person.asked] == ["example.org", "http://example.org"]
 
 
 async def test_62_a_redirect_to_another_domain_is_another_question() -> None:
@@ -167,6 +230,21 @@ def test_65_the_browser_is_off_until_the_user_switches_it_on() -> None:
         "browser": {"searchBackend": "searxng", "searchEndpoint": "http://localhost/search"},
     }
     assert tuple(tool.spec.name for tool in browser_tools(Settings.model_validate(on))) == BROWSER_TOOLS
+
+
+def test_the_extra_is_named_as_a_clone_and_a_package_need_it() -> None:
+    """In a process where html2text cannot be found."""
+    code = (
+        "import sys; sys.modules['html2text'] = None\n"
+        "import importlib.util as util; find = util.find_spec\n"
+        "util.find_spec = lambda name: None if name == 'html2text' else find(name)\n"
+        "from harmony_ls.settings import Settings; from harmony_ls.tools.browser import make_browser\n"
+        "make_browser(Settings.model_validate({'tools': {'browser': 'ask'}}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingPackageError" in ended.stderr
+    for command in ("uv tool install '.[browser]'", "uv sync --extra browser", "uv tool install 'harmony-ls[browser]'"):
+        assert command in " ".join(ended.stderr.split())
 
 
 @pytest.mark.parametrize("backend", ["searxng", "exa", "you"])
@@ -256,8 +334,36 @@ async def test_a_key_is_not_sent_on_nor_shown() -> None:
     settings = Settings.model_validate({"browser": {"searchBackend": "you", "searchKey": "k-123"}})
     search = make_search(settings.browser)
     assert search is not None
-    assert search.endpoint == URL("https://api.ydc-index.io/v1/search")
+    assert search.endpoint == URL("https://ydc-index.io/v1/search")
     assert "k-123" not in f"{settings!r} {search!r} {search.request('q', 1)!r}"
+
+
+async def test_a_search_service_may_listen_on_ipv6() -> None:
+    async def answer(_reader: Any, writer: Any) -> None:
+        body = json.dumps({"results": [{"url": "https://one.example/", "title": "One"}]}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    try:
+        served = raw_site(answer, "::1")
+        async with served as service:
+            endpoint = f"http://[::1]:{service.port}/search"
+            made = browser(service, searchBackend="searxng", searchEndpoint=endpoint, allowedHosts=[])
+            output = await box(made, Person()).run(call("search", query="tides"))
+    except OSError:
+        pytest.skip("needs IPv6 on loopback")
+    assert "【0†One†one.example】" in output.text
+
+
+async def test_half_a_surrogate_pair_is_survived() -> None:
+    """JSON can spell one; nothing can encode it."""
+    async with site({"/": PAGE}) as served:
+        made = browser(served, searchBackend="searxng", searchEndpoint=served.url("/"))
+        tools = box(made, Person())
+        await tools.run(call("open", id=served.url("/?q=\ud83d")))
+        for each in (call("find", pattern="\ud83d"), call("search", query="\ud83d"), call("open", id="\ud83d")):
+            output = await tools.run(each)
+            assert output.text.encode()
+            assert not output.text.startswith(f"{each.name} failed")
 
 
 async def test_the_source_of_a_page() -> None:

@@ -1,4 +1,10 @@
-"""Exa (exa.ai): POST with JSON, the key in ``x-api-key``, results with a summary or the beginning of their text."""
+"""Exa (exa.ai): POST with JSON, the key in ``x-api-key``, results with a summary or the beginning of their text.
+
+The address, the header, ``query``, ``numResults``, and ``results`` with ``title``, ``url`` and ``summary`` are those of
+OpenAI's reference (gpt_oss/tools/simple_browser/backend.py in openai/gpt-oss); ``contents.text.maxCharacters`` and
+``highlights`` are those of Exa's documentation (exa.ai/docs/reference/search). Tested against servers of our own alone,
+never against the service.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,8 @@
-"""SearXNG, or anything that answers like it: GET with ``q`` and ``format=json``, ``results`` with ``content``."""
+"""SearXNG, or anything that answers like it: GET with ``q`` and ``format=json``, ``results`` with ``content``.
+
+As its documentation has it (docs.searxng.org/dev/search_api.html). An instance answers in JSON only where ``json`` is
+among the ``search.formats`` of its settings; others answer 403.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,8 @@
-"""You.com: GET with ``query`` and ``count``, the key in ``X-API-Key``, pages and news with snippets."""
+"""You.com: GET with ``query`` and ``count``, the key in ``X-API-Key``, pages and news with snippets.
+
+All of it as its documentation has it (you.com/docs/api-reference/search/v1-search); ``count`` holds for pages and news
+each. Tested against servers of our own alone, never against the service.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +20,7 @@ __all__ = ["You"]
 class You:
     """The service, asked at ``endpoint``."""
 
-    default_endpoint: ClassVar[URL] = URL("https://api.ydc-index.io/v1/search")
+    default_endpoint: ClassVar[URL] = URL("https://ydc-index.io/v1/search")
     endpoint: URL
     key: str = field(repr=False)
 
