@@ -274,9 +274,13 @@ class HarmonyProtocol(LanguageServerProtocol):
             message["params"] = readable_initialize(self._converter, params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and params is not None:
             message["params"] = without_null_ranges(params)
-        elif method == types.TEXT_DOCUMENT_CODE_ACTION and params is not None:
+        try:
+            return self._converter.structure(message, message_type).params
+        except Exception:
+            if method != types.TEXT_DOCUMENT_CODE_ACTION or params is None:
+                raise
             message["params"] = readable_code_action(self._converter, params)
-        return self._converter.structure(message, message_type).params
+            return self._converter.structure(message, message_type).params
 
     # Answering
 

@@ -48,7 +48,7 @@ def readable_code_action(converter: Converter, params: dict[str, Any]) -> dict[s
     missing, or be Markdown, as it may since LSP 3.18. Nothing is logged: editors send these whenever the cursor moves.
     """
     context = params.get("context")
-    if not isinstance(context, dict) or _fault(converter, context, types.CodeActionContext) is None:
+    if not isinstance(context, dict):
         return params
     diagnostics = context.get("diagnostics")
     given = diagnostics if isinstance(diagnostics, list) else []
