@@ -95,6 +95,7 @@ class Session:
         """Forget all turns."""
         self._refuse_while_running()
         self.history = History()
+        self.tools.go_on(())
         self.last_pass = None
 
     def undo(self) -> str | None:
@@ -122,6 +123,7 @@ class Session:
         self._refuse_while_running()
         if not text.strip():
             raise UserError("The message is empty: there is nothing to answer.")
+        self.tools.go_on(self.history.messages)
         running = self._running = Turn(Message(Role.USER, text), is_tainted=self.history.is_tainted)
         self._watch(running, time.monotonic() - self.tools.waited_seconds + self._settings.max_turn_seconds)
         try:

@@ -1,14 +1,14 @@
 """What a tool is, what it answers, and how it asks before it acts. No tool is in here."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from harmony_ls.edits.changes import FileChange
-from harmony_ls.messages import ToolCall, ToolSpec
+from harmony_ls.messages import Message, ToolCall, ToolSpec
 
-__all__ = ["ApprovalRequest", "Approve", "Decision", "FiltersText", "TextFilter", "Tool", "ToolOutput"]
+__all__ = ["ApprovalRequest", "Approve", "Decision", "FiltersText", "Remembers", "TextFilter", "Tool", "ToolOutput"]
 
 
 class Decision(StrEnum):
@@ -93,3 +93,14 @@ class FiltersText(Protocol):
 
     def text_filter(self) -> TextFilter:
         """A filter for one text."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A tool whose results name things that later calls and texts refer to, such as cursors."""
+
+    def go_on(self, messages: Sequence[Message]) -> None:
+        """Go on with a conversation in which this was said before, by this tool or by one of an earlier process.
+
+        Called before each turn. No messages: what there is to remember is forgotten.
+        """

@@ -10,9 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from harmony_ls.messages import ToolCall, ToolSpec
+from harmony_ls.messages import Message, ToolCall, ToolSpec
 from harmony_ls.settings.models import ToolPermission
-from harmony_ls.tools.tool import ApprovalRequest, Approve, Decision, FiltersText, TextFilter, Tool, ToolOutput
+from harmony_ls.tools.tool import (
+    ApprovalRequest,
+    Approve,
+    Decision,
+    FiltersText,
+    Remembers,
+    TextFilter,
+    Tool,
+    ToolOutput,
+)
 
 __all__ = ["ToolBox"]
 
@@ -101,6 +110,12 @@ class ToolBox:
             # Nobody knows whose words are in an error that nobody expected.
             text = f"{call.name} failed: {type(error).__name__}: {error}"
             return _bounded(ToolOutput(text, is_error=True, is_untrusted=True))
+
+    def go_on(self, messages: Sequence[Message]) -> None:
+        """Go on with a conversation in which ``messages`` were said; with none, the tools forget what they showed."""
+        for tool in self._tools.values():
+            if isinstance(tool, Remembers):
+                tool.go_on(messages)
 
     def text_filters(self) -> tuple[TextFilter, ...]:
         """What the tools make of one text of the model before people see it. A tool that was switched off meanwhile is

@@ -7,9 +7,11 @@ import pytest
 
 from harmony_ls.events import ToolCallStarted
 from harmony_ls.messages import FinishReason
+from harmony_ls.session.files import as_json, conversation_document, use_document
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings
 from harmony_ls.tools.browser import browser_tools
+from harmony_ls.tools.tool import ApprovalRequest, Decision
 from harmony_ls.tools.toolbox import ToolBox
 from tests.models import Rule
 from tests.session.support import (
@@ -36,9 +38,13 @@ def opening(served: Site) -> str:
     return calls(json.dumps({"id": served.url()}), "browser.open")
 
 
-def settings_for(served: Site) -> Settings:
-    on = {"tools": {"browser": "allow"}, "browser": {"allowedHosts": [served.host]}}
+def settings_for(*served: Site) -> Settings:
+    on = {"tools": {"browser": "allow"}, "browser": {"allowedHosts": [each.host for each in served]}}
     return Settings.model_validate(on)
+
+
+async def approve(_request: ApprovalRequest) -> Decision:
+    return Decision.ONCE
 
 
 def tools_for(served: Site) -> ToolBox:
@@ -68,6 +74,30 @@ async def test_citations_are_links_for_people_and_marks_in_the_history(script: S
             assert text_of(again) == f"Yes {link}"
             assert session.messages[-1].content == "Yes【0†L1-L2】"
     assert kinds(events)[-3:] == ["TextDelta", "Usage", "TurnFinished"]
+
+
+async def test_a_conversation_that_is_gone_on_with_gives_no_cursor_twice(script: Script) -> None:
+    """The page of the first process is gone; what is said of it is not linked to the page of the second."""
+    async with site({"/": PAGE}) as served, site({"/": "<p>Wind makes waves."}) as other:
+        folder = script(
+            Rule(said("Why tides?"), opening(served)),
+            Rule(READ, final("The moon【0†L2】")),
+            Rule(said("Why waves?"), opening(other)),
+            Rule("L2: Wind makes waves.<|end|><|start|>assistant", final("The wind【1†L2】, not the moon【0†L2】")),
+            **LONG_CONTEXT,
+        )
+        async with chat_model(folder) as model:
+            first = Session(model, greedy(), tools=tools_for(served))
+            await answer(first, "Why tides?")
+            kept = json.loads(as_json(conversation_document(first)))
+            allowed = settings_for(served, other)
+            again = Session(model, greedy(), tools=ToolBox(browser_tools(allowed), approve=approve))
+            use_document(kept, again)
+            events = await answer(again, "Why waves?")
+            assert text_of(events) == f"The wind ([{other.host}]({other.url()})), not the moon【0†L2】"
+            # What is forgotten is forgotten by the tools, too.
+            again.clear()
+            assert again.tools.text_filters()[0].feed("【1†L2】") == "【1†L2】"
 
 
 async def test_what_is_held_back_comes_before_the_call_that_follows(script: Script) -> None:

@@ -32,19 +32,29 @@ class PageStack:
         self._pages: list[Page] = []
         self._n_forgotten = 0
 
+    @property
+    def next_cursor(self) -> int:
+        """The cursor of the page that is displayed next."""
+        return self._n_forgotten + len(self._pages)
+
+    def begin_at(self, cursor: int) -> None:
+        """Forget all pages, and go on with this cursor."""
+        self._pages.clear()
+        self._n_forgotten = cursor
+
     def add(self, page: Page) -> int:
         """Put a page on top; its cursor."""
         self._pages.append(page)
         n_more = max(0, len(self._pages) - _N_KEPT)
         del self._pages[:n_more]
         self._n_forgotten += n_more
-        return self._n_forgotten + len(self._pages) - 1
+        return self.next_cursor - 1
 
     def at(self, cursor: int) -> Page:
         """The page of a cursor; -1 is the newest. Raises UsageError."""
         if not self._pages:
             raise UsageError("No pages to access!")
-        last = self._n_forgotten + len(self._pages) - 1
+        last = self.next_cursor - 1
         number = last if cursor == -1 else cursor
         if not self._n_forgotten <= number <= last:
             raise UsageError(

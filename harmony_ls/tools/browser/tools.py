@@ -8,12 +8,13 @@ chose who is asked, and no page can read it there.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yarl import URL
 
-from harmony_ls.messages import ToolCall, ToolSpec
+from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
 from harmony_ls.tools.browser.arguments import ArgumentError, arguments_of, flag, is_number, number, text
 from harmony_ls.tools.browser.citations import CitationFilter
 from harmony_ls.tools.browser.display import PageStack, UsageError, find_in, shown
@@ -80,6 +81,9 @@ _FIND = ToolSpec(
     },
 )
 
+_NAMES = {spec.name for spec in (_SEARCH, _OPEN, _FIND)}
+_CURSOR = re.compile(r"\[([0-9]{1,9})\] ")
+
 
 class Browser:
     """What one conversation has displayed, and its tools. Without ``search`` pages can only be opened."""
@@ -90,13 +94,23 @@ class Browser:
         self._pages = PageStack()
         self.tools: tuple[Tool, ...] = (
             *((_BrowserTool(_SEARCH, self._ask_search, self._run_search),) if search is not None else ()),
-            _CitedTool(_OPEN, self._ask_open, self._run_open, self.citations),
+            _StackTool(_OPEN, self._ask_open, self._run_open, self),
             _BrowserTool(_FIND, _ask_nothing, self._run_find),
         )
 
     def citations(self) -> CitationFilter:
         """A filter for one text that the model writes, which makes links of its citations."""
         return CitationFilter(self._pages.citation_url)
+
+    def go_on(self, messages: Sequence[Message]) -> None:
+        """Give no cursor again that was given in ``messages``: what is said of the one page would be linked to the
+        other. Of a conversation that was kept and is gone on with, the pages themselves are gone."""
+        if not messages:
+            self._pages.begin_at(0)
+        shown_before = (each.content for each in messages if each.role is Role.TOOL and each.name in _NAMES)
+        cursors = [int(found[1]) for found in map(_CURSOR.match, shown_before) if found is not None]
+        if cursors and max(cursors) >= self._pages.next_cursor:
+            self._pages.begin_at(max(cursors) + 1)
 
     def _ask_search(self, call: ToolCall) -> ApprovalRequest:
         assert self._search is not None
@@ -243,22 +257,26 @@ class _BrowserTool:
         """Nothing outlives a call."""
 
 
-class _CitedTool(_BrowserTool):
-    """The one of the browser's tools that is always there, and makes links of citations for all of them."""
+class _StackTool(_BrowserTool):
+    """The one of the browser's tools that is always there, and speaks of the displayed pages for all of them."""
 
     def __init__(
         self,
         spec: ToolSpec,
         ask: Callable[[ToolCall], ApprovalRequest | None],
         act: Callable[[ToolCall], Awaitable[str]],
-        text_filter: Callable[[], TextFilter],
+        browser: Browser,
     ) -> None:
         super().__init__(spec, ask, act)
-        self._text_filter = text_filter
+        self._browser = browser
 
     def text_filter(self) -> TextFilter:
-        """Links of citations, as `Browser.citations`."""
-        return self._text_filter()
+        """Links of citations."""
+        return self._browser.citations()
+
+    def go_on(self, messages: Sequence[Message]) -> None:
+        """Go on with the cursors of a conversation."""
+        self._browser.go_on(messages)
 
 
 def _ask_nothing(_call: ToolCall) -> None:
