@@ -28,6 +28,7 @@ from harmony_ls.lsp.chat_messages import (
     ChatParams,
     ChatResult,
     ForkParams,
+    NoticePart,
     Part,
     SessionParams,
     SessionsParams,
@@ -41,16 +42,19 @@ from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
+    from harmony_ls.edits.changes import FileChange
     from harmony_ls.features.chat.chats import Chat, Chats, Question
     from harmony_ls.lsp.approvals import EditorApprovals
     from harmony_ls.lsp.server import Handler, HarmonyServer
+    from harmony_ls.lsp.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
     from harmony_ls.tools.toolbox import ToolBox
-    from harmony_ls.workspace.port import Workspace
 
 __all__ = ["CHAT_METHODS", "EditorChat"]
 
 _logger = logging.getLogger(__name__)
+
+_NO_FOLDER = "No folder is open in the editor, so there are no files to work on."
 
 
 @dataclass(slots=True, eq=False)
@@ -72,9 +76,11 @@ class EditorChat:
         self._chats: Chats | None = None
         self._making = asyncio.Lock()
         self._turns: dict[str, _Turn] = {}
-        self._workspace: Workspace | str = ""
+        self._workspace: EditorWorkspace | str = _NO_FOLDER
+        self._workspace_of: tuple[object, ...] = ()
         self._folders: tuple[object, ...] | None = None
         self._approvals: EditorApprovals | None = None
+        self._told_absent: set[tuple[str, str]] = set()
 
     async def chats(self) -> "Chats":
         """The conversations of the workspace; those of another one after its folders have changed."""
@@ -122,19 +128,18 @@ class EditorChat:
         async with self._making:
             await self._let_go()
 
-    def workspace(self) -> "Workspace | str":
+    def workspace(self) -> "EditorWorkspace | str":
         """The files that a model may read and change, or why there are none."""
         from harmony_ls.lsp.workspace import EditorWorkspace
 
         folders = self._server.configuration.folders
-        if not folders:
-            return "No folder is open in the editor, so there are no files to work on."
-        if isinstance(self._workspace, str) or folders != self._folders:
-            exclude = self._server.configuration.settings.inline_completion.exclude
+        exclude = self._server.configuration.settings.inline_completion.exclude
+        if (folders, exclude) != self._workspace_of:
+            self._workspace_of = (folders, exclude)
             try:
-                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude)
+                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude) if folders else _NO_FOLDER
             except UserError as error:
-                return str(error)
+                self._workspace = str(error)
         return self._workspace
 
     async def _made(self) -> "Chats":
@@ -150,7 +155,7 @@ class EditorChat:
         from harmony_ls.tools.offered import offered_tools
 
         if self._approvals is None:
-            self._approvals = EditorApprovals(self._server)
+            self._approvals = EditorApprovals(self._server, self._confirm)
         ask = self._approvals.ask
 
         async def approve(request: "ApprovalRequest") -> "Decision":
@@ -159,7 +164,14 @@ class EditorChat:
                 self._tell(chat, turn, turn.parts.approval(request))
             return await ask(request)
 
-        return await offered_tools(settings, self.workspace(), approve)
+        tools = await offered_tools(settings, self.workspace(), approve)
+        turn = self._turns.get(chat.id)
+        for name, why in tools.why_absent.items():
+            # Once for each reason: what cannot be had here is no news in the next session.
+            if turn is not None and (name, why) not in self._told_absent:
+                self._told_absent.add((name, why))
+                self._tell(chat, turn, NoticePart(f"{name} is not available: {why}"))
+        return tools
 
     async def _run(
         self,
@@ -195,8 +207,13 @@ class EditorChat:
     def _tell(self, chat: "Chat", turn: _Turn, part: Part) -> None:
         self._server.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
 
+    def _confirm(self, changes: "tuple[FileChange, ...]") -> None:
+        """The person looks these changes over in the editor when they are made."""
+        if not isinstance(self._workspace, str):
+            self._workspace.confirm(changes)
+
     async def _let_go(self) -> None:
-        chats, self._chats, self._workspace = self._chats, None, ""
+        chats, self._chats = self._chats, None
         if chats is not None:
             await chats.close()
 

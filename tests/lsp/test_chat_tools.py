@@ -1,0 +1,219 @@
+"""Tools in a chat over LSP: a scripted GPT-OSS works on the buffers of an editor that really applies edits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmony_ls.lsp.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
+from tests.lsp.chatting import say
+from tests.lsp.editor import CAPABILITIES, Refusal
+from tests.lsp.editor_connections import EditorPeer
+from tests.lsp.peer import PATIENCE, SERVER, handshake
+from tests.models import Rule
+from tests.session.support import calls, final, said, scripted_gpt_oss, tool_result
+
+BROKEN = "def area(radius):\n    return math.pi * radius ** 2\n"
+MENDED = "import math\n\n\ndef area(radius):\n    return math.pi * radius ** 2\n"
+PATCH = (
+    "*** Begin Patch\n*** Update File: shapes.py\n@@\n+import math\n+\n+\n def area(radius):\n"
+    "     return math.pi * radius ** 2\n*** End Patch\n"
+)
+SUCCESS = "Success. Updated the following files:\nM shapes.py"
+DIAGNOSTIC = {
+    "range": {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 15}},
+    "severity": 1,
+    "source": "ruff",
+    "message": "Undefined name `math`",
+}
+
+
+def patching(text: str = PATCH) -> str:
+    return calls(text, "functions.apply_patch")
+
+
+def after(result: str) -> str:
+    """How a prompt ends after a tool's answer, whatever stands before it."""
+    return tool_result(result)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "shapes.py").write_text(BROKEN)
+    return folder
+
+
+@asynccontextmanager
+async def editing(project: Path, *rules: Rule, capabilities: Any = CAPABILITIES, **options: Any) -> AsyncIterator[Any]:
+    """A server with a scripted model, and the editor that is its client."""
+    state = project.parent / "state"
+    # A token is a byte here, and what the model is told of its tools takes some thousands.
+    model = scripted_gpt_oss(project.parent / "model", rules, max_position_embeddings=32_768)
+    environment = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state / "config")}
+    settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}, **options}
+    async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
+        await handshake(peer, folder=project, options=settings, capabilities=capabilities)
+        yield peer
+
+
+pytestmark = pytest.mark.usefixtures("harmony_vocabulary")
+
+
+async def test_a_real_diagnostic_is_mended_in_the_buffer(project: Path) -> None:
+    asked = Rule("<|start|>assistant", f"<|channel|>analysis<|message|>No import.<|end|><|start|>assistant{patching()}")
+    told = Rule(after(SUCCESS), final("I have added the import."))
+    path = project / "shapes.py"
+    async with editing(project, asked, told) as peer:
+        editor = peer.editor
+        uri = editor.open(path)
+        editor.insert(uri, len(BROKEN), "# not saved yet\n")
+        editor.answers.append(ALLOW_ONCE)
+        turn = await say(peer, "/fix", attachments=[{"kind": "diagnostics", "uri": uri, "diagnostics": [DIAGNOSTIC]}])
+        assert turn.text == "I have added the import.", turn
+        assert editor.text(path) == f"{MENDED}# not saved yet\n"
+        assert path.read_text() == BROKEN, "saving is the person's"
+        editor.undo(uri)
+        assert editor.text(path) == f"{BROKEN}# not saved yet\n", "one step takes it back"
+
+        states = [part["state"] for part in turn.of("toolCall")]
+        assert states[0] == "begun"
+        assert states[-1] == "complete"
+        assert set(states[1:-1]) == {"growing"}
+        previews = [part["preview"] for part in turn.of("toolCall") if part.get("preview")]
+        assert previews[-1] == [{"operation": "update", "path": "shapes.py", "newPath": None, "added": 3, "removed": 0}]
+        assert [preview[0]["added"] for preview in previews] == sorted(preview[0]["added"] for preview in previews)
+        [approval] = turn.of("approval")
+        assert approval["summary"] == "Change shapes.py"
+        assert "+import math" in approval["detail"]
+        [question] = editor.questions
+        assert question["message"].startswith("Change shapes.py?")
+        assert [action["title"] for action in question["actions"]] == [
+            ALLOW_ONCE,
+            allow_for_session(),
+            REVIEW,
+            NEVER,
+        ]
+        [result] = turn.of("toolResult")
+        assert (result["text"], result["isError"]) == (SUCCESS, False)
+        assert turn.parts.index(approval) < turn.parts.index(result)
+        assert {part["call"] for part in (approval, result, *turn.of("toolCall"))} == {1}
+
+
+@pytest.mark.parametrize("answer", [None, NEVER, Refusal("no"), "Nonsense"])
+async def test_what_is_not_allowed_is_not_done(project: Path, answer: Any) -> None:
+    path = project / "shapes.py"
+    async with editing(
+        project, Rule(said("Mend it"), patching()), Rule("<|start|>assistant", final("Then not."))
+    ) as peer:
+        peer.editor.open(path)
+        peer.editor.answers.append(answer)
+        turn = await say(peer, "Mend it")
+        assert turn.text == "Then not."
+        assert peer.editor.text(path) == BROKEN
+        assert peer.editor.edits == []
+        assert turn.of("toolResult")[0]["isError"]
+
+
+async def test_allowed_for_the_session_is_asked_once_and_not_in_another(project: Path) -> None:
+    back = PATCH.replace("+import math\n+\n+\n", "-import math\n-\n-\n")
+    rules = (
+        Rule(said("Mend it"), patching()),
+        Rule(said("Take it back"), patching(back)),
+        Rule("<|start|>assistant", final("Done.")),
+    )
+    path = project / "shapes.py"
+    async with editing(project, *rules) as peer:
+        peer.editor.open(path)
+        peer.editor.answers.append(allow_for_session())
+        first = await say(peer, "Mend it")
+        assert peer.editor.text(path) == MENDED
+        second = await say(peer, "Take it back", sessionId=first.result["sessionId"])
+        assert second.of("approval") == []
+        assert peer.editor.text(path) == BROKEN
+        assert len(peer.editor.questions) == 1
+        peer.editor.answers.append(None)
+        await say(peer, "Mend it")
+        assert len(peer.editor.questions) == 2, "another session asks for itself"
+
+
+async def test_cancelling_at_the_question_withdraws_it_and_changes_nothing(project: Path) -> None:
+    path = project / "shapes.py"
+    async with editing(project, Rule(said("Mend it"), patching())) as peer:
+        peer.editor.open(path)
+        turn = await say(
+            peer, "Mend it", cancel=True, until=lambda turn: bool(turn.of("approval") and peer.editor.questions)
+        )
+        assert turn.result["finishReason"] == "cancelled"
+        await peer.doctor()
+        assert len(peer.editor.withdrawn) == 1
+        peer.editor.reply(ALLOW_ONCE)
+        await peer.doctor()
+        assert peer.editor.edits == []
+        assert peer.editor.text(path) == BROKEN
+
+
+async def test_a_document_that_changes_while_the_person_thinks_is_left_alone(project: Path) -> None:
+    path = project / "shapes.py"
+    rules = (Rule(said("Mend it"), patching()), Rule("<|start|>assistant", final("It changed.")))
+    async with editing(project, *rules) as peer:
+        uri = peer.editor.open(path)
+        turn = asyncio.create_task(say(peer, "Mend it"))
+        async with asyncio.timeout(PATIENCE):
+            await peer.editor.asked.wait()
+        peer.editor.insert(uri, 0, "# typed meanwhile\n")
+        peer.editor.reply(ALLOW_ONCE)
+        [result] = (await turn).of("toolResult")
+        assert result["isError"]
+        assert "changed in the meantime" in result["text"]
+        assert peer.editor.text(path) == f"# typed meanwhile\n{BROKEN}"
+
+
+async def test_files_are_created_moved_and_deleted_in_one_edit(project: Path) -> None:
+    (project / "old.py").write_text("x = 1\n")
+    (project / "gone.py").write_text("y = 1\n")
+    patch = (
+        "*** Begin Patch\n*** Add File: tests/test_shapes.py\n+import shapes\n*** Update File: old.py\n"
+        "*** Move to: new.py\n@@\n-x = 1\n+x = 2\n*** Delete File: gone.py\n*** End Patch\n"
+    )
+    rules = (Rule(said("Tidy up"), patching(patch)), Rule("<|start|>assistant", final("Tidy.")))
+    async with editing(project, *rules) as peer:
+        peer.editor.answers.append(ALLOW_ONCE)
+        turn = await say(peer, "Tidy up")
+        [result] = turn.of("toolResult")
+        assert not result["isError"], result
+        [_] = peer.editor.edits
+        assert peer.editor.text(project / "tests" / "test_shapes.py") == "import shapes\n"
+        assert peer.editor.text(project / "new.py") == "x = 2\n"
+        assert not (project / "gone.py").exists()
+        assert not (project / "old.py").exists()
+
+
+@pytest.mark.parametrize(
+    "capabilities", [CAPABILITIES | {"workspace": CAPABILITIES["workspace"] | {"applyEdit": False}}, {}]
+)
+async def test_an_editor_that_cannot_apply_edits_is_told_of(project: Path, capabilities: Any) -> None:
+    rules = (Rule(said("Mend it"), patching()), Rule("<|start|>assistant", final("Sorry.")))
+    async with editing(project, *rules, capabilities=capabilities) as peer:
+        turn = await say(peer, "Mend it")
+        [result] = turn.of("toolResult")
+        assert result["isError"]
+        assert "lacks workspace/applyEdit" in result["text"]
+        assert turn.text == "Sorry."
+        assert (project / "shapes.py").read_text() == BROKEN
+
+
+async def test_tools_that_cannot_be_had_are_told_of_once(project: Path) -> None:
+    nowhere = f"unix://{project.parent / 'no-docker.sock'}"
+    (project.parent / "state" / "config" / "harmony-ls").mkdir(parents=True)
+    config = project.parent / "state" / "config" / "harmony-ls" / "config.toml"
+    config.write_text(f'[tools]\npython = "ask"\ndockerHost = "{nowhere}"\n')
+    async with editing(project, Rule("<|start|>assistant", final("Hello."))) as peer:
+        first = await say(peer, "Hi")
+        [notice] = first.of("notice")
+        assert notice["text"].startswith("python is not available: ")
+        assert (await say(peer, "Hi")).of("notice") == []
