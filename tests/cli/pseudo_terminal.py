@@ -27,11 +27,15 @@ _N_PRESSES = 10
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
+_IGNORE_HANG_UP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0e-\x1f]")
 
 
 class PseudoTerminal:
-    """``python -m harmony_ls`` at a terminal of its own. Leave it as a context: what still runs is killed."""
+    """``python -m harmony_ls`` at a terminal of its own. Leave it as a context: what still runs is killed.
+
+    ``errors``: the file that stderr goes to instead. ``ignores_hang_up``: it is started as by ``nohup``.
+    """
 
     def __init__(
         self,
@@ -41,20 +45,25 @@ class PseudoTerminal:
         environment: Mapping[str, str],
         columns: int = 80,
         rows: int = 24,
+        errors: Path | None = None,
+        ignores_hang_up: bool = False,
     ) -> None:
         self._main, terminal = os.openpty()
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        command = [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "harmony_ls", *arguments]
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
+        start = f"{_IGNORE_HANG_UP if ignores_hang_up else ''}{_TAKE_TERMINAL}"
+        command = [sys.executable, "-c", start, sys.executable, "-m", "harmony_ls", *arguments]
+        with contextlib.ExitStack() as stack:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, "TERM": "xterm-256color", **environment},
+                stdin=terminal,
+                stdout=terminal,
+                stderr=terminal if errors is None else stack.enter_context(errors.open("wb")),
+                start_new_session=True,
+            )
         os.close(terminal)
+        self._is_open = True
         self.output = ""
         self._decoded_bytes = b""
         self._position = 0
@@ -69,7 +78,8 @@ class PseudoTerminal:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        os.close(self._main)
+        if self._is_open:
+            os.close(self._main)
 
     @property
     def words(self) -> str:
@@ -108,6 +118,12 @@ class PseudoTerminal:
     def say(self, line: str) -> None:
         """Type a line and press Enter."""
         self.send(f"{line}\r")
+
+    def hang_up(self) -> int:
+        """Close the terminal, as its window does; return the exit code."""
+        os.close(self._main)
+        self._is_open = False
+        return self._process.wait(_PATIENCE_SECONDS)
 
     def exit_code(self) -> int:
         """Wait for the end and return the exit code."""

@@ -139,6 +139,12 @@ def test_a_call_that_was_cut_short_is_told_as_such() -> None:
     assert shown == "apply_patch\n*** Begin\nThis call was not made."
 
 
+def test_of_a_call_without_a_result_nothing_is_claimed() -> None:
+    """It may have been running."""
+    shown = drawn([ToolCallFinished(0, CALL)], FinishReason.CANCELLED)
+    assert shown.startswith(f"apply_patch\n{PATCH}\nThis call was not answered.\n")
+
+
 def test_a_stopped_answer_is_kept_and_told() -> None:
     assert drawn(letters("Half an ans"), FinishReason.CANCELLED) == "Half an ans\n\nStopped. What was written is kept."
 
