@@ -4,8 +4,8 @@ The list says what could be done and is made without the text's being looked at 
 action comes to is computed when it is chosen. Actions carry all that they need in their data, and nothing is kept.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -245,30 +245,59 @@ async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | Non
         raise _content_modified()
     if choice.digest != _digest(document, choice.start, choice.end):
         raise _content_modified()
-    settings = server.configuration.settings
     start, end = _offsets(document, choice.start, choice.end)
     bare = DocumentSnapshot(document.uri, path_of(document.uri), document.language_id, document.version, "")
-    if reason := refusal(Place(bare, document.in_sync, document.text.n_characters, end - start), settings):
+    place = Place(bare, document.in_sync, document.text.n_characters, end - start)
+    if reason := refusal(place, server.configuration.settings):
         raise UserError(reason)
-    snapshot = document.snapshot()
-    n_changes = document.n_changes
-
-    def watch() -> None:
-        if server.documents.get(choice.uri) is not document or document.n_changes != n_changes:
-            raise _content_modified()
-
+    work = asyncio.create_task(_work(server, choice, document, document.snapshot(), (start, end), token))
+    watch = _Watch(choice.uri, work)
+    server.documents.listen(watch)
     server.status.work_begun()
     try:
-        with WorkProgress(server, choice.action.title, token) as progress:
-            models = await server.backend.chat_models(settings)
-            job = _job(server, choice, snapshot, (start, end), watch, progress)
-            async with models.using(settings, on_progress=progress.loading) as chat_model:
-                watch()
-                if choice.action.subject is Subject.TESTS:
-                    return await edit_of_tests(server, job, chat_model, settings.chat)
-                return await edit_of_document(server, document, job, chat_model, settings.chat)
+        edit = await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not watch.is_modified or (task is not None and task.cancelling()):
+            raise
+        raise _content_modified() from None
     finally:
         server.status.work_ended()
+    if watch.is_modified:
+        raise _content_modified()
+    return edit
+
+
+class _Watch:
+    """Ends work on a document when that changes: what would come of it fits no more."""
+
+    def __init__(self, uri: str, work: "asyncio.Task[types.WorkspaceEdit]") -> None:
+        self.is_modified = False
+        self._uri = uri
+        self._work = work
+
+    def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
+        if uri == self._uri:
+            self.is_modified = True
+            self._work.cancel()
+
+
+async def _work(
+    server: "HarmonyServer",
+    choice: _Choice,
+    document: Document,
+    snapshot: DocumentSnapshot,
+    offsets: tuple[int, int],
+    token: int | str | None,
+) -> types.WorkspaceEdit:
+    settings = server.configuration.settings
+    with WorkProgress(server, choice.action.title, token) as progress:
+        models = await server.backend.chat_models(settings)
+        job = _job(server, choice, snapshot, offsets, progress)
+        async with models.using(settings, on_progress=progress.loading) as chat_model:
+            if choice.action.subject is Subject.TESTS:
+                return await edit_of_tests(server, job, chat_model, settings.chat)
+            return await edit_of_document(server, document, job, chat_model, settings.chat)
 
 
 def _job(
@@ -276,7 +305,6 @@ def _job(
     choice: _Choice,
     snapshot: DocumentSnapshot,
     offsets: tuple[int, int],
-    watch: Callable[[], None],
     progress: WorkProgress,
 ) -> "Job":
     # Only here: it imports the engine, which has been done on a thread by now.
@@ -293,7 +321,6 @@ def _job(
             for start, _, message, severity, source in choice.diagnostics
         ),
         note_lines=tuple((start, end) for start, end, *_ in choice.diagnostics),
-        watch=watch,
         tell=progress.say,
     )
 

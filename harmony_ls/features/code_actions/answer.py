@@ -8,10 +8,12 @@ from harmony_ls.edits.diff import visible
 from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.errors import UserError
 
-__all__ = ["code_of", "fitted"]
+__all__ = ["code_of", "fitted", "refuse_repeated"]
 
 _FENCE = re.compile(r"(?P<indentation> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\r\n]*)")
 _LONGEST_QUOTE = 300
+# A shorter line (`else:`, `pass`, `end`) may well be written again.
+_TELLING = 6
 
 
 @dataclass(slots=True)
@@ -47,6 +49,30 @@ def fitted(lines: Sequence[str], region: Sequence[str]) -> tuple[str, ...]:
     n_before = _n_blank(region)
     n_after = _n_blank(region[::-1]) if n_before < len(region) else 0
     return (*region[:n_before], *_indented(inner, region), *region[len(region) - n_after :])
+
+
+def refuse_repeated(code: Sequence[str], lines: Sequence[str], start: int, end: int) -> None:
+    """Raise UserError for code that holds, besides a region of ``lines``, what stands around it: it would stand twice.
+
+    Told by two lines that say something, at the code's beginning or end: those next to the region, or the first or last
+    ones of the document. The header of the block that the region lies in tells it alone.
+    """
+    written, region = _telling(code), _telling(lines[start:end])
+    before, after = _telling(lines[:start]), _telling(lines[end:])
+    edges = [
+        (written[:2], region[:2], (before[:2], before[-2:])),
+        (written[-2:], region[-2:], (after[:2], after[-2:])),
+    ]
+    is_repeated = any(len(edge) == 2 and edge != usual and edge in around for edge, usual, around in edges)
+    if before and before[-1].endswith((":", "{")) and written[:1] == before[-1:] != region[:1]:
+        is_repeated = True
+    if is_repeated:
+        raise UserError("The model repeated code that stands around the region. Nothing was changed; try again.")
+
+
+def _telling(lines: Sequence[str]) -> list[str]:
+    """The lines that are more than brackets and the like, without their indentation."""
+    return [line.strip() for line in lines if len(line.strip()) >= _TELLING and any(map(str.isalnum, line))]
 
 
 def _blocks(answer: str) -> list[_Block]:

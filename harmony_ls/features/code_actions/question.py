@@ -5,12 +5,14 @@ around them, and prompts are made of token ids. Rendering happens on a thread.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib import resources
 
+from harmony_ls.edits.diff import visible
 from harmony_ls.edits.text_file import Lines
 from harmony_ls.errors import PromptTooLongError
 from harmony_ls.features.chat.attachments import DiagnosticNote, diagnostics_text, fenced
@@ -22,6 +24,7 @@ __all__ = ["Question", "Region", "fitted_question", "prompt_text"]
 
 # So much of the document around a region is shown, in characters: it takes a laptop seconds to read.
 _AROUND = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
+_LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
 # What a model needs to think and to say around its code, in tokens.
 _N_FREE = 256
 
@@ -67,7 +70,8 @@ class Question:
         """The question, with at most so many characters of the document around the region."""
         region, lines = self.region, self.region.lines
         first, last = _around(lines.bodies, region.start, region.end, n_around)
-        pieces = [f"The document is `{self.name}`.\n"]
+        name = " ".join(visible(self.name).replace("`", "'").split())
+        pieces = [f"The document is `{name}`.\n"]
         if first < region.start:
             pieces.append(self._part("Before the region", first, region.start))
         pieces.append(self._part("The region", region.start, region.end))
@@ -75,16 +79,21 @@ class Question:
             pieces.append(self._part("After the region", region.end, last))
         if self.selected is not None:
             where, text = self.selected
-            pieces.append(f"In the region, the person selected {where}:\n{fenced(text, self.language)}")
-        pieces += [f"{label}:\n{fenced(text, self.language)}" for label, text in self.extra]
+            pieces.append(f"In the region, the person selected {where}:\n{fenced(text, self._fence_language)}")
+        pieces += [f"{label}:\n{fenced(text, self._fence_language)}" for label, text in self.extra]
         if self.notes:
             pieces.append(f"Diagnostics of the region:\n{fenced(diagnostics_text(self.notes))}")
         return "\n".join([*pieces, self.task])
 
+    @property
+    def _fence_language(self) -> str:
+        """The language as a fence may name it; a client may send anything."""
+        return self.language if _LANGUAGE.fullmatch(self.language) else ""
+
     def _part(self, label: str, start: int, end: int) -> str:
         where = f"line {start + 1}" if end - start == 1 else f"lines {start + 1} to {end}"
         text = "\n".join(self.region.lines.bodies[start:end])
-        return f"{label}, {where}:\n{fenced(text, self.language)}"
+        return f"{label}, {where}:\n{fenced(text, self._fence_language)}"
 
 
 async def fitted_question(

@@ -16,7 +16,7 @@ from harmony_ls.events import ReasoningDelta, TextDelta, TurnFinished
 from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.chat.symbols import symbol_at
 from harmony_ls.features.code_actions.actions import Action, Subject
-from harmony_ls.features.code_actions.answer import code_of, fitted
+from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
 from harmony_ls.features.code_actions.syntax import refuse_broken, whole_statements
 from harmony_ls.features.document import DocumentSnapshot
@@ -38,8 +38,7 @@ class Job:
     """An action at a place: ``start`` and ``end`` are offsets of what is selected, equal where nothing is.
 
     ``name`` is what the document is called. ``notes`` are the diagnostics, ``note_lines`` the lines of each, counted
-    from 0, the last one excluded. ``watch`` is called at each step and raises what shall end the work; ``tell`` hears
-    what is going on, in words for a person.
+    from 0, the last one excluded. ``tell`` hears what is going on, in words for a person.
     """
 
     action: Action
@@ -49,7 +48,6 @@ class Job:
     end: int
     notes: tuple[DiagnosticNote, ...] = ()
     note_lines: tuple[tuple[int, int], ...] = ()
-    watch: Callable[[], None] = lambda: None
     tell: Callable[[str], None] = lambda _message: None
 
 
@@ -57,7 +55,7 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
     """The changes of the document that the action comes to.
 
     Raises UserError where the model makes none that can be used, PromptTooLongError where there is too much code, and
-    whatever `Session.turn` and ``job.watch`` raise.
+    whatever `Session.turn` raises. Cancelled, it frees the model within one step.
     """
     region = await _region(job)
     question = Question(
@@ -69,11 +67,11 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
         notes=job.notes,
     )
     code = code_of(await _answer(question, job, chat_model, settings))
+    refuse_repeated(code, region.lines.bodies, region.start, region.end)
     if not any(line.strip() for line in code) and job.action.subject is not Subject.DIAGNOSTICS:
         raise UserError("The model answered with no code at all. Nothing was changed; try again.")
     changes, new_text = await asyncio.to_thread(_changes, job.document, region, code)
     await refuse_broken(job.document.text, new_text, job.document.language_id)
-    job.watch()
     return changes
 
 
@@ -94,7 +92,6 @@ async def added_tests(
     changes, new_text = await asyncio.to_thread(_appended, tests, written, region.lines.line_ending)
     _refuse_hidden("\n".join(written), DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
     await refuse_broken(tests, new_text, job.document.language_id)
-    job.watch()
     return changes
 
 
@@ -162,13 +159,11 @@ async def _answer(question: Question, job: Job, chat_model: ChatModel, settings:
     instructions = "\n\n".join(filter(None, (settings.instructions.strip(), prompt_text("instructions"))))
     job.tell("Reading")
     text = await fitted_question(question, chat_model, settings, instructions, effort)
-    job.watch()
     session = Session(chat_model, settings, instructions=prompt_text("instructions"))
     pieces: list[str] = []
     reason = FinishReason.CANCELLED
     async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
         async for event in events:
-            job.watch()
             match event:
                 case ReasoningDelta():
                     job.tell("Thinking")

@@ -3,7 +3,7 @@
 import pytest
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions.answer import code_of, fitted
+from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,44 @@ def test_other_answers_are_refused_with_the_reason(answer: str, says: str) -> No
 )
 def test_code_is_placed_like_what_it_replaces(lines: list[str], region: list[str], placed: list[str]) -> None:
     assert list(fitted(lines, region)) == placed
+
+
+DOCUMENT = [
+    "import os",
+    "import sys",
+    "",
+    "class Thing:",
+    "    def name(self):",
+    "        return self.x",
+    "",
+    "value = Thing()",
+    "print(value)",
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(0, 9), (0, 6), (3, 6), (4, 9)],
+    ids=["the whole document", "all before it", "the header of its block", "all after it"],
+)
+def test_code_around_the_region_must_not_come_twice(first: int, last: int) -> None:
+    with pytest.raises(UserError, match="repeated code"):
+        refuse_repeated(DOCUMENT[first:last], DOCUMENT, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        DOCUMENT[4:6],
+        ["    def name(self):", "        value = Thing()", "        return value"],
+        ["print(value)"],
+        [],
+    ],
+)
+def test_code_may_be_like_what_stands_around(code: list[str]) -> None:
+    refuse_repeated(code, DOCUMENT, 4, 6)
+
+
+def test_what_the_region_itself_repeats_may_stay() -> None:
+    lines = ["check(first)", "check(second)"] * 3
+    refuse_repeated(["check(first)", "check(second)", "check(third)"], lines, 2, 4)

@@ -1,0 +1,145 @@
+"""From an action to changes, with a model in memory: what is rewritten, and what ends the work."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from harmony_ls.edits.changes import apply_text_changes
+from harmony_ls.errors import UserError
+from harmony_ls.features.chat.attachments import DiagnosticNote
+from harmony_ls.features.code_actions.actions import Action, action_named
+from harmony_ls.features.code_actions.writing import Job, added_tests, changes_for
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.session.chat_model import ChatModel
+from tests.lsp.acting import asked
+from tests.models import Rule
+from tests.session.support import chat_model, final, greedy, scripted_gpt_oss
+
+CLASS = '''\
+class Shape:
+    """A shape."""
+
+    def area(self):
+        if self.width:
+            return self.width * self.heigth
+        return 0
+
+
+shape = Shape()
+'''
+METHOD = """\
+def area(self):
+    if self.width:
+        return self.width * self.height
+    return 0
+"""
+RULES = [
+    asked("fix", f"```python\n{METHOD}```"),
+    asked("simplify", "```python\nreturn 0 if not self.width else 1\n```"),
+    asked("improve", "```\n\n```"),
+    asked("document", "```python\n" + "# word\n" * 60 + "```"),
+    asked("write_tests", "```\ndef test_it():\n    assert True\n```"),
+]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def model(tmp_path_factory: pytest.TempPathFactory, harmony_vocabulary_folder: Path) -> AsyncIterator[ChatModel]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_ENCODINGS_BASE", str(harmony_vocabulary_folder))
+        folder = scripted_gpt_oss(tmp_path_factory.mktemp("writing"), RULES, max_position_embeddings=32_768)
+        async with chat_model(folder) as model:
+            yield model
+
+
+def job(action: str, text: str = CLASS, selected: str = "", **options: object) -> Job:
+    start = text.index(selected) if selected else 0
+    document = DocumentSnapshot("file:///code/shape.py", "/code/shape.py", "python", 1, text)
+    return Job(action_of(action), document, "shape.py", start, start + len(selected), **options)  # type: ignore[arg-type]
+
+
+def action_of(name: str) -> Action:
+    action = action_named(name)
+    assert action is not None
+    return action
+
+
+async def test_a_diagnostic_is_mended_in_the_definition_around_it(model: ChatModel) -> None:
+    """The answer began at the margin; it goes where the method was, and only the line that differs is changed."""
+    notes = (DiagnosticNote(6, "no attribute"),)
+    [change] = await changes_for(job("fix", notes=notes, note_lines=((5, 6),)), model, greedy())
+    assert change.text == "            return self.width * self.height\n"
+    assert apply_text_changes(CLASS, [change]) == CLASS.replace("heigth", "height")
+
+
+async def test_part_of_a_statement_stands_for_all_of_it(model: ChatModel) -> None:
+    changes = await changes_for(job("simplify", selected="self.width:\n            return"), model, greedy())
+    assert "        return 0 if not self.width else 1\n        return 0\n" in apply_text_changes(CLASS, changes)
+
+
+async def test_code_is_not_rewritten_into_nothing(model: ChatModel) -> None:
+    with pytest.raises(UserError, match="no code at all"):
+        await changes_for(job("improve", selected="return 0"), model, greedy())
+
+
+async def test_an_answer_of_the_greatest_length_is_no_edit(model: ChatModel) -> None:
+    with pytest.raises(UserError, match="cut off"):
+        await changes_for(job("document", selected="return 0"), model, greedy(max_tokens=300))
+
+
+async def test_a_document_that_never_parsed_is_rewritten_by_its_lines(model: ChatModel) -> None:
+    text = "def f(:\n    return 1\n"
+    [change] = await changes_for(job("simplify", text, "return 1"), model, greedy())
+    assert apply_text_changes(text, [change]) == "def f(:\n    return 0 if not self.width else 1\n"
+
+
+async def test_cancelled_work_frees_the_model(model: ChatModel) -> None:
+    is_writing = asyncio.Event()
+
+    def tell(message: str) -> None:
+        if message == "Writing":
+            is_writing.set()
+
+    work = asyncio.create_task(changes_for(job("document", selected="return 0", tell=tell), model, greedy()))
+    await is_writing.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert await changes_for(job("simplify", selected="return 0"), model, greedy())
+
+
+@pytest.mark.parametrize(
+    ("tests", "expected"),
+    [
+        ("", "{new}"),
+        ("\n\n", "{new}"),
+        ("import shape", "import shape\n\n\n{new}"),
+        ("import shape\n", "import shape\n\n\n{new}"),
+        ("import shape\n\n\n\n", "import shape\n\n\n\n{new}"),
+        ("import shape\r\n", "import shape\r\n\r\n\r\n{new}"),
+    ],
+)
+async def test_tests_are_put_at_the_end(model: ChatModel, tests: str, expected: str) -> None:
+    changes = await added_tests(job("write_tests"), "tests/test_shape.py", tests, model, greedy())
+    new = "def test_it():\n    assert True\n".replace("\n", "\r\n" if "\r\n" in tests else "\n")
+    assert apply_text_changes(tests, changes) == expected.format(new=new)
+
+
+async def test_an_empty_document_has_nothing_to_work_on(model: ChatModel) -> None:
+    for text in ("", "\n\n  \n"):
+        with pytest.raises(UserError):
+            await changes_for(job("improve", text), model, greedy())
+
+
+async def test_hidden_reasoning_is_no_part_of_the_code(tmp_path: Path, harmony_vocabulary: None) -> None:
+    after = asked("fix", "").after
+    answer = final("```python\nx = 2\n```", reasoning="```python\nx = 9\n```")
+    async with chat_model(scripted_gpt_oss(tmp_path / "model", [Rule(after, answer)])) as model:
+        small = replace(job("fix", "x = 1\n"), note_lines=((0, 1),), notes=(DiagnosticNote(1, "wrong"),))
+        [change] = await changes_for(small, model, greedy())
+        assert change.text == "x = 2\n"
