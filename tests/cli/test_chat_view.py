@@ -123,7 +123,7 @@ def test_a_question_shows_what_would_be_done() -> None:
     view.pause(ApprovalRequest(CALL, "Delete old.py", "--- a/old.py\n+++ /dev/null\n-print()\n", is_sensitive=True))
     assert screen_of(console).text == (
         "apply_patch Delete old.py\n--- a/old.py\n+++ /dev/null\n-print()\n"
-        "Look closely: such a file can make programs run, so this is\nasked each time."
+        "Look closely: this is asked each time, whatever was allowed\nbefore."
     )
     assert isinstance(console.file, io.StringIO)
     assert "\x1b[31m-print()" in console.file.getvalue()

@@ -8,7 +8,7 @@ from harmony_ls.messages import FinishReason
 
 __all__ = ["SENSITIVE", "arguments_text", "diff_text", "ending_text", "result_text", "shortened", "usage_text"]
 
-SENSITIVE = "Look closely: such a file can make programs run, so this is asked each time."
+SENSITIVE = "Look closely: this is asked each time, whatever was allowed before."
 """What is said of a request that is asked whatever was allowed before."""
 
 _MOST_RESULT_LINES = 8
