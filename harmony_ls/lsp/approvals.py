@@ -27,6 +27,8 @@ NEVER = "Never"
 
 _LONGEST_SUMMARY = 300
 _LONGEST_LINE = 120
+# An address stands alone and is allowed as a whole: what it carries away may well be at its end.
+_LONGEST_ONLY_LINE = 4096
 _LONGEST_SCOPE = 80
 _N_LINES = 15
 
@@ -97,7 +99,8 @@ class EditorApprovals:
 def _message(request: ApprovalRequest) -> str:
     """What is asked: the summary, and the beginning of what would be done, which the chat shows in full."""
     lines = visible(request.detail).rstrip("\n").split("\n") if request.detail else []
-    shown = [_bounded(line, _LONGEST_LINE) for line in lines[:_N_LINES]]
+    longest = _LONGEST_LINE if len(lines) > 1 else _LONGEST_ONLY_LINE
+    shown = [_bounded(line, longest) for line in lines[:_N_LINES]]
     if len(lines) > _N_LINES:
         shown.append(f"… and {len(lines) - _N_LINES} more lines")
     paragraphs = [f"{_one_line(request.summary, _LONGEST_SUMMARY)}?"]

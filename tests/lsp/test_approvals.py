@@ -65,6 +65,14 @@ async def test_a_scope_is_named(tmp_path: Path) -> None:
         assert await EditorApprovals(server).ask(request(scope="example.org")) is Decision.SESSION
 
 
+async def test_62_an_address_is_shown_to_its_end(tmp_path: Path) -> None:
+    address = f"https://example.org/?q={'a' * 3900}secret"
+    async with connected_editor(tmp_path) as (server, editor):
+        editor.answers = [None]
+        await EditorApprovals(server).ask(request(detail=address, is_sensitive=True))
+        assert editor.questions[0]["message"].endswith(f"\n\n{address}")
+
+
 async def test_an_editor_that_cannot_ask(tmp_path: Path) -> None:
     async with connected_editor(tmp_path) as (server, editor):
         editor.answers = [Refusal("no\x1b[2J window")]

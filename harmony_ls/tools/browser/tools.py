@@ -37,6 +37,8 @@ __all__ = ["Browser"]
 
 # Beyond this an address or a question is long enough to carry a piece of somebody's file away.
 _LONG = 300
+# A longer name of a domain cannot be shown whole in an answer, and its end says whose it is.
+_LONGEST_SCOPE = 80
 _MOST_RESULTS = 20
 _LINES_BEFORE_MATCH = 4
 
@@ -144,7 +146,7 @@ class Browser:
             call,
             f"Open a page of {scope}",
             str(url),
-            is_sensitive=len(str(url)) > _LONG,
+            is_sensitive=len(str(url)) > _LONG or len(scope) > _LONGEST_SCOPE,
             scope=scope,
             is_steerable=not self._pages.leads_to(str(url), from_domain=from_domain),
         )

@@ -197,9 +197,11 @@ async def test_62_a_long_address_is_asked_for_whatever_part_is_long() -> None:
     async with site({}) as served:
         person = Person(Decision.NO)
         tools = box(browser(served), person, "allow")
-        for address in ("https://" + "secret." * 50 + "example.org/", served.url("/" + "secret/" * 50)):
+        long = ("https://" + "secret." * 50 + "example.org/", served.url("/" + "secret/" * 50))
+        named_to_deceive = "https://docs.python.org." + "a." * 40 + "evil.example/"
+        for address in (*long, named_to_deceive):
             assert (await tools.run(call("open", id=address))).is_error
-        assert [each.is_sensitive for each in person.asked] == [True, True]
+        assert [each.is_sensitive for each in person.asked] == [True, True, True]
         assert served.requests == []
 
 
