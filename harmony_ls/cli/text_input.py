@@ -13,7 +13,7 @@ __all__ = ["LARGEST_MESSAGE_BYTES", "STDIN", "read_text"]
 STDIN = "-"
 """The name under which commands know stdin."""
 
-LARGEST_MESSAGE_BYTES = 64 * 2**20
+LARGEST_MESSAGE_BYTES = 64_000_000
 """More than this fits the context of no model, and would take minutes to be found too long."""
 
 

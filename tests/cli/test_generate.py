@@ -220,6 +220,13 @@ def test_nobody_has_to_read_to_the_end(slow_model: Path, own_environment: Mappin
     assert process.returncode == 0
 
 
+def test_in_a_pipe_no_line_is_broken(gpt_oss: GptOss, own_environment: Mapping[str, str]) -> None:
+    city = "Llanfair " * 20
+    model = gpt_oss(Rule(said("weather?"), CALL.replace("Paris", city)))
+    result = generate(model, "--prompt", "weather?")
+    assert f'nobody offered:\n{{"city":"{city}"}}\n' in result.stderr
+
+
 def test_the_older_names_do_the_same(model: Path, own_environment: Mapping[str, str]) -> None:
     arguments = ["--model", str(model), "--trust-remote-code", "--temperature", "0", "--max-tokens", "99"]
     result = CliRunner().invoke(generate_app, [*arguments, "--prompt", "Hello", "--reasoning-effort", "low"])

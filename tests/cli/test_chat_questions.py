@@ -1,0 +1,144 @@
+"""Questions before a tool acts: one that nobody waits for any more is not asked."""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harmony_ls.cli.background import Background
+from harmony_ls.cli.chat.approvals import Approvals, Question
+from harmony_ls.cli.chat.history import InputHistory
+from harmony_ls.cli.chat.input import TerminalInput
+from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.opening import ChatOptions
+from harmony_ls.cli.chat.plain_view import PlainView
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.model import ModelSpec
+from harmony_ls.events import Event
+from harmony_ls.messages import ToolCall
+from harmony_ls.session.chat_model import load_chat_model
+from harmony_ls.session.session import Session
+from harmony_ls.settings import Settings
+from harmony_ls.tools.tool import ApprovalRequest, Decision
+from harmony_ls.workspace.disk import DiskWorkspace
+from tests.cli.conftest import GptOss
+
+REQUEST = ApprovalRequest(ToolCall("1", "apply_patch", "*** Begin Patch"), "Change a.txt")
+
+
+class Asking:
+    """A tool that asks, and whoever answers."""
+
+    def __init__(self, background: Background) -> None:
+        self.approvals = Approvals()
+        self.delivered: list[Event | Question] = []
+        self.approvals.deliver = self.delivered.append
+        self._background = background
+        self._decision: asyncio.Task[Decision] | None = None
+
+    def ask(self) -> Question:
+        """Have the tool ask; its question, which waits."""
+
+        async def begin() -> None:
+            self._decision = asyncio.ensure_future(self.approvals.ask(REQUEST))
+            await asyncio.sleep(0)
+
+        self._background.run(begin())
+        question = self.delivered[-1]
+        assert isinstance(question, Question)
+        return question
+
+    def cancel(self) -> None:
+        """End the tool, as the end of its turn does."""
+
+        async def end() -> None:
+            assert self._decision is not None
+            self._decision.cancel()
+            await asyncio.wait([self._decision])
+
+        self._background.run(end())
+
+    def decision(self) -> Decision:
+        """What the tool was answered."""
+
+        async def decided() -> Decision:
+            assert self._decision is not None
+            return await self._decision
+
+        return self._background.run(decided())
+
+
+@pytest.fixture
+def background() -> Iterator[Background]:
+    with Background() as background:
+        yield background
+
+
+@pytest.fixture
+def asking(background: Background) -> Asking:
+    return Asking(background)
+
+
+@pytest.fixture
+def paper() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def chat(
+    background: Background, asking: Asking, paper: io.StringIO, gpt_oss: GptOss, own_environment: object, tmp_path: Path
+) -> Iterator[Chat]:
+    settings, engine = Settings(), Engine()
+    model = background.run(load_chat_model(engine, ModelSpec(str(gpt_oss()), trust_remote_code=True)))
+    console = Console(file=paper)
+    yield Chat(
+        Session(model, settings.chat),
+        PlainView(console, console, hides_reasoning=False),
+        TerminalInput(InputHistory(tmp_path / "history"), lambda _line: [], is_styled=False),
+        background,
+        asking.approvals,
+        settings,
+        ChatOptions(tmp_path),
+        DiskWorkspace([tmp_path]),
+    )
+    background.run(engine.close())
+
+
+def test_a_question_is_withdrawn_with_the_tool_that_asks(background: Background, asking: Asking) -> None:
+    question = asking.ask()
+    assert question.is_open
+    asking.cancel()
+    assert not question.is_open
+    with pytest.raises(CancelledError):
+        asking.decision()
+    question.resolve(Decision.ONCE)  # the person was quicker: it does no harm
+
+
+def test_a_question_that_was_withdrawn_is_not_asked(chat: Chat, asking: Asking, paper: io.StringIO) -> None:
+    question = asking.ask()
+    asking.cancel()
+    chat._decide(question)
+    assert paper.getvalue() == ""
+
+
+def test_a_question_of_a_turn_that_was_stopped_is_answered_no(chat: Chat, asking: Asking, paper: io.StringIO) -> None:
+    """The turn is stopped, but the event loop has not heard of it yet."""
+    question = asking.ask()
+    chat._stop()
+    chat._decide(question)
+    assert asking.decision() is Decision.NO
+    assert paper.getvalue() == ""
+
+
+def test_the_end_of_input_means_no(
+    chat: Chat, asking: Asking, paper: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("maybe\n"))
+    question = asking.ask()
+    chat._decide(question)
+    assert asking.decision() is Decision.NO
+    assert "apply_patch: Change a.txt" in paper.getvalue()
