@@ -44,8 +44,8 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long an editor is waited for, in seconds: for its answer to an edit that nobody is asked about; for the
-    changes that it then tells of; for those that it may tell of although it refused; and for its answer after nobody
-    wants the edit any more."""
+    changes that it then tells of; for those that it may still tell of after it refused, or told of other ones; and for
+    its answer after nobody wants the edit any more."""
 
     answer: float = 30.0
     changes: float = 5.0
@@ -63,10 +63,8 @@ class _Done:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of an edit: what was made, the fault where that is not all of it, and whether anything may have been
-    made."""
+    """What came of an edit: the fault where not all of it was made, and whether it is certain that nothing was."""
 
-    applied: Applied | None = None
     error: WorkspaceError | None = None
     is_nothing: bool = False
 
@@ -228,34 +226,44 @@ class EditorWorkspace:
     # Changing
 
     async def _changed(self, changes: tuple[FileChange, ...], *, confirmed: bool, taken_from: _Done | None) -> Applied:
+        EditMeans.of(self._server).refuse_others(changes)
+        for attempt in range(_N_TRIES):
+            planned = await self._planned(changes)
+            outcome = await self._sent(planned, confirmed=confirmed, taken_from=taken_from)
+            if outcome.error is None:
+                break
+            # Neovim counts changes that change no text, and tells of them a moment later; until then, its version is
+            # not ours.
+            if not outcome.is_nothing or attempt == _N_TRIES - 1 or not self._was_stale(planned):
+                raise outcome.error
+        return _applied(changes)
+
+    def _was_stale(self, planned: Sequence[PlannedChange]) -> bool:
+        """Whether an edit named a version that was not the editor's any more."""
+        sent = {each.buffer.uri: each.buffer for each in planned if each.buffer is not None}
+        documents = {uri: self._server.documents.get(uri) for uri in sent}
+        return any(each is not None and each.version != sent[uri].version for uri, each in documents.items())
+
+    async def _sent(self, planned: tuple[PlannedChange, ...], *, confirmed: bool, taken_from: _Done | None) -> _Outcome:
+        """Send the edit in this very moment, so that its versions are true, and find out what comes of it."""
         means = EditMeans.of(self._server)
-        means.refuse_others(changes)
-        planned = await self._planned(changes)
-        # From here to the sending nothing may wait: the versions are those of this moment.
         edit = workspace_edit(planned, means, self._server.documents.encoding, confirmed=confirmed)
         if edit is None:
-            return _applied(changes)
+            return _Outcome()
         watch = Watch(self._server.documents, planned)
-        question = Question(
-            self._server,
-            types.WORKSPACE_APPLY_EDIT,
-            types.ApplyWorkspaceEditParams(edit=edit, label=label_of(changes)),
-        )
+        params = types.ApplyWorkspaceEditParams(edit=edit, label=label_of([each.change for each in planned]))
+        question = Question(self._server, types.WORKSPACE_APPLY_EDIT, params)
         is_atomic = means.is_whole or len(edit.document_changes or edit.changes or ()) == 1
         work = asyncio.create_task(self._carried_out(planned, watch, question, taken_from, is_atomic=is_atomic))
         self._working.add(work)
         work.add_done_callback(self._working.discard)
         outcome = await self._awaited(work, question, None if confirmed else self._patience.answer)
-        if outcome is None:
-            found = await self._observed(planned, watch)
-            raise PartlyAppliedError(
-                f"The editor did not answer within {self._patience.answer:g} seconds, and may still make the change. "
-                f"{told(found)}"
-            )
-        if outcome.error is not None:
-            raise outcome.error
-        assert outcome.applied is not None, "one of the two is known"
-        return outcome.applied
+        if outcome is not None:
+            return outcome
+        found = await self._observed(planned, watch)
+        seconds = f"{self._patience.answer:g} seconds"
+        error = f"The editor did not answer within {seconds}, and may still make the change. {told(found)}"
+        return _Outcome(error=PartlyAppliedError(error))
 
     async def _awaited(
         self, work: "asyncio.Task[_Outcome]", question: Question, seconds: float | None
@@ -296,12 +304,15 @@ class EditorWorkspace:
             answer = types.ApplyWorkspaceEditResult(applied=False, failure_reason=error.message)
         says_applied = answer is not None and answer.applied
         wait = self._patience.changes if says_applied else 0.0 if is_atomic else self._patience.refusal
-        found = await settled(lambda: self._observed(planned, watch), watch, wait, expects_all=says_applied)
+        grace = self._patience.refusal
+        found = await settled(
+            lambda: self._observed(planned, watch), watch, wait, grace=grace, expects_all=says_applied
+        )
         is_made = {Finding.DONE} | ({Finding.UNSEEN} if says_applied else set())
         made = tuple(each for each in found if each.finding in is_made)
         self._note(made, taken_from)
         if len(made) == len(found):
-            return _Outcome(applied=_applied([each.planned.change for each in found]))
+            return _Outcome()
         because = f": {answer.failure_reason.rstrip('.')}." if answer is not None and answer.failure_reason else "."
         # Where nothing can have been made in part, an editor is believed of files that are not open here.
         as_before = {Finding.NOT_DONE} | ({Finding.UNSEEN} if is_atomic and not says_applied else set())

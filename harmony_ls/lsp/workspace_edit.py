@@ -10,7 +10,7 @@ from lsprotocol import types
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange, apply_text_changes
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.text import PositionEncoding, Text
+from harmony_ls.lsp.text import Position, PositionEncoding, Text
 from harmony_ls.lsp.workspace_plan import PlannedChange
 
 if TYPE_CHECKING:
@@ -183,6 +183,10 @@ def _document_edit(
 
 def _text_edit(text: Text, change: TextChange, annotation: str | None) -> types.TextEdit | types.AnnotatedTextEdit:
     start, end = text.position_at(change.start), text.position_at(change.end)
+    if not text.n_characters:
+        # Neovim takes the end of an empty text for the end of an empty line, and would leave that below what it
+        # inserts. To others, as in LSP, a line after the last is the end of the text.
+        end = Position(1, 0)
     place = types.Range(
         start=types.Position(line=start.line, character=start.character),
         end=types.Position(line=end.line, character=end.character),

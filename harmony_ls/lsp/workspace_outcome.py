@@ -48,6 +48,7 @@ class Watch:
 
     def __init__(self, documents: Documents, planned: Sequence[PlannedChange]) -> None:
         self.seen: set[str] = set()
+        self._told: set[str] = set()
         self.changed = asyncio.Event()
         self._documents = documents
         self._wanted = {
@@ -60,11 +61,16 @@ class Watch:
 
     def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
         """A document holds another text now."""
-        del was_opened
         self.changed.set()
+        if not was_opened:
+            self._told.add(uri)
         wanted, document = self._wanted.get(uri), self._documents.get(uri)
         if wanted is not None and document is not None and wanted == comparable(str(document.text)):
             self.seen.add(uri)
+
+    def was_told(self, planned: PlannedChange) -> bool:
+        """Whether the client has told of a change of one of these files, be it another than the planned one."""
+        return any(place is not None and place.uri in self._told for place in (planned.old, planned.new))
 
 
 class Observe(Protocol):
@@ -74,18 +80,24 @@ class Observe(Protocol):
         """What has come of each change."""
 
 
-async def settled(observe: Observe, watch: Watch, seconds: float, *, expects_all: bool) -> tuple[Observed, ...]:
+async def settled(
+    observe: Observe, watch: Watch, seconds: float, *, grace: float, expects_all: bool
+) -> tuple[Observed, ...]:
     """What came of an edit that was answered, as soon as it is clear, and after so many seconds at the latest.
 
-    ``expects_all``: the editor says that it made the edit, so that it is clear once every change is there.
+    ``expects_all``: the editor says that it made the edit, so that it is clear once every change is there. Where the
+    editor has told of something else of every file that is not as it should be, it gets ``grace`` seconds more.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
         watch.changed.clear()
         found = await observe()
-        if loop.time() >= deadline or (expects_all and all(each.finding in _SETTLED for each in found)):
+        open_ended = [each for each in found if each.finding not in _SETTLED]
+        if loop.time() >= deadline or (expects_all and not open_ended):
             return found
+        if expects_all and all(watch.was_told(each.planned) for each in open_ended):
+            deadline = min(deadline, loop.time() + grace)
         try:
             async with asyncio.timeout_at(deadline):
                 await watch.changed.wait()

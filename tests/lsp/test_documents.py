@@ -111,6 +111,31 @@ def test_cells_of_a_notebook_whose_edit_was_lost() -> None:
     assert trusted() == {"second", "plain"}, "nobody knows of which notebook it was"
 
 
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bool]] = []
+
+    def document_changed(self, uri: str, *, was_opened: bool = False) -> None:
+        self.heard.append((uri, was_opened))
+
+
+def test_listeners_hear_of_everything_while_someone_holds_them() -> None:
+    documents = Documents()
+    listener, forgotten = Listener(), Listener()
+    heard = forgotten.heard
+    documents.listen(listener)
+    documents.listen(forgotten)
+    del forgotten
+    documents.open(URI, "python", 1, "a")
+    documents.change(URI, 2, [Change("b")])
+    documents.distrust(URI)
+    documents.close(URI)
+    documents.close(URI)
+    documents.change(URI, 3, [Change("c")])
+    assert listener.heard == [(URI, True), (URI, False), (URI, False), (URI, False)]
+    assert heard == []
+
+
 INITIALIZE = {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": {"processId": None, "capabilities": {}}}
 
 

@@ -348,3 +348,31 @@ async def test_a_person_confirms_each_file_in_the_editor(tmp_path: Path) -> None
         workspace.confirm(changes)
         with pytest.raises(WorkspaceError, match=r"discarded\. No file was changed"):
             await workspace.apply(changes)
+
+
+@pytest.mark.parametrize("skips_stale", [False, True])
+async def test_a_version_that_moved_without_the_text_is_asked_for_again(tmp_path: Path, *, skips_stale: bool) -> None:
+    """Neovim counts changes that change nothing, and tells of them when it has applied the edit, or not."""
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        moves = [lambda: editor.insert(uri, 0, "")]
+        editor.before_edit = lambda: moves.pop()() if moves else None
+        editor.skips_stale = editor.tells_late = skips_stale
+        assert await workspace.apply(await changes_of(workspace, CHANGE_B)) == Applied(modified=("app.py",))
+        versions = [each["edit"]["documentChanges"][0]["textDocument"]["version"] for each in editor.edits]
+        assert versions == [1, 2]
+        assert str(editor.buffers[uri]) == "a\nB\nc\n"
+        assert workspace.change_sets == (1,)
+
+
+async def test_an_empty_file_is_filled_without_a_line_left_over(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": ""})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        await workspace.apply([FileChange(ChangeKind.UPDATE, "app.py", "", "x\n", (TextChange(0, 0, "x\n"),))])
+        assert editor.text(tmp_path / "app.py") == "x\n"
+        place = editor.edits[0]["edit"]["documentChanges"][0]["edits"][0]["range"]
+        assert place == {"start": {"line": 0, "character": 0}, "end": {"line": 1, "character": 0}}
