@@ -257,8 +257,9 @@ class ToolSettings(_Section):
 
     browser: ToolPermission = Field(default="off", json_schema_extra=OWN_SCOPE)
     """Search the web and read pages. What the model asks for leaves your machine, hence `off`. `ask` shows you the
-    whole address, and your answer can hold for its domain; long addresses, which could carry your text away, are always
-    asked for. Taken only from your `config.toml` and the command line."""
+    whole address, and your answer can hold for its domain; addresses that could carry your text away are always asked
+    for: long ones, and those that the model makes up after it has read a page. Taken only from your `config.toml`
+    and the command line."""
 
     python: ToolPermission = Field(default="ask", json_schema_extra=OWN_SCOPE)
     """Run Python code in a Docker container that has no network and sees none of your files. Without Docker there is
@@ -286,8 +287,9 @@ class BrowserSettings(_Section):
     """How the model searches the web and which pages it may read, once `tools.browser` is on."""
 
     search_backend: SearchBackend = Field(default="none", json_schema_extra=OWN_SCOPE)
-    """Who answers searches: `searxng` (an instance of yours that answers in JSON), `exa` or `you` (services that need a
-    key). `none`: the model can open pages but not search."""
+    """Who answers searches: `searxng` (an instance of yours, with `json` among the formats of its settings), `exa` or
+    `you` (services that need a key; they are asked as their documentation says, which was tested without the services
+    themselves). `none`: the model can open pages but not search."""
 
     search_endpoint: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2000, json_schema_extra=OWN_SCOPE
