@@ -17,6 +17,7 @@ from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.chat.symbols import symbol_at
 from harmony_ls.features.code_actions.actions import Action, Subject
 from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
+from harmony_ls.features.code_actions.imports import import_edit, split_imports, without_imports
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
 from harmony_ls.features.code_actions.syntax import refuse_broken, whole_statements
 from harmony_ls.features.document import DocumentSnapshot
@@ -67,7 +68,6 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
         notes=job.notes,
     )
     code = code_of(await _answer(question, job, chat_model, settings))
-    refuse_repeated(code, region.lines.bodies, region.start, region.end)
     if not any(line.strip() for line in code) and job.action.subject is not Subject.DIAGNOSTICS:
         raise UserError("The model answered with no code at all. Nothing was changed; try again.")
     changes, new_text = await asyncio.to_thread(_changes, job.document, region, code)
@@ -181,7 +181,12 @@ async def _answer(question: Question, job: Job, chat_model: ChatModel, settings:
 
 def _changes(document: DocumentSnapshot, region: Region, code: Sequence[str]) -> tuple[tuple[TextChange, ...], str]:
     """The changes of the document, and its text after them. Raises UserError."""
-    edits = line_edits(region.bodies, fitted(code, region.bodies), region.start)
+    bodies, language = region.lines.bodies, document.language_id
+    imports, rest = split_imports(code, region.bodies, language)
+    refuse_repeated(rest, without_imports(bodies, language) if imports else bodies, region.start, region.end)
+    edits = line_edits(region.bodies, fitted(rest, region.bodies), region.start)
+    added = import_edit(bodies, region.start, imports, language)
+    edits = edits if added is None else (added, *edits)
     new_text, changes = replace_lines(document.text, region.lines, edits)
     if not changes:
         raise UserError("The model would leave the code as it is.")

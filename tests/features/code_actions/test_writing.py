@@ -77,6 +77,16 @@ async def test_a_diagnostic_is_mended_in_the_definition_around_it(model: ChatMod
     assert apply_text_changes(CLASS, [change]) == CLASS.replace("heigth", "height")
 
 
+async def test_what_has_to_be_imported_goes_to_the_imports(tmp_path: Path, harmony_vocabulary: None) -> None:
+    text = "import os\n\n\nclass Thing:\n    def root(self):\n        return Path(os.sep)\n"
+    code = "```python\nimport os\nfrom pathlib import Path\n\ndef root(self):\n    return Path(os.sep)\n```"
+    rules = [asked("fix", code)]
+    async with chat_model(scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)) as model:
+        notes = (DiagnosticNote(6, "Path is not defined"),)
+        [change] = await changes_for(job("fix", text, notes=notes, note_lines=((5, 6),)), model, greedy())
+    assert apply_text_changes(text, [change]) == text.replace("import os\n", "import os\nfrom pathlib import Path\n")
+
+
 async def test_part_of_a_statement_stands_for_all_of_it(model: ChatModel) -> None:
     changes = await changes_for(job("simplify", selected="self.width:\n            return"), model, greedy())
     assert "        return 0 if not self.width else 1\n        return 0\n" in apply_text_changes(CLASS, changes)
