@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from harmony_ls.edits.changes import FileChange
+from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.diff import visible
 from harmony_ls.lsp.asking import asked
 from harmony_ls.lsp.workspace_edit import EditMeans
@@ -82,9 +82,16 @@ class EditorApprovals:
         offered = {ALLOW_ONCE: Decision.ONCE}
         if not request.is_sensitive:
             offered[allow_for_session(request.scope)] = Decision.SESSION
-        if request.changes and self._confirm is not None and EditMeans.of(self._server).can_confirm:
+        if self._can_review(request.changes):
             offered[REVIEW] = Decision.ONCE
         return offered | {NEVER: Decision.NEVER}
+
+    def _can_review(self, changes: tuple[FileChange, ...]) -> bool:
+        """Whether the editor asks the person about each of the changes. Neovim creates, moves and deletes files
+        without asking, whatever the edit says, so that only changes of text count."""
+        if not changes or self._confirm is None or not EditMeans.of(self._server).can_confirm:
+            return False
+        return all(change.kind is ChangeKind.UPDATE for change in changes)
 
     def _tell(self, request: ApprovalRequest, why: str) -> None:
         """A no that the person has not said must not look like theirs."""

@@ -48,7 +48,7 @@ class Patience:
     its answer after nobody wants the edit any more."""
 
     answer: float = 30.0
-    changes: float = 5.0
+    changes: float = 3.0
     refusal: float = 0.5
     withdrawal: float = 2.0
 

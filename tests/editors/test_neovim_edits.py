@@ -11,11 +11,14 @@ import pytest
 from harmony_ls.edits.changes import FileChange
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.errors import WorkspaceError
+from harmony_ls.lsp.approvals import ALLOW_ONCE, NEVER, REVIEW, EditorApprovals, allow_for_session
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.framing import FrameDecoder
 from harmony_ls.lsp.server import HarmonyServer
 from harmony_ls.lsp.workspace import EditorWorkspace
+from harmony_ls.messages import ToolCall
 from harmony_ls.tools.apply_patch import plan_patch
+from harmony_ls.tools.tool import ApprovalRequest, Decision
 from harmony_ls.workspace.port import Applied
 from tests.editors.neovim import PATIENCE, Neovim, executable, opening
 
@@ -171,3 +174,64 @@ async def test_d21_a_key_between_the_edit_and_its_being_applied(project: Path, t
         assert await neovim.lua("return vim.fn.line('$')") == 4
         await in_step(neovim, server, path)
         assert (await workspace.read("app.py")).text == "yx\na\nb\nc\n"
+
+
+async def test_unsaved_text_moves_with_its_file(project: Path, tmp_path: Path) -> None:
+    patch = PATCH_B.replace("@@", "*** Move to: new/app.py\n@@")
+    async with editing(tmp_path) as (neovim, server, workspace):
+        await neovim.press("Ounsaved<Esc>")
+        await neovim.until("return vim.fn.line('$') == 4 and vim.fn.mode() == 'n'")
+        await in_step(neovim, server, project / "app.py")
+        assert await workspace.apply(await changes_of(workspace, patch)) == Applied(modified=("new/app.py",))
+        assert await neovim.text() == "unsaved\na\nB\nc"
+        assert not (project / "app.py").exists()
+        await in_step(neovim, server, project / "new" / "app.py")
+        await workspace.undo()
+        assert (await workspace.read("app.py")).text == "unsaved\na\nb\nc\n"
+        assert await neovim.text() == "unsaved\na\nb\nc"
+
+
+async def test_a_person_reviews_each_text(project: Path, tmp_path: Path) -> None:
+    (project / "other.py").write_text("1\n")
+    patch = f"{PATCH_B}*** Update File: other.py\n@@\n-1\n+2\n"
+    async with editing(tmp_path) as (neovim, server, workspace):
+        await open_file(neovim, project / "other.py")
+        await in_step(neovim, server, project / "other.py")
+        await neovim.lua("""
+            asked = {}
+            vim.fn.confirm = function(message)
+              table.insert(asked, message)
+              return message:find('other') and 1 or 2
+            end
+        """)
+        changes = await changes_of(workspace, patch)
+        workspace.confirm(changes)
+        with pytest.raises(WorkspaceError, match=r"app\.py was not changed\. other\.py was changed\."):
+            await workspace.apply(changes)
+        assert await neovim.lua("return asked") == [
+            "Apply all changes?\nChange app.py: proposed by harmony-ls",
+            "Apply all changes?\nChange other.py: proposed by harmony-ls",
+        ]
+        assert await buffer_text(neovim, project / "app.py") == "a\nb\nc"
+        assert await buffer_text(neovim, project / "other.py") == "2"
+
+
+async def test_a_tool_asks(project: Path, tmp_path: Path) -> None:
+    async with editing(tmp_path) as (neovim, server, workspace):
+        await neovim.lua("""
+            asked, picked = {}, 2
+            vim.ui.select = function(items, options, choose)
+              table.insert(asked, { options.prompt, vim.tbl_map(options.format_item, items) })
+              choose(items[picked])
+            end
+        """)
+        changes = await changes_of(workspace, PATCH_B)
+        call = ToolCall("1", "apply_patch", PATCH_B)
+        request = ApprovalRequest(call, "Change app.py", "--- a/app.py\n+++ b/app.py\n", changes=changes)
+        approvals = EditorApprovals(server, workspace.confirm)
+        assert await approvals.ask(request) is Decision.SESSION
+        await neovim.lua("picked = 9")
+        assert await approvals.ask(request) is Decision.NO
+        titles = [ALLOW_ONCE, allow_for_session(), REVIEW, NEVER]
+        prompt = "Change app.py?\n\n--- a/app.py\n+++ b/app.py: "
+        assert await neovim.lua("return asked") == [[prompt, titles]] * 2

@@ -195,3 +195,14 @@ async def test_a_review_is_offered_only_where_the_editor_can_show_it(tmp_path: P
         assert (await tools.run(ToolCall("1", "apply_patch", PATCH))).is_error
         assert titles(editor) == [ALLOW_ONCE, SESSION, NEVER]
         assert editor.edits == []
+
+
+async def test_a_review_is_offered_only_of_texts(tmp_path: Path) -> None:
+    """Neovim asks about no file that is created, moved or deleted."""
+    (tmp_path / "app.py").write_text("b = 1\n")
+    async with connected_editor(tmp_path) as (server, editor):
+        tools = await toolbox_of(server, tmp_path)
+        editor.answers = [None]
+        patch = PATCH.replace("*** End", "*** Add File: new.py\n+x\n*** End")
+        assert (await tools.run(ToolCall("1", "apply_patch", patch))).is_error
+        assert titles(editor) == [ALLOW_ONCE, SESSION, NEVER]
