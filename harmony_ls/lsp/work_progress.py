@@ -54,6 +54,7 @@ class WorkProgress:
         self._is_over = True
         if self._is_open:
             self._send(types.WorkDoneProgressEnd())
+            self._is_open = False  # a report of a load may still be on its way
 
     def say(self, message: str, percentage: int | None = None) -> None:
         """Show what is being done, if that is news."""

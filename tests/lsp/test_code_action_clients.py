@@ -172,3 +172,34 @@ async def test_a_model_with_its_own_chat_template(tmp_path: Path) -> None:
         [change] = (await resolved(peer, named(await fix(peer), "quickfix")))["documentChanges"]
         assert applied(text, change["edits"]) == text.replace("heigth", "height")
         assert await peer.shutdown() == 0
+
+
+async def test_a_client_that_never_answers_about_progress_gets_its_edit(
+    tmp_path: Path, harmony_vocabulary_folder: Path
+) -> None:
+    async with acting(tmp_path, harmony_vocabulary_folder, RULES) as peer:
+        peer.open(URI, BROKEN)
+        action = named(await fix(peer), "quickfix")
+        peer.silent = True
+        [change] = (await resolved(peer, action))["documentChanges"]
+        assert applied(BROKEN, change["edits"]) == MENDED
+        assert not [each for each in peer.received if each.get("method") == "$/progress"]
+        assert await peer.shutdown() == 0
+
+
+async def test_leaving_in_the_middle_answers_once_and_ends_cleanly(
+    tmp_path: Path, harmony_vocabulary_folder: Path
+) -> None:
+    rules = [asked("fix", "```python\n" + "x = 1\n" * 150)]
+    async with acting(tmp_path, harmony_vocabulary_folder, rules) as peer:
+        peer.open(URI, BROKEN)
+        number = peer.send_request("codeAction/resolve", named(await fix(peer), "quickfix"))
+        async with asyncio.timeout(PATIENCE):
+            await peer.notified(
+                lambda method, params: method == "$/progress" and params["value"].get("message") == "Writing"
+            )
+            assert await peer.shutdown() == 0
+        answer = peer.answer_to(number)
+        assert answer is not None
+        assert answer["error"]["code"] == -32800
+        assert peer.answers[number] == 1

@@ -1,6 +1,8 @@
 """What of a model's answer becomes code, and what is refused with words that a person understands."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
@@ -113,3 +115,17 @@ def test_code_may_be_like_what_stands_around(code: list[str]) -> None:
 def test_what_the_region_itself_repeats_may_stay() -> None:
     lines = ["check(first)", "check(second)"] * 3
     refuse_repeated(["check(first)", "check(second)", "check(third)"], lines, 2, 4)
+
+
+PIECES = st.sampled_from(
+    ["```", "````", "~~~", "\n", "\r\n", "    ", " ", "python", "x = 1", "`", "\t", "\u202e", "\0"]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_whatever_a_model_answers_is_code_or_a_reason(answer: str) -> None:
+    try:
+        said = code_of(answer)
+    except UserError as error:
+        said = [str(error)]
+    assert all("\n" not in line and "\r" not in line for line in said)
