@@ -15,7 +15,10 @@ __all__ = ["CitationFilter", "ResolveCitation"]
 ResolveCitation = Callable[[int, int], str | None]
 """The address behind a cursor and a line of what was displayed; None where there is none."""
 
-_CITATION = re.compile(r"【\s*(\d{1,6})\s*†\s*L(\d{1,7})(?:\s*[-–]\s*L?\d{1,7})?\s*】")  # noqa: RUF001
+# The form that GPT-OSS is told of, and what it makes of it: several places, the domain as in a link, no lines at all.
+_CITATION = re.compile(
+    r"【\s*(\d{1,6})\s*†\s*(?:L(\d{1,7})(?:\s*[-–,;]\s*L?\d{1,7})*|source)\s*(?:†[^【】†]*)?】"  # noqa: RUF001
+)
 _LONGEST = 48
 _ENCODED = {"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", " ": "%20"}
 
@@ -54,7 +57,8 @@ class CitationFilter:
         return shown
 
     def _link(self, found: re.Match[str], before: str) -> str:
-        url = self._resolve(int(found[1]), int(found[2]))
+        # A longer one would not have been held back if it had come in pieces.
+        url = self._resolve(int(found[1]), int(found[2] or 0)) if len(found[0]) <= _LONGEST else None
         if url is None:
             return found[0]
         target = "".join(_ENCODED.get(character, character) for character in url)

@@ -22,6 +22,12 @@ def filtered(*deltas: str) -> str:
         ("It is so【0†L3】.", "It is so ([example.org](https://www.example.org/a_%28b%29))."),
         ("It is so 【3†L3-L12】", "It is so ([other.example:8443](https://other.example:8443/x))"),
         ("【3†L3-12】", "([other.example:8443](https://other.example:8443/x))"),
+        ("【0†L3, L7-L9】", "([example.org](https://www.example.org/a_%28b%29))"),
+        ("【0†L3†example.org】", "([example.org](https://www.example.org/a_%28b%29))"),
+        ("【0†source】", "([example.org](https://www.example.org/a_%28b%29))"),
+        ("【0†a link of a page】", "【0†a link of a page】"),
+        ("【0†L2 norm】", "【0†L2 norm】"),
+        ("【0†L1" + ", L2" * 20 + "】", "【0†L1" + ", L2" * 20 + "】"),
         ("【7†L3】 stays", "【7†L3】 stays"),
         ("【注】 and 【", "【注】 and 【"),
         ("【0†L3", "【0†L3"),
@@ -41,7 +47,24 @@ def test_a_partial_citation_is_held_back_and_no_longer_than_it_may_be_one() -> N
     assert citations.feed("【" + "x" * 60) == "【" + "x" * 60
 
 
-PIECES = ["【", "】", "†", "0", "3", "9", "L1", "-L2", "L", " ", "a", "【0†L1】"]
+PIECES = [
+    "【",
+    "】",
+    "†",
+    "0",
+    "3",
+    "9",
+    "L1",
+    "-L2",
+    ", L7",
+    ", L7" * 9,
+    "L",
+    " ",
+    "a",
+    "source",
+    "【0†L1】",
+    "【0†L1",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30), st.data())
