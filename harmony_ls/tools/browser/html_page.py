@@ -15,6 +15,8 @@ __all__ = ["HtmlText", "html_text"]
 
 _LONGEST_SECONDS = 1.5
 _MAX_LINKS = 2000
+# A few bytes make a link as long as the address of the page.
+_MAX_LINK_CHARACTERS = 400_000
 _MAX_LINK_TEXT = 300
 _MAX_TITLE = 200
 _CHUNK = 16_384
@@ -67,6 +69,7 @@ class _Reader(html2text.HTML2Text):
         self.title = ""
         self.links: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
+        self._n_link_characters = 0
         self._base = URL(url) if url else None
         self._domain = domain_of(self._base) if self._base else ""
         self._link: URL | None = None
@@ -197,6 +200,8 @@ class _Reader(html2text.HTML2Text):
         """Where a link leads; None for what is not followed: anchors, scripts, mail, anything but the web."""
         if href is None or href.strip().startswith("#") or len(self.links) >= _MAX_LINKS:
             return None
+        if self._n_link_characters >= _MAX_LINK_CHARACTERS:
+            return None
         try:
             return parse_url(href, self._base) if self._base or "://" in href else None
         except FetchError:
@@ -225,7 +230,9 @@ class _Reader(html2text.HTML2Text):
 
     def _number(self, url: str) -> int:
         number = self._numbers.setdefault(url, len(self._numbers))
-        self.links[number] = url
+        if number not in self.links:
+            self.links[number] = url
+            self._n_link_characters += len(url)
         return number
 
 

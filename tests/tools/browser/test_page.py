@@ -56,6 +56,13 @@ def test_58_deep_nesting_long_lines_and_many_links_are_read_in_time_or_cut() -> 
         assert len(read_html.links) <= 2000
 
 
+def test_58_short_links_of_a_long_address_do_not_fill_the_memory() -> None:
+    url = f"https://example.org/{'a' * 3900}/"
+    read_html = html_text("".join(f"<a href={number}>x</a> " for number in range(2000)), url)
+    assert 90 < len(read_html.links) < 110
+    assert read_html.text.count("x") == 2000
+
+
 def test_58_what_is_left_out_is_said() -> None:
     page = read("<p>word " * 200_000)
     assert page.lines[-1] == "(The rest of the page is left out: it is too large.)"
