@@ -3,6 +3,7 @@
 What is typed at a terminal is read elsewhere, and so are files that go along with a message.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def read_text(source: str | Path, most_bytes: int, *, called: str = "") -> str:
         if is_stdin:
             content = sys.stdin.buffer.read(most_bytes + 1)
         else:
-            with Path(source).expanduser().open("rb") as file:
+            with open(os.path.expanduser(source), "rb") as file:
                 content = file.read(most_bytes + 1)
     except OSError as error:
         raise UserError(f"{called} cannot be read: {error.strerror or error}.") from error

@@ -1,11 +1,26 @@
 """A scripted GPT-OSS to talk with, and an environment in which nothing of the person's own counts."""
 
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from harmony_ls.cli.background import Background
+from harmony_ls.cli.chat.approvals import Approvals
+from harmony_ls.cli.chat.history import InputHistory
+from harmony_ls.cli.chat.input import TerminalInput
+from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.opening import ChatOptions
+from harmony_ls.cli.chat.plain_view import PlainView
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.model import ModelSpec
+from harmony_ls.session.chat_model import load_chat_model
+from harmony_ls.session.session import Session
+from harmony_ls.settings import Settings
+from harmony_ls.workspace.disk import DiskWorkspace
 from tests.models import Rule
 from tests.session.support import final, said, scripted_gpt_oss
 
@@ -43,3 +58,28 @@ def own_environment(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
     return environment
+
+
+@pytest.fixture
+def paper() -> io.StringIO:
+    """What `chat` shows."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def chat(paper: io.StringIO, gpt_oss: GptOss, own_environment: Mapping[str, str], tmp_path: Path) -> Iterator[Chat]:
+    """A chat in this process, with the event loop and the model that it needs, over the files of ``tmp_path``."""
+    settings, engine, console = Settings(), Engine(), Console(file=paper)
+    with Background() as background:
+        model = background.run(load_chat_model(engine, ModelSpec(str(gpt_oss()), trust_remote_code=True)))
+        yield Chat(
+            Session(model, settings.chat),
+            PlainView(console, console, hides_reasoning=False),
+            TerminalInput(InputHistory(tmp_path / "history"), lambda _line: [], is_styled=False),
+            background,
+            Approvals(),
+            settings,
+            ChatOptions(tmp_path),
+            DiskWorkspace([tmp_path]),
+        )
+        background.run(engine.close())

@@ -2,30 +2,15 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from harmony_ls.cli.background import Background
-from harmony_ls.cli.chat.approvals import Approvals, Question
-from harmony_ls.cli.chat.history import InputHistory
-from harmony_ls.cli.chat.input import TerminalInput
+from harmony_ls.cli.chat.approvals import Question
 from harmony_ls.cli.chat.loop import Chat
-from harmony_ls.cli.chat.opening import ChatOptions
-from harmony_ls.cli.chat.plain_view import PlainView
-from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
 from harmony_ls.events import Event
 from harmony_ls.messages import ToolCall
-from harmony_ls.session.chat_model import load_chat_model
-from harmony_ls.session.session import Session
-from harmony_ls.settings import Settings
 from harmony_ls.tools.tool import ApprovalRequest, Decision
-from harmony_ls.workspace.disk import DiskWorkspace
-from tests.cli.conftest import GptOss
 
 REQUEST = ApprovalRequest(ToolCall("1", "apply_patch", "*** Begin Patch"), "Change a.txt")
 
@@ -33,18 +18,18 @@ REQUEST = ApprovalRequest(ToolCall("1", "apply_patch", "*** Begin Patch"), "Chan
 class Asking:
     """A tool that asks, and whoever answers."""
 
-    def __init__(self, background: Background) -> None:
-        self.approvals = Approvals()
+    def __init__(self, chat: Chat) -> None:
         self.delivered: list[Event | Question] = []
-        self.approvals.deliver = self.delivered.append
-        self._background = background
+        self._approvals = chat.approvals
+        self._approvals.deliver = self.delivered.append
+        self._background = chat.background
         self._decision: asyncio.Task[Decision] | None = None
 
     def ask(self) -> Question:
         """Have the tool ask; its question, which waits."""
 
         async def begin() -> None:
-            self._decision = asyncio.ensure_future(self.approvals.ask(REQUEST))
+            self._decision = asyncio.ensure_future(self._approvals.ask(REQUEST))
             await asyncio.sleep(0)
 
         self._background.run(begin())
@@ -73,42 +58,11 @@ class Asking:
 
 
 @pytest.fixture
-def background() -> Iterator[Background]:
-    with Background() as background:
-        yield background
+def asking(chat: Chat) -> Asking:
+    return Asking(chat)
 
 
-@pytest.fixture
-def asking(background: Background) -> Asking:
-    return Asking(background)
-
-
-@pytest.fixture
-def paper() -> io.StringIO:
-    return io.StringIO()
-
-
-@pytest.fixture
-def chat(
-    background: Background, asking: Asking, paper: io.StringIO, gpt_oss: GptOss, own_environment: object, tmp_path: Path
-) -> Iterator[Chat]:
-    settings, engine = Settings(), Engine()
-    model = background.run(load_chat_model(engine, ModelSpec(str(gpt_oss()), trust_remote_code=True)))
-    console = Console(file=paper)
-    yield Chat(
-        Session(model, settings.chat),
-        PlainView(console, console, hides_reasoning=False),
-        TerminalInput(InputHistory(tmp_path / "history"), lambda _line: [], is_styled=False),
-        background,
-        asking.approvals,
-        settings,
-        ChatOptions(tmp_path),
-        DiskWorkspace([tmp_path]),
-    )
-    background.run(engine.close())
-
-
-def test_a_question_is_withdrawn_with_the_tool_that_asks(background: Background, asking: Asking) -> None:
+def test_a_question_is_withdrawn_with_the_tool_that_asks(asking: Asking) -> None:
     question = asking.ask()
     assert question.is_open
     asking.cancel()

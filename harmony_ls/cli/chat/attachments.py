@@ -1,5 +1,6 @@
 """Files that go along with a message, as fenced text under their path. A person names them; nothing is read unasked."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -13,14 +14,19 @@ _LARGEST_BYTES = 1_000_000
 
 
 def paths_of(argument: str) -> list[Path]:
-    """The paths that a person typed, with quotes where a path has blanks. Raises UserError for an open quote."""
+    """The paths that a person typed, with quotes where a path has blanks.
+
+    Raises UserError for an open quote, and for a character that no path has.
+    """
+    if "\0" in argument:
+        raise UserError("A path has no NUL character. Type it again without.")
     try:
         words = shlex.split(argument)
     except ValueError as error:
         raise UserError(
             f"{argument} cannot be read as paths: {error}. Close the quote, or put a \\ before it."
         ) from error
-    return [Path(word).expanduser() for word in words]
+    return [Path(os.path.expanduser(word)) for word in words]
 
 
 def attachment(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The commands of the chat, all of which begin with a slash: what they are called, and what they do to the chat."""
 
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from glob import escape, glob
@@ -46,14 +47,20 @@ class Command:
 def run_command(chat: "Chat", line: str) -> bool:
     """Run the command that ``line`` begins with; false where it was the one to leave. Raises UserError."""
     name, _, argument = line.strip().partition(" ")
-    if name.lower() in ("/exit", "/quit"):
-        return False
-    command = next((each for each in COMMANDS if each.name == name.lower()), None)
+    wanted = "/exit" if name.lower() == "/quit" else name.lower()
+    command = next((each for each in COMMANDS if each.name == wanted), None)
     if command is None:
         names = [each.name for each in COMMANDS] + ["/quit"]
         meant = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"Did you mean {meant[0]}?" if meant else "/help lists the commands."
         raise UserError(f"There is no command {name}. {hint} A message that begins with a slash needs two of them.")
+    if argument.strip() and not command.arguments:
+        raise UserError(
+            f"{command.name} takes nothing after it, so nothing was done. A message that begins with a slash needs two "
+            "of them."
+        )
+    if command.name == "/exit":
+        return False
     command.run(chat, argument.strip())
     return True
 
@@ -130,7 +137,9 @@ def _tools(chat: "Chat", argument: str) -> None:
 
 def _save(chat: "Chat", argument: str) -> None:
     path = _one_path(argument, "/save")
-    if path.exists() and not chat.confirm(f"{clean(str(path))} exists. Replace it?"):
+    # A folder is refused when it is written. These functions of os.path raise nothing, however odd the path is.
+    is_there = os.path.exists(path) and not os.path.isdir(path)
+    if is_there and not chat.confirm(f"{clean(str(path))} exists. Replace it?"):
         chat.view.say("Nothing was saved.")
         return
     chat.on_loop(lambda: save_conversation(path, chat.session))
@@ -140,7 +149,8 @@ def _save(chat: "Chat", argument: str) -> None:
 
 def _load(chat: "Chat", argument: str) -> None:
     path = _one_path(argument, "/load")
-    if not chat.is_saved and not chat.confirm("This conversation is not saved. Leave it for the other?"):
+    loses = not chat.is_saved and os.path.exists(path)
+    if loses and not chat.confirm("This conversation is not saved. Leave it for the other?"):
         chat.view.say("Nothing was loaded.")
         return
     chat.on_loop(lambda: load_conversation(path, chat.session))
@@ -264,7 +274,7 @@ def _one_path(argument: str, command: str) -> Path:
 
 def _paths(word: str) -> list[str]:
     """The files and folders that a word begins the path of."""
-    start = Path(word).expanduser()
+    start = Path(os.path.expanduser(word))
     found = glob(f"{escape(str(start) if word else '')}{'/' if word.endswith('/') else ''}*")
     return [f"{path}/" if Path(path).is_dir() else path for path in sorted(found)]
 
