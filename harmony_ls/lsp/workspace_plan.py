@@ -22,6 +22,7 @@ __all__ = ["Buffer", "Place", "PlannedChange", "Unsaved", "comparable", "disk_te
 
 _NO_FILE = re.compile(r"(untitled|inmemory|memory|vscode-[a-z-]+|git|output|search-editor):", re.IGNORECASE)
 _LINE_END = re.compile("\r\n?")
+_LONE_CARRIAGE_RETURN = re.compile("\r(?!\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,11 @@ def _planned(
     if text is not None and comparable(text) != comparable(change.old_text):
         raise WorkspaceError(
             f"{change.path} was changed in the meantime. Nothing was changed; read it again and make a new patch."
+        )
+    if change.changes and _LONE_CARRIAGE_RETURN.search(change.old_text):
+        raise WorkspaceError(
+            f"{change.path} contains carriage returns without line feeds, of which editors do not agree whether they "
+            "end a line. It is left alone; a person can set its line ends right first."
         )
     if change.kind is not ChangeKind.UPDATE and buffer is not None and disk is None:
         raise WorkspaceError(f"{change.path} has never been saved, or was deleted on disk. Save it first.")

@@ -297,3 +297,11 @@ async def test_d8_files_of_which_a_person_is_asked_each_time(folder: Path) -> No
         workspace = EditorWorkspace(server, [folder])
         sensitive = (creation(".github/workflows/run.yml"), move("app.py", "Jenkinsfile", "b = 1\n"))
         assert await workspace.check(sensitive) == (".github/workflows/run.yml", "Jenkinsfile")
+
+
+async def test_d15_lines_of_which_editors_do_not_agree_where_they_end(folder: Path) -> None:
+    (folder / "app.py").write_bytes(b"a\rb\n")
+    async with connected_editor(folder) as (server, editor):
+        workspace = EditorWorkspace(server, [folder])
+        change = FileChange(ChangeKind.UPDATE, "app.py", "a\rb\n", "a\rc\n", (TextChange(2, 3, "c"),))
+        assert "carriage returns without line feeds" in await refused(workspace, editor, change)
