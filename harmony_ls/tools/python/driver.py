@@ -59,6 +59,7 @@ class Driver:
         self.buffer = memoryview(bytearray(CHUNK))
         self.must_bury = False  # the worker has children that were killed here
         self.number = 0  # of cells that this worker was given
+        self.unsent = memoryview(b"")  # what the worker has not taken yet of its request
         self.is_running = self.is_interrupted = False
         self.before: dict[str, Any] | None = None  # how a worker died while no cell was running
         self.n_head_left, self.n_skipped, self.tail = n_head, 0, bytearray()
@@ -83,12 +84,12 @@ class Driver:
             self.bury()
 
     def start_worker(self) -> None:
-        self.number, self.must_bury = 0, False
+        self.number, self.must_bury, self.unsent = 0, False, memoryview(b"")
         (self.output, its_output), (its_requests, self.requests), (self.replies, its_replies) = [
             tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in close_later(os.pipe())) for _ in range(3)
         ]
-        os.set_blocking(self.output, False)
-        os.set_blocking(self.replies, False)
+        for descriptor in (self.output, self.requests, self.replies):
+            os.set_blocking(descriptor, False)
         with suppress(OSError):
             fcntl.fcntl(self.output, 1031, 1 << 20)  # F_SETPIPE_SZ: fewer turns for much output
         given = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
@@ -101,10 +102,9 @@ class Driver:
 
     def drop_worker(self) -> None:
         """Let go of a worker that is dead."""
-        for descriptor in (self.output, self.replies):
+        for descriptor in (self.output, self.requests, self.replies):
             with suppress(KeyError):
                 self.selector.unregister(descriptor)
-        for descriptor in (self.output, self.requests, self.replies):
             os.close(descriptor)
 
     def on_request(self) -> None:
@@ -133,9 +133,22 @@ class Driver:
         self.send(b"A")
         # Only now: what something in the background wrote meanwhile has waited, and did not fill any memory.
         self.selector.register(self.output, selectors.EVENT_READ, self.on_output)
-        with suppress(BrokenPipeError):  # a worker that is dead is noticed as such
-            write_all(self.requests, HEADER.pack(b"B" if self.must_bury else b"C", len(code)) + code)
+        # Never waited for: a worker that takes nothing must not make this process deaf to what ends it.
+        self.unsent = memoryview(HEADER.pack(b"B" if self.must_bury else b"C", len(code)) + code)
         self.must_bury = False
+        self.selector.register(self.requests, selectors.EVENT_WRITE, self.on_room)
+
+    def on_room(self) -> None:
+        """Send on what there is room for."""
+        try:
+            self.unsent = self.unsent[os.write(self.requests, self.unsent) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # a worker that is dead is noticed as such
+            self.unsent = memoryview(b"")
+        if not self.unsent:
+            with suppress(KeyError):
+                self.selector.unregister(self.requests)
 
     def on_output(self) -> None:
         with suppress(BlockingIOError):
@@ -151,7 +164,8 @@ class Driver:
             self.selector.unregister(self.replies)
             return
         words = reply.split()
-        if not self.is_running or len(words) != 2 or words[0] != b"%d" % self.number or words[1] not in (b"0", b"1"):
+        is_reply = len(words) == 2 and words[0] == b"%d" % self.number and words[1] in (b"0", b"1")
+        if not self.is_running or self.unsent or not is_reply:
             self.restart("broken")
             return
         n_strays = self.end_strays()

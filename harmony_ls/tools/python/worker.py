@@ -25,7 +25,7 @@ from typing import Any
 __all__ = ["main"]
 
 HEADER = struct.Struct(">cI")
-REQUESTS, REPLIES = 3, 4
+REQUESTS, REPLIES, OUTPUT = 3, 4, 5
 ITSELF = "<harmony-ls>"  # the name under which container.py has this text run
 NO_NETWORK = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
@@ -39,7 +39,9 @@ def main() -> None:
         if is_running:
             raise KeyboardInterrupt
 
-    for descriptor in (REQUESTS, REPLIES):
+    # Kept aside, so that a cell that closes or redirects its output does not silence those after it.
+    os.dup2(1, OUTPUT)
+    for descriptor in (REQUESTS, REPLIES, OUTPUT):
         os.set_inheritable(descriptor, False)
     # Modules that cells import from /mnt/data are found, and those of this program were imported before.
     sys.path.insert(0, "")
@@ -47,11 +49,14 @@ def main() -> None:
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
+    needed = dict(sys.modules)
     number = 0
     while True:
         signal.signal(signal.SIGINT, interrupt)
         source = read_request()
         number += 1
+        for name, each in needed.items():
+            sys.modules.setdefault(name, each)
         restore_streams()
         is_good = False
         try:
@@ -95,8 +100,10 @@ def read_exactly(length: int) -> bytes:
 
 
 def restore_streams() -> None:
-    """Give back streams that a cell has closed."""
+    """Give back streams that a cell has closed, deleted or led elsewhere."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        with suppress(OSError):  # a cell that closed what was kept aside has no more output, which it then is told
+            os.dup2(OUTPUT, descriptor)
         stream = getattr(sys, name, None)
         if getattr(stream, "closed", True) or stream is getattr(sys, f"__{name}__"):
             raw = io.FileIO(descriptor, "w", closefd=False)
@@ -106,9 +113,9 @@ def restore_streams() -> None:
 
 
 def flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         with suppress(Exception):
-            stream.flush()
+            getattr(sys, name).flush()
 
 
 def run_cell(source: str, number: int, namespace: dict[str, Any]) -> bool:
@@ -167,7 +174,7 @@ def show(error: BaseException, source: str) -> None:
         print(text, end="", file=sys.stderr)
     except Exception:
         with suppress(OSError):
-            os.write(2, text.encode("utf-8", "backslashreplace"))
+            os.write(OUTPUT, text.encode("utf-8", "backslashreplace"))
 
 
 def leave_out_own_frames(told: traceback.TracebackException, seen: set[int]) -> None:

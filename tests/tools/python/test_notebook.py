@@ -126,3 +126,23 @@ async def test_47_the_whole_program_is_shown_and_nothing_in_it_is_hidden(noteboo
 
 async def test_the_worker_runs_on_the_image_and_not_on_this_python(notebook: Notebook) -> None:
     assert await notebook.text("import sys; sys.executable") != repr(sys.executable)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; os.close(1); os.close(2)",
+        "import os; fd = os.open('/dev/null', os.O_WRONLY); _ = os.dup2(fd, 1), os.dup2(fd, 2)",
+        "import sys; del sys.stdout, sys.stderr",
+        "import sys; sys.stdout = sys.stderr = None",
+        "import sys; sys.modules.clear()",
+    ],
+)
+async def test_a_cell_that_breaks_its_own_output_or_modules_does_not_silence_the_next(
+    notebook: Notebook, code: str
+) -> None:
+    await notebook.run("x = 5")
+    await notebook.run(code)
+    answer = await notebook.run("print(x)\nimport os\n_ = os.write(1, b'written')")
+    assert (answer.text, answer.is_error) == ("5\nwritten", False)
+    assert "ZeroDivisionError" in await notebook.text("1 / 0")

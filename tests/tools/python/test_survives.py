@@ -196,3 +196,18 @@ async def test_a_hundred_hostile_cells_leave_no_descriptor_and_no_container(note
         await notebook.run(hostile[number % len(hostile)])
     assert await notebook.text("1") == "1"
     assert psutil.Process().num_fds() <= before + 2
+
+
+async def test_a_worker_that_takes_no_requests_is_killed_and_the_files_are_kept(
+    python_settings: ToolSettings, engine: DockerClient
+) -> None:
+    notebook = await opened(python_settings.model_copy(update={"python_seconds": 1}), engine)
+    forged = "open('kept', 'w').write('k')\nimport inspect, os\nframe = inspect.currentframe()\n"
+    forged += "while 'number' not in frame.f_locals:\n    frame = frame.f_back\n"
+    forged += "import signal\nos.write(4, b'%d 0' % frame.f_locals['number'])\nos.kill(os.getpid(), signal.SIGSTOP)"
+    assert not (await notebook.run(forged)).is_error
+    text = await notebook.text(f"x = {'a' * 200_000!r}")
+    assert text.startswith("[Timed out after 1 s: the code did not heed the interrupt, so Python was killed")
+    assert await notebook.text("open('kept').read()") == "'k'"
+    await notebook.tool.close()
+    assert notebook.containers() == []
