@@ -116,7 +116,8 @@ def _name_pattern(glob: str) -> re.Pattern[str]:
     translated, i = "", 0
     while i < len(glob):
         if glob[i] == "\\" and i + 1 < len(glob):
-            translated, i = f"{translated}[{glob[i + 1]}]", i + 2
+            escaped = glob[i + 1]
+            translated, i = translated + (f"[{escaped}]" if escaped in "*?[" else escaped), i + 2
         elif glob[i : i + 2] == "[^":
             translated, i = f"{translated}[!", i + 2
         else:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harmony_ls.workspace.ignored import ignoring_rule
@@ -81,6 +81,7 @@ def test_a_root_that_is_ignored_itself_was_opened_on_purpose(tmp_path: Path) -> 
 
 @pytest.mark.skipif(GIT is None, reason="needs git")
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@example(top=["\\!bang"], inner=[], paths=[["!bang"]])
 @given(
     top=st.lists(st.sampled_from(RULES), max_size=4),
     inner=st.lists(st.sampled_from(RULES), max_size=3),
