@@ -343,3 +343,38 @@ async def test_a_version_that_moved_without_the_text_is_asked_for_again(tmp_path
         assert versions == [1, 2]
         assert str(editor.buffers[uri]) == "a\nB\nc\n"
         assert workspace.change_sets == (1,)
+
+
+async def test_d6_a_file_that_becomes_a_link_on_the_way(tmp_path: Path) -> None:
+    """Nothing can keep an editor from following it; nobody is told that all went well."""
+    folder = tmp_path / "project"
+    write(tmp_path, {"project/app.py": "a\nb\nc\n", "outside.py": "a\nb\nc\n"})
+    async with connected_editor(folder) as (server, editor):
+        workspace = workspace_of(server, folder, is_patient=False)
+        changes = await changes_of(workspace, CHANGE_B)
+
+        def swap() -> None:
+            (folder / "app.py").unlink()
+            (folder / "app.py").symlink_to(tmp_path / "outside.py")
+
+        editor.before_edit = swap
+        with pytest.raises(PartlyAppliedError, match=r"app\.py is not what it was meant to become"):
+            await workspace.apply(changes)
+        assert workspace.change_sets == ()
+        assert (tmp_path / "outside.py").read_text() == "a\nb\nc\n", "it is not saved"
+
+
+async def test_d30_a_document_that_is_closed_on_the_way(tmp_path: Path) -> None:
+    write(tmp_path, {"app.py": "a\nb\nc\n"})
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        uri = editor.open(tmp_path / "app.py")
+        await editor.all_read()
+        editor.before_edit = lambda: editor.close(uri)
+        with pytest.raises(WorkspaceError, match=r"changed in the meantime\. No file was changed"):
+            await workspace.apply(await changes_of(workspace, CHANGE_B))
+        editor.before_edit = lambda: (tmp_path / "app.py").unlink()
+        with pytest.raises(WorkspaceError):
+            await workspace.apply(await changes_of(workspace, CHANGE_B))
+        assert not (tmp_path / "app.py").exists(), "no new file appears"
+        assert workspace.change_sets == ()
