@@ -5,8 +5,6 @@ This module holds the command and what it needs before anything is loaded; the c
 """
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -114,7 +112,9 @@ def chat(
 def exits() -> Iterator[None]:
     """Turn what a command raises into its exit code and a message on stderr: 1 for errors in words, 130 for Ctrl-C."""
     from harmony_ls.cli.plain_text import clean
+    from harmony_ls.cli.standard_streams import open_closed_streams, silence_stdout
 
+    open_closed_streams()
     try:
         yield
     except SettingsError as error:
@@ -126,9 +126,13 @@ def exits() -> Iterator[None]:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(130) from None
     except BrokenPipeError:
-        # Nobody reads any more. What is left in the buffer must not fail again at the end of the program.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()  # nobody reads any more
         raise typer.Exit(0) from None
+    except OSError as error:
+        # What reads files says so itself, so this is most often stdout, on a disk that is full.
+        typer.echo(f"harmony-ls: {clean(error.strerror or str(error))}. The answer could not be written.", err=True)
+        silence_stdout()
+        raise typer.Exit(1) from None
 
 
 def run_chat(asked: "ChatOptions") -> int:

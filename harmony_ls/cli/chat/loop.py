@@ -20,7 +20,7 @@ from harmony_ls.cli.chat.opening import ChatOptions
 from harmony_ls.cli.chat.view import View
 from harmony_ls.cli.model_choice import ModelOptions, as_model_failure, load_model
 from harmony_ls.errors import ModelTooLargeError, UserError
-from harmony_ls.events import Event
+from harmony_ls.events import Event, Notice
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings
@@ -194,6 +194,7 @@ class Chat:
     async def _turn(self, text: str) -> AsyncIterator[Event | Question]:
         """The events of a turn, in a stream that questions may be put into."""
         if self.stopped_at is not None:  # there was nothing yet that could be cancelled
+            yield Notice("Stopped before anything was said.")
             return
         async with contextlib.aclosing(self.session.turn(text)) as events:  # type: ignore[type-var]
             async for event in events:

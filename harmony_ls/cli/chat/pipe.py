@@ -37,12 +37,14 @@ def answer_once(background: Background, session: "Session", view: "View", approv
     reason = FinishReason.STOP
     view.begin()
     with stopped_by_interrupt(lambda: background.call(session.cancel)), as_model_failure():
-        for event in stream.take(_TICK_SECONDS):
-            if event is None or isinstance(event, Question):
-                view.tick()
-                continue
-            view.show(event)
-            if isinstance(event, TurnFinished):
-                reason = event.reason
-        view.end()
+        try:
+            for event in stream.take(_TICK_SECONDS):
+                if event is None or isinstance(event, Question):
+                    view.tick()
+                    continue
+                view.show(event)
+                if isinstance(event, TurnFinished):
+                    reason = event.reason
+        finally:
+            view.end()
     return 130 if reason is FinishReason.CANCELLED else 0
