@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from harmony_ls.edits.changes import TextChange
+from harmony_ls.edits.changes import TextChange, apply_text_changes
 from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents import Document, path_of
-from harmony_ls.lsp.text import Text
+from harmony_ls.lsp.text import Position, Text
 from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def edit_of_tests(
         await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
     changes = await added_tests(job, relative, text, chat_model, settings)
     if opened is None and not exists:
-        return _creation(target.as_uri(), "".join(change.text for change in changes))
+        return _creation(server, target.as_uri(), "".join(change.text for change in changes))
     if opened is not None and opened.snapshot().text != text:
         raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
     edits = _text_edits(Text(text, server.documents.encoding), changes)
@@ -108,12 +108,11 @@ def _open_document(server: "HarmonyServer", path: Path) -> Document | None:
     return next((document for document in server.documents if path_of(document.uri) == str(path)), None)
 
 
-def _creation(uri: str, text: str) -> types.WorkspaceEdit:
-    start = types.Position(line=0, character=0)
+def _creation(server: "HarmonyServer", uri: str, text: str) -> types.WorkspaceEdit:
     options = types.CreateFileOptions(overwrite=False, ignore_if_exists=False)
-    edit = types.TextEdit(range=types.Range(start=start, end=start), new_text=text)
+    edits = _text_edits(Text("", server.documents.encoding), [TextChange(0, 0, text)])
     return types.WorkspaceEdit(
-        document_changes=[types.CreateFile(uri=uri, options=options), _document_edit(uri, None, [edit])]
+        document_changes=[types.CreateFile(uri=uri, options=options), _document_edit(uri, None, edits)]
     )
 
 
@@ -123,11 +122,20 @@ def _document_edit(uri: str, version: int | None, edits: Sequence[types.TextEdit
 
 
 def _text_edits(text: Text, changes: Sequence[TextChange]) -> list[types.TextEdit]:
+    """The changes in positions; all in one where a place is inside a line's end, which no position can say."""
+    offsets = [offset for change in changes for offset in (change.start, change.end)]
+    if any(text.offset_at(text.position_at(offset)) != offset for offset in offsets):
+        whole = str(text)
+        changes = [TextChange(0, len(whole), apply_text_changes(whole, changes))]
     return [types.TextEdit(range=_range(text, change), new_text=change.text) for change in changes]
 
 
 def _range(text: Text, change: TextChange) -> types.Range:
     start, end = text.position_at(change.start), text.position_at(change.end)
+    if not text.n_characters:
+        # Neovim takes the end of an empty text for the end of an empty line, and would leave that below what it
+        # inserts. To others, as in LSP, a line after the last is the end of the text.
+        end = Position(1, 0)
     return types.Range(
         start=types.Position(line=start.line, character=start.character),
         end=types.Position(line=end.line, character=end.character),
