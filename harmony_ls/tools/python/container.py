@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.settings.models import ToolSettings
-from harmony_ls.tools.python.engine import engine_faults, owner_labels
+from harmony_ls.tools.python.engine import check_answers, engine_faults, owner_labels
 from harmony_ls.tools.python.output import N_HEAD, N_TAIL
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Container:
         self._stream = stream
         self._socket: socket.socket = stream._sock
         self._received, self._frames, self._stderr = bytearray(), bytearray(), bytearray()
-        self._is_removed = False
+        self._is_hung_up = False
 
     @property
     def id(self) -> str:
@@ -107,12 +107,15 @@ class Container:
             self._received += data
             self._take_apart()
 
-    async def remove(self) -> None:
-        """Stop everything in it and remove it, whatever state it is in."""
-        if not self._is_removed:
-            self._is_removed = True
+    async def remove(self) -> bool:
+        """Stop everything in it and remove it, whatever state it is in; False where the engine did not say that it did.
+
+        It may be called again then.
+        """
+        if not self._is_hung_up:
+            self._is_hung_up = True
             self._hang_up()
-            await asyncio.to_thread(self._remove)
+        return await asyncio.to_thread(self._remove)
 
     def _hang_up(self) -> None:
         # First of all: while output waits to be read, the engine answers no other call about the container.
@@ -122,9 +125,15 @@ class Container:
         self._stream._response.close()
         self._stream.close()
 
-    def _remove(self) -> None:
-        with suppress(*engine_faults()):  # gone already, or the engine is; the next start looks for leftovers
-            self._container.remove(force=True, v=True)
+    def _remove(self) -> bool:
+        from docker.errors import NotFound
+
+        with suppress(*engine_faults()):  # the engine is gone; the next start looks for leftovers
+            check_answers(self._client)
+            with suppress(NotFound):
+                self._container.remove(force=True, v=True)
+            return True
+        return False
 
     def _take_apart(self) -> None:
         """Docker's own frames, of which there may be any number of either kind."""
@@ -147,6 +156,7 @@ class Container:
         from docker.errors import NotFound
 
         try:
+            check_answers(self._client)
             self._container.reload()
         except NotFound:
             return "it was removed"
@@ -161,6 +171,7 @@ class Container:
 
 
 def _start(client: "DockerClient", settings: ToolSettings) -> Container:
+    check_answers(client)
     container = client.containers.create(settings.python_image, **_hardened(settings))
     try:
         stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})

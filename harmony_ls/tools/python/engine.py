@@ -19,7 +19,7 @@ from harmony_ls.settings.models import ToolSettings
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["PROJECT_LABEL", "connect", "engine_faults", "owner_labels", "remove_leftovers"]
+__all__ = ["PROJECT_LABEL", "check_answers", "connect", "engine_faults", "owner_labels", "remove_leftovers"]
 
 PROJECT_LABEL = "harmony-ls.tool"
 _PID, _STARTED, _PLACE = "harmony-ls.owner-pid", "harmony-ls.owner-started", "harmony-ls.owner-place"
@@ -45,6 +45,15 @@ def connect(settings: ToolSettings) -> "DockerClient":
         return client
     told = f" ({faults[0]})" if faults else ""
     raise UserError(f"The python tool needs Docker, and no engine answers{told}. Start Docker, then begin a new chat.")
+
+
+def check_answers(client: "DockerClient") -> None:
+    """Raise OSError or HTTPException where the engine has gone since `connect`, or hangs.
+
+    The client would leave its connection open then, and wait much longer for an answer.
+    """
+    base = client.api.base_url
+    _probe(f"unix://{client.api._custom_adapter.socket_path}" if base.startswith("http+docker") else base)
 
 
 def engine_faults() -> tuple[type[Exception], ...]:

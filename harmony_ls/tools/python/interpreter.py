@@ -46,6 +46,7 @@ class Interpreter:
         self._container: Container | None = None
         self._starting: asyncio.Task[Container] | None = None
         self._settling: asyncio.Task[str] | None = None
+        self._unremoved: set[Container] = set()
 
     async def run(self, code: str) -> CellResult:
         """Run a cell. Raises what the engine raises where no container can be started."""
@@ -79,11 +80,12 @@ class Interpreter:
             with suppress(ContainerGoneError, *engine_faults()):
                 self._container = await self._starting
         if self._container is not None:
-            await self._container.remove()
-            self._container = None
+            await self._drop(self._container)
+        await self._remove_lost()
 
     async def _started(self) -> Container:
         if self._container is None:
+            await self._remove_lost()
             if self._starting is None:
                 self._starting = asyncio.create_task(Container.start(self._client, self._settings))
             try:
@@ -160,7 +162,15 @@ class Interpreter:
     async def _drop(self, container: Container) -> None:
         if self._container is container:
             self._container = None
-        await container.remove()
+        self._unremoved.add(container)
+        if await container.remove():
+            self._unremoved.discard(container)
+
+    async def _remove_lost(self) -> None:
+        """Remove what an engine that was gone may still have: no other process does while this one lives."""
+        for container in tuple(self._unremoved):
+            if await container.remove():
+                self._unremoved.discard(container)
 
     def _how_it_died(self, how: dict[str, Any]) -> str:
         if how.get("oom"):
