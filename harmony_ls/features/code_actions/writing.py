@@ -18,6 +18,7 @@ from harmony_ls.features.chat.symbols import symbol_at
 from harmony_ls.features.code_actions.actions import Action, Subject
 from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
 from harmony_ls.features.code_actions.imports import import_edit, split_imports, without_imports
+from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
 from harmony_ls.features.code_actions.syntax import refuse_broken, whole_statements
 from harmony_ls.features.document import DocumentSnapshot
@@ -96,27 +97,36 @@ async def added_tests(
 
 
 async def _region(job: Job) -> Region:
-    """The whole lines that the model writes anew."""
-    text, language = job.document.text, job.document.language_id
-    lines = await asyncio.to_thread(split_lines, text)
+    """The whole lines that the model writes anew. Raises UserError where there is nothing, or far too much."""
+    lines = await asyncio.to_thread(split_lines, job.document.text)
     if not len(lines):
         raise UserError("The document is empty: there is nothing to work on.")
-    if job.action.subject is Subject.DIAGNOSTICS:
-        start, end = await _diagnosed(job, len(lines))
-    else:
-        first, last = _line_at(text, job.start), _line_at(text, job.end)
-        # A selection that ends before the first character of a line does not reach into it.
-        if job.end > job.start and last > first and text[job.end - 1] in "\r\n":
-            last -= 1
-        start, end = _inside(first, last + 1, len(lines))
-        if job.start == job.end:
-            symbol = await asyncio.to_thread(symbol_at, text, start, language)
-            if symbol is not None:
-                return Region(lines, *_inside(symbol.start, symbol.end, len(lines)))
-        start, end = await whole_statements(text, language, start, end)
-    if not any(line.strip() for line in lines.bodies[start:end]):
+    is_diagnosed = job.action.subject is Subject.DIAGNOSTICS
+    start, end = await (_diagnosed(job, len(lines)) if is_diagnosed else _chosen(job, len(lines)))
+    region = Region(lines, start, end)
+    if not any(line.strip() for line in region.bodies):
         raise UserError("There is no code at this place.")
-    return Region(lines, start, end)
+    n_characters = sum(map(len, region.bodies))
+    if n_characters > LONGEST_SELECTION:
+        raise UserError(
+            f"The code has {n_characters:,} characters, and {LONGEST_SELECTION:,} is the limit. Choose a smaller part."
+        )
+    return region
+
+
+async def _chosen(job: Job, n_lines: int) -> tuple[int, int]:
+    """The lines that are selected, grown to whole statements; without a selection the definition around the cursor."""
+    text, language = job.document.text, job.document.language_id
+    first, last = _line_at(text, job.start), _line_at(text, job.end)
+    # A selection that ends before the first character of a line does not reach into it.
+    if job.end > job.start and last > first and text[job.end - 1] in "\r\n":
+        last -= 1
+    start, end = _inside(first, last + 1, n_lines)
+    if job.start == job.end:
+        symbol = await asyncio.to_thread(symbol_at, text, start, language)
+        if symbol is not None:
+            return _inside(symbol.start, symbol.end, n_lines)
+    return await whole_statements(text, language, start, end)
 
 
 async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:

@@ -146,6 +146,13 @@ async def test_an_empty_document_has_nothing_to_work_on(model: ChatModel) -> Non
             await changes_for(job("improve", text), model, greedy())
 
 
+async def test_diagnostics_that_are_far_apart_are_not_mended_at_once(model: ChatModel) -> None:
+    notes = (DiagnosticNote(1, "wrong"), DiagnosticNote(20_000, "wrong"))
+    large = job("fix_all", "value = 1\n" * 20_000, notes=notes, note_lines=((0, 1), (19_999, 20_000)))
+    with pytest.raises(UserError, match=r"180,000 characters, and 60,000 is the limit"):
+        await changes_for(large, model, greedy())
+
+
 async def test_hidden_reasoning_is_no_part_of_the_code(tmp_path: Path, harmony_vocabulary: None) -> None:
     after = asked("fix", "").after
     answer = final("```python\nx = 2\n```", reasoning="```python\nx = 9\n```")
