@@ -1,22 +1,28 @@
 """From what the command line says to the parts of a conversation: instructions, files, tools."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmony_ls.cli.model_choice import ModelOptions
+from harmony_ls.cli.chat.input import silent_keys
+from harmony_ls.cli.model_choice import ModelOptions, wants_style
+from harmony_ls.cli.plain_text import clean
 from harmony_ls.cli.text_input import read_text
-from harmony_ls.errors import MissingPackageError
+from harmony_ls.errors import MissingPackageError, UserError
 from harmony_ls.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harmony_ls.cli.background import Background
     from harmony_ls.tools.tool import Approve, Tool
     from harmony_ls.tools.toolbox import ToolBox
     from harmony_ls.workspace.disk import DiskWorkspace
     from harmony_ls.workspace.port import Workspace
 
-__all__ = ["TOOL_NAMES", "ChatOptions", "make_tools", "make_workspace", "read_instructions"]
+__all__ = ["TOOL_NAMES", "ChatOptions", "make_tools", "make_workspace", "offer_image", "read_instructions"]
 
 TOOL_NAMES = ("apply_patch", "python", "browser")
 _LARGEST_INSTRUCTIONS_BYTES = 1_000_000
@@ -49,6 +55,39 @@ def make_workspace(settings: Settings, options: ChatOptions) -> "DiskWorkspace":
     from harmony_ls.workspace.disk import DiskWorkspace
 
     return DiskWorkspace([options.folder], exclude=settings.inline_completion.exclude)
+
+
+def offer_image(background: "Background", console: "Console", settings: Settings, options: ChatOptions) -> None:
+    """Fetch the image of the python tool where the command line names the tool, the image is missing, and the person at
+    the terminal agrees. What goes wrong is said; the chat begins all the same, and says that there is no such tool.
+    """
+    from harmony_ls.tools.python import fetch_image, image_to_fetch
+
+    if "python" not in (options.tools or ()) or (image := background.run(image_to_fetch(settings.tools))) is None:
+        return
+    console.print(clean(f"The python tool runs in the Docker image {image}, which is not there."))
+    try:
+        if input("Fetch it from its registry? [y/N]: ").strip().lower() not in ("y", "yes"):
+            return
+        with silent_keys(), _image_progress(console) as report:
+            background.run(fetch_image(settings.tools, report))
+    except EOFError:
+        console.print("")
+    except KeyboardInterrupt:
+        console.print("The image is not fetched.")
+    except UserError as error:
+        console.print(clean(str(error)), style="red")
+
+
+@contextlib.contextmanager
+def _image_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
+    """Shows how far a download is, in megabytes, where the terminal can draw."""
+    if not wants_style(console.is_terminal):
+        console.print("Fetching…")
+        yield lambda _done, _total: None
+        return
+    with console.status("Fetching…") as status:
+        yield lambda done, total: status.update(f"Fetching… {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
 
 async def make_tools(settings: Settings, options: ChatOptions, workspace: "Workspace", approve: "Approve") -> "ToolBox":

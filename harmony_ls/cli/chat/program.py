@@ -12,7 +12,7 @@ from harmony_ls.cli.chat.history import InputHistory, history_file
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
 from harmony_ls.cli.chat.leaving import ends_on_signals, quietly_without_terminal
 from harmony_ls.cli.chat.loop import Chat
-from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace
+from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace, offer_image
 from harmony_ls.cli.chat.pipe import answer_once, read_stdin
 from harmony_ls.cli.chat.plain_view import PlainView
 from harmony_ls.cli.chat.view import TerminalView, View
@@ -71,6 +71,8 @@ def _converse(
     approvals = Approvals()
     workspace = make_workspace(settings, asked)
     approve = approvals.refuse if message else approvals.ask
+    if not message:
+        offer_image(background, errors, settings, asked)
     tools = background.run(make_tools(settings, asked, workspace, approve))
     if message and asked.tools is not None:  # at a terminal the chat says it
         for name, reason in tools.why_absent.items():
