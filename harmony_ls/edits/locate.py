@@ -6,6 +6,7 @@ has them and no other place comes near. ``@@`` lines narrow the search one insid
 places that match, ``*** End of File`` ties the old lines to the end.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ _N_CANDIDATES = 50
 _FUZZY_RATIO = 0.85
 _FUZZY_SHARE = 4
 _LONGEST_FUZZY = 400
+_WORK_OF_A_COMPARISON = 100
+_LONGEST_COMPARED = 400
 _N_RARE_LINES = 8
 _N_RARE_PLACES = 20
 
@@ -36,27 +39,54 @@ class HunkPlace:
     edits: tuple[LineEdit, ...]
 
 
+class _Taken:
+    """The lines that the hunks so far change, in order. None overlap, so their ends are in order too."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, edits: Sequence[LineEdit]) -> None:
+        """Take note of what a further hunk changes."""
+        for edit in edits:
+            i = max(bisect_right(self._starts, edit.start), bisect_right(self._ends, edit.end))
+            if self._starts[i - 1 : i] == [edit.start] and edit.start == edit.end < self._ends[i - 1]:
+                i -= 1  # lines put in front of lines that are changed
+            self._starts.insert(i, edit.start)
+            self._ends.insert(i, edit.end)
+
+    def leaves(self, start: int, end: int) -> bool:
+        """Whether nothing is changed between these lines. Hunks may share lines that stay."""
+        i = bisect_right(self._ends, start)
+        return i == len(self._starts) or self._starts[i] >= end
+
+
 def locate(file: FileIndex, hunks: Sequence[Hunk]) -> tuple[HunkPlace, ...]:
     """The places of all hunks of a file. Raises PatchError for the first that has none, or more than one."""
     places: list[HunkPlace] = []
+    taken = _Taken()
     drift = 0
     for number, hunk in enumerate(hunks, 1):
-        place = _locate(file, hunk, places, drift, number)
+        place = _locate(file, hunk, places, taken, drift, number)
         if hunk.line_hint is not None and hunk.old_lines:
             drift = place.start + 1 - hunk.line_hint
         places.append(place)
+        taken.add(place.edits)
     return tuple(places)
 
 
-def _locate(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], drift: int, number: int) -> HunkPlace:
+def _locate(
+    file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], taken: _Taken, drift: int, number: int
+) -> HunkPlace:
     if not hunk.old_lines:
-        return _insertion(file, hunk, earlier, number)
+        return _insertion(file, hunk, taken, number)
     anchors = anchor_places(file, hunk, number)
     # A blank line at the end of a hunk is as often the end of a paragraph of the patch as a line of the file.
     for variant in _without_blank_ends(hunk):
+        n_old = len(variant.old_lines)
         for rung in Rung:
             found = _candidates(file, variant, rung, anchors)
-            found = [place for place in found if _is_free(place, place + len(variant.old_lines), earlier)]
+            found = [place for place in found if taken.leaves(place, place + n_old)]
             if not found:
                 continue
             chosen = _chosen(file, variant, rung, found, earlier, drift)
@@ -64,22 +94,23 @@ def _locate(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], drift: in
                 raise failures.ambiguous(file, hunk, found, number)
             return _place(file, variant, chosen, rung, number)
     fuzzy = _fuzzy(file, hunk, anchors)
-    if fuzzy is not None and _is_free(fuzzy, fuzzy + len(hunk.old_lines), earlier):
+    if fuzzy is not None and taken.leaves(fuzzy, fuzzy + len(hunk.old_lines)):
         return _place(file, hunk, fuzzy, Rung.PUNCTUATION, number)
     raise failures.not_found(file, hunk, anchors, number)
 
 
 def _without_blank_ends(hunk: Hunk) -> list[Hunk]:
-    variants = [hunk]
     lines = hunk.lines
-    while lines and lines[-1].kind is LineKind.CONTEXT and not lines[-1].text.strip():
-        lines = lines[:-1]
-        variant = replace(hunk, lines=lines)
-        if not variant.old_lines:
-            break
-        variants.append(variant)
+    n_blank = 0
+    while (
+        n_blank < len(lines) and lines[-1 - n_blank].kind is LineKind.CONTEXT and not lines[-1 - n_blank].text.strip()
+    ):
+        n_blank += 1
+    if all(line.kind is LineKind.ADDED for line in lines[: len(lines) - n_blank]):
+        n_blank -= 1  # something of the file must be left to look for
     # One blank line, or all of them: what lies between means nothing else and would cost time.
-    return variants if len(variants) < 3 else [variants[0], variants[1], variants[-1]]
+    left_out = sorted({min(1, n_blank), n_blank} - {0, -1})
+    return [hunk, *(replace(hunk, lines=lines[: len(lines) - n]) for n in left_out)]
 
 
 def _candidates(file: FileIndex, hunk: Hunk, rung: Rung, anchors: tuple[int, ...] | None) -> list[int]:
@@ -117,16 +148,7 @@ def _changes(hunk: Hunk) -> bool:
     return any(line.kind is not LineKind.CONTEXT for line in hunk.lines)
 
 
-def _is_free(start: int, end: int, earlier: Sequence[HunkPlace]) -> bool:
-    """Whether no earlier hunk changes anything between these lines. They may share lines that stay."""
-    for place in earlier:
-        for edit in place.edits:
-            if (edit.start < end and edit.end > start) if edit.start < edit.end else (start < edit.start < end):
-                return False
-    return True
-
-
-def _insertion(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], number: int) -> HunkPlace:
+def _insertion(file: FileIndex, hunk: Hunk, taken: _Taken, number: int) -> HunkPlace:
     """Lines without context: behind the ``@@`` line if there is one, else at the end of the file, as codex has it."""
     lines = hunk.new_lines
     if hunk.line_hint is not None and not hunk.anchors and not hunk.at_end:
@@ -137,7 +159,7 @@ def _insertion(file: FileIndex, hunk: Hunk, earlier: Sequence[HunkPlace], number
         if len(anchors) != 1:
             raise failures.ambiguous_anchor(file, hunk, anchors, number)
         place = anchors[0] + 1
-        if not _is_free(place, place, earlier):
+        if not taken.leaves(place, place):
             raise failures.overlap(file, hunk, number)
         return HunkPlace(place, place, (LineEdit(place, place, lines),))
     end = len(file)
@@ -201,6 +223,7 @@ def _is_near(file: FileIndex, old: Sequence[HunkLine], start: int) -> bool:
         n_slips += 1
         if line.kind is LineKind.REMOVED or n_slips * _FUZZY_SHARE > len(old):
             return False
+        file.spend(_WORK_OF_A_COMPARISON * min(len(line.text), _LONGEST_COMPARED) ** 2)
         if similarity(line.text, file.lines.bodies[start + i]) < _FUZZY_RATIO:
             return False
     return True

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from harmony_ls.edits.file_index import FileIndex, Rung, fold
+from harmony_ls.edits.file_index import FileIndex, fold
 
 __all__ = ["first_difference", "numbered", "similar_place", "similarity"]
 
@@ -16,6 +16,7 @@ _WORD = re.compile(r"\w{2,}")
 _N_SOUGHT = 12
 _N_PLACES = 40
 _N_COMPARED = 400
+_MOST_CELLS = 4_000_000
 _LONGEST_COMPARED = 400
 _LONGEST_SHOWN = 160
 _N_SHOWN = 12
@@ -42,7 +43,11 @@ def similar_place(file: FileIndex, wanted: Sequence[str]) -> tuple[int, int] | N
 
 def similarity(first: str, second: str) -> float:
     """How alike two lines are, from 0 to 1, without regard to indentation and kinds of quotes."""
-    return SequenceMatcher(None, fold(first)[:_LONGEST_COMPARED], fold(second)[:_LONGEST_COMPARED], False).ratio()
+    return SequenceMatcher(None, _comparable(first), _comparable(second), False).ratio()
+
+
+def _comparable(line: str) -> str:
+    return fold(line.lstrip()[:_LONGEST_COMPARED])
 
 
 def _by_equal_lines(file: FileIndex, wanted: Sequence[str]) -> int | None:
@@ -71,8 +76,11 @@ def _by_similar_line(file: FileIndex, wanted: Sequence[str]) -> int | None:
         if pattern.search(body):
             scores.append((len(words.intersection(_WORD.findall(body[:_LONGEST_COMPARED]))), -place))
     scores.sort(reverse=True)
+    # Long lines that are much alike take longest; of those fewer are compared.
+    n_cells = min(len(wanted[i]), _LONGEST_COMPARED) ** 2
+    n_compared = min(_N_COMPARED, max(1, _MOST_CELLS // n_cells))
     best = max(
-        ((similarity(file.lines.bodies[-place], wanted[i]), place) for _, place in scores[:_N_COMPARED]), default=None
+        ((similarity(file.lines.bodies[-place], wanted[i]), place) for _, place in scores[:n_compared]), default=None
     )
     return None if best is None or best[0] < 0.5 else max(0, -best[1] - i)
 
@@ -83,4 +91,4 @@ def _cut(line: str) -> str:
 
 def first_difference(file: FileIndex, wanted: Sequence[str]) -> str:
     """The first of the wanted lines that the file has nowhere; the empty string where it has them all."""
-    return next((line for line in wanted if line.strip() and file.find((line,), Rung.PUNCTUATION) < 0), "")
+    return next((line for line in wanted if line.strip() and not file.places(line, 1)), "")

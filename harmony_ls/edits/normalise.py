@@ -6,6 +6,7 @@ stays is handed to the parsers. No line of a patch is read here, but for the mar
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,8 +14,9 @@ from harmony_ls.errors import PatchError
 
 __all__ = ["BEGIN_LINE", "NormalisedPatch", "Syntax", "normalise"]
 
-BEGIN_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*Begin[ \t]+Patch[ \t]*\**[ \t]*\r?$", re.MULTILINE)
-_END_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*End[ \t]+Patch[ \t]*\**[ \t]*\r?$", re.MULTILINE)
+# Possessive quantifiers (``*+``): a run of blanks costs one look and not its square.
+BEGIN_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*Begin[ \t]+Patch[ \t]*+\**+[ \t]*+\r?$", re.MULTILINE)
+_END_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*End[ \t]+Patch[ \t]*+\**+[ \t]*+\r?$", re.MULTILINE)
 _FILE_HEADER = re.compile(r"^[ \t]*\*\*\*[ \t]+(?:Add|Delete|Update)[ \t]+File:", re.MULTILINE)
 _DIFF_HEADER = re.compile(r"^(?:diff --git |--- [^\n]*\n\+\+\+ |Binary files )", re.MULTILINE)
 _BARE_HUNK = re.compile(r"^@@", re.MULTILINE)
@@ -22,12 +24,10 @@ _BARE_HUNK = re.compile(r"^@@", re.MULTILINE)
 _HEREDOC = re.compile(
     r"^\s*(?:cd[ \t]+(?P<folder>'[^'\n]*'|\"[^\"\n]*\"|[^\s;&|<>\"']+)[ \t]*&&[ \t]*)?"
     r"apply_?patch[ \t]+<<-?[ \t]*(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)[ \t]*\r?\n"
-    r"(?P<body>.*?)\r?\n[ \t]*(?P=word)[ \t]*\s*$",
+    r"(?P<body>.*?)\r?\n[ \t]*(?P=word)\s*+\Z",
     re.DOTALL,
 )
-_FENCE = re.compile(
-    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<body>.*?)\n?^[ \t]*(?P=fence)[ \t]*\r?$", re.DOTALL | re.MULTILINE
-)
+_FENCE = re.compile(r"[ \t]*(?P<fence>`{3,}|~{3,})[^`]*")
 _ESCAPE = re.compile(r"\\(\\|n|r|t|\"|')")
 _ESCAPED = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", '"': '"', "'": "'"}
 
@@ -88,10 +88,24 @@ def _unwrapped(text: str) -> tuple[str, str]:
 
 def _fenced(text: str) -> str:
     """What stands inside the fence that holds a patch; the text itself where there is none."""
-    inside = [match["body"] for match in _FENCE.finditer(text) if _looks_like_patch(match["body"])]
+    inside = [body for body in _fence_bodies(text) if _looks_like_patch(body)]
     if len(inside) > 1:
         raise PatchError("There is more than one fenced patch. Nothing was changed; send all changes as one patch.")
     return inside[0] if inside else text
+
+
+def _fence_bodies(text: str) -> Iterator[str]:
+    """What stands between the lines of each pair of fences."""
+    lines = text.split("\n")
+    last = {line.strip(): i for i, line in enumerate(lines)}
+    start, fence = -1, ""
+    for i, line in enumerate(lines):
+        if fence:
+            if line.strip() == fence:
+                yield "\n".join(lines[start:i])
+                fence = ""
+        elif (opening := _FENCE.fullmatch(line)) is not None and last.get(opening["fence"], -1) > i:
+            start, fence = i + 1, opening["fence"]
 
 
 def _looks_like_patch(text: str) -> bool:

@@ -19,7 +19,7 @@ from harmony_ls.errors import PatchError
 
 __all__ = ["parse_unified_diff"]
 
-_END_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*End[ \t]+Patch[ \t]*\**[ \t]*\r?\n?(?=\s*\Z)", re.MULTILINE)
+_END_LINE = re.compile(r"^[ \t]*\*\*\*[ \t]*End[ \t]+Patch[ \t]*+\**+[ \t]*+\r?\n?(?=\s*\Z)", re.MULTILINE)
 _RENAME = re.compile(r"^(?P<verb>rename|copy) (?P<end>from|to) (?P<path>.+)$", re.MULTILINE)
 _HUNK_START = re.compile(r"^@@", re.MULTILINE)
 _OCTAL = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
