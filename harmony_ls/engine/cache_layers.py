@@ -8,13 +8,13 @@ from typing import Any
 
 import mlx.core as mx
 from mlx_lm.generate import maybe_quantize_kv_cache
-from mlx_lm.models.cache import RotatingKVCache, make_prompt_cache
+from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, make_prompt_cache
 
 from harmony_ls.engine.cache_options import GROUP_SIZES, CacheOptions
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
-__all__ = ["check_cache_options", "make_layers", "quantise"]
+__all__ = ["check_cache_options", "is_quantised", "make_layers", "quantise"]
 
 
 def make_layers(network: Any, options: CacheOptions) -> list[Any]:
@@ -26,6 +26,11 @@ def make_layers(network: Any, options: CacheOptions) -> list[Any]:
 def quantise(layers: list[Any], options: CacheOptions) -> None:
     """Replace, in place, the layers that have become long enough to be quantised. Called after every step."""
     maybe_quantize_kv_cache(layers, options.quantized_kv_start, options.kv_group_size, options.kv_bits)
+
+
+def is_quantised(layers: list[Any]) -> bool:
+    """Whether layers were quantised by `quantise`."""
+    return any(isinstance(layer, QuantizedKVCache) for layer in layers)
 
 
 def check_cache_options(network: Any, options: CacheOptions, name: str) -> None:

@@ -16,7 +16,7 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
-from harmony_ls.engine.cache_layers import make_layers
+from harmony_ls.engine.cache_layers import is_quantised, make_layers
 from harmony_ls.engine.cache_options import CacheOptions
 
 __all__ = ["Lease", "PromptCache", "needs_checkpoints"]
@@ -71,7 +71,7 @@ class PromptCache:
         best_shared = 0
         for entry in self._entries:
             shared = min(_common_prefix(entry.tokens, wanted), len(wanted) - 1)
-            if shared < len(entry.tokens) and not can_trim_prompt_cache(entry.layers):
+            if shared < len(entry.tokens) and not self._can_be_cut(entry, shared):
                 continue
             better = shared > best_shared or (shared == best_shared and shared > 0 and entry.owner == owner)
             if better:
@@ -87,7 +87,7 @@ class PromptCache:
             rest = len(entry.tokens) - len(wanted)
             if rest < 0 or _common_prefix(entry.tokens, wanted) < len(wanted):
                 continue
-            if rest == 0 or can_trim_prompt_cache(entry.layers):
+            if rest == 0 or self._can_be_cut(entry, len(wanted)):
                 layers = copy.deepcopy(entry.layers)
                 trim_prompt_cache(layers, rest)
                 return layers
@@ -117,6 +117,15 @@ class PromptCache:
         """Drop everything."""
         self._entries.clear()
         mx.clear_cache()
+
+    def _can_be_cut(self, entry: _Entry, n_tokens: int) -> bool:
+        """Whether a cache cut back to so many tokens is what a fresh one would be.
+
+        One that was quantised is not, where a fresh one would still be whole: what follows would be other tokens.
+        """
+        if not can_trim_prompt_cache(entry.layers):
+            return False
+        return n_tokens >= self._options.quantized_kv_start or not is_quantised(entry.layers)
 
     def _take(self, entry: _Entry, shared: int, owner: str) -> list[Any]:
         rest = len(entry.tokens) - shared

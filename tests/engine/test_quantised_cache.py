@@ -75,6 +75,21 @@ async def test_tokens_are_mlx_lms(
         assert await kinds_at_rest(engine, model) == kinds
 
 
+async def test_a_cache_that_was_quantised_later_does_not_stand_in_for_a_shorter_one(llama: Path) -> None:
+    """A fresh run of the second prompt is whole where it parts from the first, and so writes other tokens."""
+    options = {"kv_bits": 2, "quantized_kv_start": 150}
+    long, short = prompt_of(2, 200), (*prompt_of(2, 100), *prompt_of(3, 20))
+    async with Engine(prefill_step_tokens=STEP) as engine:
+        model = await engine.load(spec_of(llama, **options))
+        await collect(engine, model, GenerationRequest(long, 8))
+        assert "QuantizedKVCache" in await kinds_at_rest(engine, model)
+        wanted = GenerationRequest(short, 20)
+        reference = await mlx_lm_alone(engine, model, wanted, **options)
+        tokens, stats = await collect(engine, model, wanted)
+        assert [token.id for token in tokens] == reference.ids
+        assert stats.reused_tokens == 0
+
+
 async def test_quantised_caches_are_trimmed_and_continued_as_mlx_lm_does(llama: Path) -> None:
     options = {"kv_bits": 4, "quantized_kv_start": 0}
     first, rest = prompt_of(2, 200), prompt_of(3, 70)
