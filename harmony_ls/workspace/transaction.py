@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import Encoding, decode
-from harmony_ls.errors import WorkspaceError
+from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.workspace.files import (
     FileState,
     opened_folder,
@@ -24,7 +24,7 @@ from harmony_ls.workspace.files import (
     sync_folder,
     write_new_file,
 )
-from harmony_ls.workspace.gate import GatedPath, PathGate
+from harmony_ls.workspace.gate import GatedPath, PathGate, check_no_repository_made
 
 __all__ = ["FileStyle", "Step", "carry_out", "remove_folders", "verify"]
 
@@ -67,6 +67,9 @@ def verify(gate: PathGate, changes: Sequence[FileChange], styles: Mapping[str, F
             steps.append(_step(gate, change, (styles or {}).get(change.path, FileStyle())))
         except OSError as error:
             raise WorkspaceError(f"{change.path} cannot be used: {error.strerror}. Nothing was changed.") from error
+    check_no_repository_made(
+        step.target for step in steps if step.target is not None and step.target is not step.source
+    )
     owners: dict[object, int] = {}
     for number, step in enumerate(steps):
         identities: list[object] = [path.real for path in (step.source, step.target) if path is not None]
@@ -168,13 +171,15 @@ def carry_out(steps: Sequence[Step]) -> tuple[GatedPath, ...]:
         staged = [_staged(step, work) for step in steps]
         for step, name in zip(steps, staged, strict=True):
             _commit(step, name, work)
-        for path in {path.real.parent: path for step in steps for path in (step.source, step.target) if path}.values():
+        # The entries of new folders too: after a loss of power, what lies in a folder is found through its parent.
+        touched = [path for step in steps for path in (step.source, step.target) if path is not None]
+        for path in {path.real.parent: path for path in (*work.folders, *touched)}.values():
             with opened_folder(path) as folder:
                 sync_folder(folder)
     except BaseException as error:
         lost = _roll_back(work)
         if lost:
-            raise WorkspaceError(f"{_reason(error)} Not all could be put back: {'; '.join(lost)}.") from error
+            raise PartlyAppliedError(f"{_reason(error)} Not all could be put back: {'; '.join(lost)}.") from error
         _clear(work)
         remove_folders(work.folders)
         if isinstance(error, OSError):
