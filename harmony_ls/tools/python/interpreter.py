@@ -14,6 +14,7 @@ from harmony_ls.settings.models import ToolSettings
 from harmony_ls.tools.python.container import Container, ContainerGoneError
 from harmony_ls.tools.python.engine import engine_faults
 from harmony_ls.tools.python.output import HeadAndTail
+from harmony_ls.tools.python.places import Places
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -39,7 +40,7 @@ class CellResult:
 class Interpreter:
     """Runs cells in a container that it starts with the first one."""
 
-    def __init__(self, client: "DockerClient", settings: ToolSettings) -> None:
+    def __init__(self, client: "DockerClient", settings: ToolSettings, places: Places) -> None:
         self._client = client
         self._settings = settings
         self._lock = asyncio.Lock()
@@ -47,28 +48,55 @@ class Interpreter:
         self._starting: asyncio.Task[Container] | None = None
         self._settling: asyncio.Task[str] | None = None
         self._unremoved: set[Container] = set()
+        self._places = places
+        self._has_given_up = False
 
     async def run(self, code: str) -> CellResult:
-        """Run a cell. Raises what the engine raises where no container can be started."""
+        """Run a cell. Raises what the engine raises where no container can be started, and NoPlaceError."""
         async with self._lock:
-            before = [told] if (told := await self._settled()) else []
-            payload = code.encode("utf-8", "surrogatepass")
-            while True:
-                was_there = self._container is not None
-                container = await self._started()
-                output = HeadAndTail()
-                try:
-                    await self._send_cell(container, payload)
-                    after, is_error = await self._executed(container, output, before)
-                    return CellResult(output.text(), tuple(before), tuple(after), is_error)
-                except ContainerGoneError as error:
-                    await self._drop(container)
-                    if was_there and isinstance(error, _NotRunError):
-                        before.append(f"The container was lost since the last call ({error}): a new one was started.")
-                        before[-1] += " Variables and the files in /mnt/data are gone."
-                        continue
-                    after = [f"The container was lost: {error}; {_ALL_LOST}"]
-                    return CellResult(output.text(), tuple(before), tuple(after), is_error=True)
+            await self._places.enter(self, self._settings.python_seconds)
+            try:
+                return await self._run(code)
+            finally:
+                await self._places.rest(self)
+
+    async def _run(self, code: str) -> CellResult:
+        before = [told] if (told := await self._settled()) else []
+        if self._has_given_up:
+            self._has_given_up = False
+            before.append(
+                "Since the last call the container was given up for another conversation: variables and "
+                "the files in /mnt/data are gone."
+            )
+        payload = code.encode("utf-8", "surrogatepass")
+        while True:
+            was_there = self._container is not None
+            container = await self._started()
+            output = HeadAndTail()
+            try:
+                await self._send_cell(container, payload)
+                after, is_error = await self._executed(container, output, before)
+                return CellResult(output.text(), tuple(before), tuple(after), is_error)
+            except ContainerGoneError as error:
+                await self._drop(container)
+                if was_there and isinstance(error, _NotRunError):
+                    before.append(f"The container was lost since the last call ({error}): a new one was started.")
+                    before[-1] += " Variables and the files in /mnt/data are gone."
+                    continue
+                after = [f"The container was lost: {error}; {_ALL_LOST}"]
+                return CellResult(output.text(), tuple(before), tuple(after), is_error=True)
+
+    async def give_up(self) -> None:
+        """Remove the container, in which nothing runs, since another conversation needs its place."""
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+        if self._starting is not None:  # for a call that was cancelled
+            with suppress(ContainerGoneError, *engine_faults()):
+                self._container = await asyncio.shield(self._starting)
+            self._starting = None
+        if self._container is not None:
+            self._has_given_up = True
+            await self._drop(self._container)
 
     async def close(self) -> None:
         """Remove the container, whatever runs in it."""
@@ -82,6 +110,7 @@ class Interpreter:
         if self._container is not None:
             await self._drop(self._container)
         await self._remove_lost()
+        await self._places.leave(self)
 
     async def _started(self) -> Container:
         if self._container is None:

@@ -16,6 +16,7 @@ from harmony_ls.tools.python.container import ContainerGoneError
 from harmony_ls.tools.python.engine import connect, engine_faults, remove_leftovers
 from harmony_ls.tools.python.image import check_image
 from harmony_ls.tools.python.interpreter import CellResult, Interpreter
+from harmony_ls.tools.python.places import NoPlaceError, Places, places_of_process
 from harmony_ls.tools.tool import ApprovalRequest, Tool, ToolOutput
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ _WRAPPERS = ("code", "script", "input", "source", "python", "content")
 _FENCE = re.compile(r"\A\s*(`{3,})[ \t]*(?:python3?|py|ipython)?[ \t]*\n(.*?)\n?[ \t]*\1\s*\Z", re.DOTALL)
 
 
-async def python_tool(settings: ToolSettings) -> Tool | str:
+async def python_tool(settings: ToolSettings, places: Places | None = None) -> Tool | str:
     """The tool for one conversation, or the reason, for a person, why it cannot be offered here.
 
     It asks the engine, so call it where the tool is wanted. What processes that are gone have left is removed. The
-    container is started by the first call, and `close` removes it.
+    container is started by the first call, and `close` removes it. ``places`` bounds how many there are at once; None:
+    those of this process.
     """
     try:
-        return _Python(await asyncio.to_thread(_open, settings), settings)
+        return _Python(await asyncio.to_thread(_open, settings), settings, places or places_of_process())
     except UserError as error:
         return str(error)
 
@@ -76,9 +78,9 @@ def _open(settings: ToolSettings) -> "DockerClient":
 class _Python:
     """`Tool` over an interpreter."""
 
-    def __init__(self, client: "DockerClient", settings: ToolSettings) -> None:
+    def __init__(self, client: "DockerClient", settings: ToolSettings, places: Places) -> None:
         self._client = client
-        self._interpreter = Interpreter(client, settings)
+        self._interpreter = Interpreter(client, settings, places)
         self._spec = ToolSpec(_NAME, _description(settings), {"type": "string", "description": "Python code."})
 
     @property
@@ -102,7 +104,7 @@ class _Python:
         """Run the code; what it wrote, and in brackets what else is to be known."""
         try:
             result = await self._interpreter.run(code_of(call.arguments))
-        except ContainerGoneError as error:
+        except (ContainerGoneError, NoPlaceError) as error:
             return _no_container(error)
         except engine_faults() as error:
             return _no_container(error)

@@ -10,6 +10,7 @@ from docker import DockerClient
 from harmony_ls.messages import ToolCall
 from harmony_ls.settings.models import ToolSettings
 from harmony_ls.tools.python import python_tool
+from harmony_ls.tools.python.places import Places
 from harmony_ls.tools.tool import Tool, ToolOutput
 
 __all__ = ["Notebook", "containers_of", "opened", "until"]
@@ -49,8 +50,8 @@ class Notebook:
         await until(is_there)
 
 
-async def opened(settings: ToolSettings, engine: DockerClient) -> Notebook:
-    tool = await python_tool(settings)
+async def opened(settings: ToolSettings, engine: DockerClient, places: Places | None = None) -> Notebook:
+    tool = await python_tool(settings, places)
     assert not isinstance(tool, str), tool
     return Notebook(tool, engine, {each.id for each in containers_of(engine, os.getpid())})
 
