@@ -8,17 +8,17 @@ when it is used.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
-from harmony_ls.workspace.globs import first_match
+from harmony_ls.workspace.globs import first_match, folded
 from harmony_ls.workspace.ignored import ignoring_rule
 
-__all__ = ["PROTECTED", "SENSITIVE", "GatedPath", "PathGate"]
+__all__ = ["PROTECTED", "SENSITIVE", "GatedPath", "PathGate", "check_no_repository_made"]
 
 PROTECTED = (
     ".git", "git~[0-9]", ".gitconfig", ".hg", ".svn", ".jj",
@@ -183,7 +183,7 @@ class PathGate:
         """A repository may lie behind a ``.git`` file, under any name."""
         for depth in range(len(names)):
             folder = root.joinpath(*names[:depth])
-            if _is_repository(name for name in _REPOSITORY if (folder / name).exists()):
+            if any(all((folder / name).exists() for name in shape) for shape in _REPOSITORIES):
                 raise WorkspaceError(f"{_shown(written)} lies inside a repository of git. It is left alone.")
 
     def _check_ignored(self, written: str, root: Path, names: Sequence[str]) -> None:
@@ -196,11 +196,38 @@ class PathGate:
             )
 
 
-_REPOSITORY = ("HEAD", "objects", "refs")
+# What git takes for a repository, or for the private folder of a further working tree, whatever it is called. It
+# believes the configuration there, which names programs to run.
+_REPOSITORIES = (("HEAD", "objects", "refs"), ("HEAD", "commondir"))
 
 
-def _is_repository(names: Iterator[str]) -> bool:
-    return set(_REPOSITORY) <= set(names)
+def _is_repository(names: Iterable[str]) -> bool:
+    found = {folded(name) for name in names}
+    return any(found.issuperset(map(folded, shape)) for shape in _REPOSITORIES)
+
+
+def check_no_repository_made(paths: Iterable[GatedPath]) -> None:
+    """Refuse new files that would make a repository of git out of a folder, with those that are there already.
+
+    Raises WorkspaceError.
+    """
+    made: dict[Path, set[str]] = {}
+    for path in paths:
+        for depth in range(len(path.names)):
+            made.setdefault(path.root.joinpath(*path.names[:depth]), set()).add(path.names[depth])
+    telling = {folded(name) for shape in _REPOSITORIES for name in shape}
+    for folder, names in made.items():
+        if telling.isdisjoint(map(folded, names)):
+            continue
+        try:
+            there = os.listdir(folder)
+        except OSError:
+            there = []  # a new folder, or one that cannot be read
+        if _is_repository((*there, *names)):
+            raise WorkspaceError(
+                f"The new files would make a repository of git out of {folder.name}, whose configuration can run "
+                "programs. Nothing was changed."
+            )
 
 
 def _plain(written: str) -> str:

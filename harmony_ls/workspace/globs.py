@@ -1,6 +1,7 @@
 """Globs that name a file or a folder at any depth and regardless of case: ``.env``, ``*.pem``, ``.ssh/**``.
 
-``*`` and ``?`` stay within one name, ``**`` stands for any number of names. No file is looked at.
+``*`` and ``?`` stay within one name, ``**`` stands for any number of names, ``{a,b}`` for either. Matching takes time
+linear in the path for any glob that a setting may hold. No file is looked at.
 """
 
 import fnmatch
@@ -12,6 +13,8 @@ from functools import lru_cache
 __all__ = ["first_match", "folded"]
 
 _ANY_DEPTH = "**"
+_ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
+_MOST_ALTERNATIVES = 256
 # Characters that some file systems ignore in names, so that ``.g\u200cit`` would be ``.git`` there.
 _IGNORABLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u00ad]")
 
@@ -26,13 +29,34 @@ def folded(name: str) -> str:
 def first_match(names: Sequence[str], globs: Iterable[str]) -> str | None:
     """The first glob that names the path made of ``names``, or one of the folders that it lies in."""
     path = [folded(name) for name in names]
-    return next((glob for glob in globs if _is_named(path, _pattern(glob))), None)
+    return next((glob for glob in globs if any(_is_named(path, pattern) for pattern in _patterns(glob))), None)
 
 
 @lru_cache(maxsize=512)
+def _patterns(glob: str) -> tuple[tuple[_Name, ...], ...]:
+    return tuple(_pattern(alternative) for alternative in _alternatives(folded(glob)))
+
+
 def _pattern(glob: str) -> tuple[_Name, ...]:
-    names = [name for name in folded(glob).split("/") if name not in ("", ".")]
+    names = [name for name in re.split(r"[/\\]", glob) if name not in ("", ".")]
     return tuple(None if name == _ANY_DEPTH else re.compile(fnmatch.translate(name)) for name in names)
+
+
+def _alternatives(glob: str) -> list[str]:
+    """The globs that one with braces stands for."""
+    found = [glob]
+    while (braces := _ALTERNATIVES.search(found[0])) is not None:
+        choices = braces[1].split(",")
+        if len(found) * len(choices) > _MOST_ALTERNATIVES:
+            # Too many to be told apart: rather one file more is left alone than a secret shown.
+            choices = ["*"]
+        found = [
+            first[: braces.start()] + choice + first[braces.end() :]
+            for first, braces in ((one, _ALTERNATIVES.search(one)) for one in found)
+            if braces is not None
+            for choice in (choices if choices == ["*"] else braces[1].split(","))
+        ]
+    return found
 
 
 def _is_named(path: Sequence[str], pattern: tuple[_Name, ...]) -> bool:

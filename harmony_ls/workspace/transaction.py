@@ -67,9 +67,8 @@ def verify(gate: PathGate, changes: Sequence[FileChange], styles: Mapping[str, F
             steps.append(_step(gate, change, (styles or {}).get(change.path, FileStyle())))
         except OSError as error:
             raise WorkspaceError(f"{change.path} cannot be used: {error.strerror}. Nothing was changed.") from error
-    check_no_repository_made(
-        step.target for step in steps if step.target is not None and step.target is not step.source
-    )
+    targets = [step.target for step in steps if step.target is not step.source]
+    check_no_repository_made(target for target in targets if target is not None)
     owners: dict[object, int] = {}
     for number, step in enumerate(steps):
         identities: list[object] = [path.real for path in (step.source, step.target) if path is not None]
