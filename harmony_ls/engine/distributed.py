@@ -33,6 +33,7 @@ __all__ = [
     "join_group",
     "leave_group",
     "loading_together",
+    "lost_is_told",
     "rank",
     "shard_network",
 ]
@@ -131,7 +132,10 @@ def loading_together(group: Any, shard: Shard) -> Iterator[Callable[[Path], None
     try:
         yield loads
     except BaseException:
-        _votes(group, has_loaded=0, checksum=0)
+        try:
+            _votes(group, has_loaded=0, checksum=0)
+        except ModelError as error:
+            log.warning("%s", error)  # why this part was not loaded matters more
         raise
     votes = _votes(group, has_loaded=1, checksum=checksums[-1])
     failed = [str(voter) for voter, (has_loaded, _) in enumerate(votes) if not has_loaded]
@@ -185,8 +189,22 @@ def _pipes(network: Any) -> bool:
 
 
 def _votes(group: Any, has_loaded: int, checksum: int) -> list[tuple[int, int]]:
-    """What each rank says, by rank."""
+    """What each rank says, by rank. Raises ModelError where one is gone."""
     import mlx.core as mx
 
-    votes: Any = mx.distributed.all_gather(mx.array([[has_loaded, checksum]], dtype=mx.int32), group=group).tolist()
+    with lost_is_told():
+        said = mx.distributed.all_gather(mx.array([[has_loaded, checksum]], dtype=mx.int32), group=group)
+        votes: Any = said.tolist()
     return [(vote[0], vote[1]) for vote in votes]
+
+
+@contextmanager
+def lost_is_told() -> Iterator[None]:
+    """Make a ModelError of what mlx raises where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        leave_group()
+        raise ModelError(
+            f"A process was lost while the model was loaded: {brief(error)} Start all of them again."
+        ) from error

@@ -20,7 +20,7 @@ from harmony_ls.engine.download import find_model
 from harmony_ls.engine.futures import as_exception, is_being_cancelled, on_own_thread, resolve
 from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.load_progress import LoadProgress
-from harmony_ls.engine.loading import describe_device, load_model
+from harmony_ls.engine.loading import describe_device, join_as_leader, load_model
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Job, Priority, Worker
@@ -87,6 +87,7 @@ class Engine:
         load = self._loads.get(spec)
         if load is None or (load.task.done() and (load.task.cancelled() or load.task.exception() is not None)):
             name = f"load {spec.reference or 'embedded'}"
+            self._loads.pop(spec, None)  # in the order of their beginning
             load = self._loads[spec] = _Load(asyncio.create_task(self._load(spec, on_progress), name=name))
         load.n_callers += 1
         try:
@@ -170,9 +171,12 @@ class Engine:
                 loop.call_soon_threadsafe(on_progress, progress)
 
         loaded: list[Model] = []
-        if spec.shard != "none" and any(model.spec.shard != "none" for model in self._models.values()):
-            raise ModelError("The processes share a model already, and can share one at a time. Unload it first.")
+        if spec.shard != "none":
+            self._check_none_is_sharded(spec)
         try:
+            if spec.shard != "none":
+                # The others wait for ever once this one has joined them, and a download can take an hour.
+                await self._call(lambda: join_as_leader(report))
             folder = await on_own_thread(lambda: find_model(spec.reference, report))
             draft = None if spec.draft is None else await on_own_thread(lambda: find_model(spec.draft, report))
             await self._call(lambda: loaded.append(self._load_on_worker(spec, folder, draft, report)))
@@ -185,6 +189,20 @@ class Engine:
         model = loaded[0]
         self._models[id(model)] = model
         return model
+
+    def _check_none_is_sharded(self, spec: ModelSpec) -> None:
+        """Raise ModelError where the processes share a model, or are about to: they follow the steps of one alone."""
+        others = [model.name for model in self._models.values() if model.spec.shard != "none"]
+        for other, load in self._loads.items():
+            if other == spec:
+                break
+            if other.shard != "none" and not load.task.done():
+                others.append(Path(other.reference or "embedded").name)
+        if others:
+            raise ModelError(
+                f"The processes share {others[0]} already, and can share one model at a time. Unload it first, or load "
+                "this one without shard."
+            )
 
     def _load_on_worker(
         self, spec: ModelSpec, folder: Path, draft: Path | None, report: Callable[[LoadProgress], None]

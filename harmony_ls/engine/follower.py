@@ -52,6 +52,8 @@ def _follow_group(spec: ModelSpec, group: Any) -> None:
     while command is not Command.END:
         network = _load(spec, group) if command is Command.LOAD else None
         command = Command(receive(group)[0]) if network is None else follow(network, group)
+        if command is Command.UNLOAD:
+            log.info("Rank 0 has unloaded the model.")
 
 
 def _load(spec: ModelSpec, group: Any) -> Any | None:

@@ -13,7 +13,13 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.engine.adapters import apply_adapter, check_adapter, fuse_adapters, has_adapters
-from harmony_ls.engine.distributed import check_shard_spec, join_group, loading_together, shard_network
+from harmony_ls.engine.distributed import (
+    check_shard_spec,
+    join_group,
+    loading_together,
+    lost_is_told,
+    shard_network,
+)
 from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.model_folder import check_architecture, check_weights, has_tokenizer, read_config
@@ -21,7 +27,7 @@ from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.engine.wording import brief, gigabytes
 from harmony_ls.errors import ModelError, ModelTooLargeError
 
-__all__ = ["describe_device", "load_model", "load_part"]
+__all__ = ["describe_device", "join_as_leader", "load_model", "load_part"]
 
 log = logging.getLogger(__name__)
 
@@ -56,26 +62,42 @@ def load_model(
         model, network = _load_leading(spec, folder, on_progress, n_resident_bytes)
     if draft_folder is None:
         return model, network
-    from harmony_ls.engine.speculative import join_draft
+    from harmony_ls.engine.speculative import join_draft, release
 
     draft_spec = ModelSpec(spec.draft, spec.trust_remote_code, spec.memory_budget_bytes)
     n_taken = n_resident_bytes + model.n_bytes
-    draft, draft_network = load_part(draft_spec, draft_folder, on_progress, n_resident_bytes=n_taken)
-    network = join_draft(model, network, draft, draft_network)
-    return replace(model, n_bytes=model.n_bytes + draft.n_bytes), network
+    try:
+        draft, draft_network = load_part(draft_spec, draft_folder, on_progress, n_resident_bytes=n_taken)
+        joined = join_draft(model, network, draft, draft_network)
+    except BaseException:
+        release(network)
+        raise
+    return replace(model, n_bytes=model.n_bytes + draft.n_bytes), joined
+
+
+def join_as_leader(on_progress: OnLoadProgress) -> Any:
+    """The group of the processes that share a model, of which this one is the first. It waits for the others.
+
+    Raises ModelError where they do not come, or this one follows.
+    """
+    on_progress(LoadProgress("Waiting for the other processes"))
+    group = join_group()
+    if group.rank() != 0:
+        raise ModelError("This process follows rank 0 and loads nothing by itself. Send the request to rank 0.")
+    return group
 
 
 def _load_leading(
     spec: ModelSpec, folder: Path, on_progress: OnLoadProgress, n_resident_bytes: int
 ) -> tuple[Model, Any]:
     """Load a sharded model here and, at the same time, on the ranks that follow this one."""
+    import mlx.core as mx
+
     from harmony_ls.engine.mirror import Command, LeadingNetwork, send
 
-    on_progress(LoadProgress("Waiting for the other processes"))
-    group = join_group()
-    if group.rank() != 0:
-        raise ModelError("This process follows rank 0 and loads nothing by itself. Send the request to rank 0.")
-    send(group, Command.LOAD)
+    group = join_as_leader(on_progress)
+    with lost_is_told():
+        mx.eval(send(group, Command.LOAD))
     with loading_together(group, spec.shard) as loads:
         loads(folder)
         model, network = load_part(spec, folder, on_progress, group, n_resident_bytes)

@@ -120,6 +120,7 @@ class LeadingNetwork:
 
     def release(self) -> None:
         """Have the other ranks free their parts."""
+        self.watch.close()
         if not self._fault:
             mx.eval(send(self._group, Command.UNLOAD))
 
@@ -146,6 +147,13 @@ def follow(network: Any, group: Any) -> Command:
     Raises RuntimeError when rank 0 or another rank has ended.
     """
     watch = StepWatch(_STEP_SECONDS, end_process)
+    try:
+        return _follow(network, group, watch)
+    finally:
+        watch.close()
+
+
+def _follow(network: Any, group: Any, watch: StepWatch) -> Command:
     end = _LastNorm.within(network)
     caches: dict[int, list[Any]] = {}
     while True:

@@ -25,6 +25,13 @@ class StepWatch:
         self._changed = threading.Condition()
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Watch no more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -38,7 +45,7 @@ class StepWatch:
     def _expect(self, deadline: float | None) -> None:
         with self._changed:
             self._deadline = deadline
-            if self._thread is None:
+            if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="watch steps", daemon=True)
                 self._thread.start()
 
@@ -46,7 +53,9 @@ class StepWatch:
         while True:
             # A step that ends in time wakes nobody: most take milliseconds.
             with self._changed:
-                self._changed.wait(self._patience / 4)
+                self._changed.wait_for(lambda: self._is_closed, self._patience / 4)
+                if self._is_closed:
+                    return
                 is_stuck = self._deadline is not None and time.monotonic() > self._deadline
             if is_stuck:
                 self._on_stuck()

@@ -1,6 +1,8 @@
 """What a rank of a group does in the tests of sharded models: ``python -m tests.engine.rank_program JSON``.
 
-The JSON names the scenario and, for each rank, the spec. Rank 0 prints one JSON line; the others follow it.
+The JSON is a list of cases, each with the name of a scenario and, for each rank, the spec. Rank 0 prints one JSON line
+for each case; the others follow it, and print what they logged. Between two cases all ranks stay in their
+group, since it is starting that takes the time.
 """
 
 import asyncio
@@ -12,9 +14,11 @@ import signal
 import sys
 from typing import Any
 
-from harmony_ls.engine.distributed import is_follower, rank
+from harmony_ls.engine.blas import preload_openblas
+from harmony_ls.engine.distributed import dismiss_followers, is_follower, join_group, rank
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.follower import run_follower
+from harmony_ls.engine.follower import _follow_group, run_follower
+from harmony_ls.engine.loading import join_as_leader
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, Sampling
 from harmony_ls.engine.worker import Priority
@@ -52,8 +56,9 @@ async def write(engine: Engine, model: Model) -> list[dict[str, Any]]:
 
     results: list[dict[str, Any]] = []
     for _ in range(2):
-        *written, _ = await asyncio.gather(*(one(request) for request in REQUESTS), given_up())
-        results += written
+        abandoned = asyncio.create_task(given_up())
+        results += await asyncio.gather(*(one(request) for request in REQUESTS))
+        await abandoned
     return results
 
 
@@ -106,32 +111,98 @@ async def lose(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
     return {"messages": messages}
 
 
-async def refuse_files(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
-    """Prompt caches that are spread over processes are not written."""
-    model = await engine.load(spec)
+async def lose_while_loading(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
+    """A rank that follows is killed after all have met and before the model is loaded; what is said of that."""
+    await engine._call(lambda: join_as_leader(lambda _progress: None))
+    print(json.dumps("joined"), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     try:
-        await engine.save_prompt_cache(model, model.path / "cache.safetensors", prompt_of(1, 20))
+        await engine.load(spec)
     except HarmonyLsError as error:
         return {"message": str(error)}
     return {}
 
 
-SCENARIOS = {"compare": compare, "fail": fail, "die": die, "lose": lose, "refuse files": refuse_files}
+async def refuse_files(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
+    """Prompt caches that are spread over processes are not written."""
+    model = await engine.load(spec)
+    before = set(model.path.iterdir())
+    message = ""
+    try:
+        await engine.save_prompt_cache(model, model.path / "cache.safetensors", prompt_of(1, 20))
+    except HarmonyLsError as error:
+        message = str(error)
+    return {"message": message, "files": sorted(file.name for file in set(model.path.iterdir()) - before)}
 
 
-async def lead(scenario: str, spec: ModelSpec) -> None:
+async def refuse_a_second(engine: Engine, spec: ModelSpec) -> dict[str, Any]:
+    """Two sharded models are asked for at once, and the one that comes is run afterwards."""
+    other = dataclasses.replace(spec, n_draft_tokens=spec.n_draft_tokens + 1)
+    first, second = await asyncio.gather(engine.load(spec), engine.load(other), return_exceptions=True)
+    assert isinstance(first, Model), first
+    generation = engine.generate(first, GenerationRequest(prompt_of(1, 20), 5))
+    return {"message": str(second), "n_tokens": len([token async for token in generation])}
+
+
+SCENARIOS = {
+    "compare": compare,
+    "fail": fail,
+    "die": die,
+    "lose": lose,
+    "lose while loading": lose_while_loading,
+    "refuse files": refuse_files,
+    "refuse a second": refuse_a_second,
+}
+
+
+class Records(logging.Handler):
+    """What a rank logs, since it was last asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+    def take(self) -> dict[str, Any]:
+        taken, self._records = self._records, []
+        return {
+            "errors": [record.getMessage() for record in taken if record.levelno >= logging.ERROR],
+            "n_unloads": sum("unloaded" in record.getMessage() for record in taken),
+        }
+
+
+async def lead(cases: list[dict[str, Any]]) -> None:
     async with Engine(prefill_step_tokens=64) as engine:
-        print(json.dumps(await SCENARIOS[scenario](engine, spec)), flush=True)
+        for number, case in enumerate(cases):
+            if number:
+                await engine._call(dismiss_followers)
+            result = await SCENARIOS[case["scenario"]](engine, ModelSpec(**case["specs"][0]))
+            for model in engine.models:
+                await engine.unload(model)
+            print(json.dumps(result), flush=True)
+
+
+def follow(cases: list[dict[str, Any]]) -> None:
+    records = Records()
+    logging.getLogger().addHandler(records)
+    logging.getLogger("harmony_ls.engine.follower").setLevel(logging.INFO)
+    preload_openblas()
+    *specs, last = [ModelSpec(**case["specs"][rank()]) for case in cases]
+    for spec in specs:
+        _follow_group(spec, join_group())
+        print(json.dumps(records.take()), flush=True)
+    try:
+        run_follower(last)
+    except HarmonyLsError as refusal:
+        sys.exit(str(refusal))
+    print(json.dumps(records.take()), flush=True)
 
 
 if __name__ == "__main__":
     task = json.loads(sys.argv[1])
-    own_spec = ModelSpec(**task["specs"][rank()])
     if is_follower():
-        logging.basicConfig(level=logging.ERROR, format="%(message)s")
-        try:
-            run_follower(own_spec)
-        except HarmonyLsError as refusal:
-            sys.exit(str(refusal))
+        follow(task)
     else:
-        asyncio.run(lead(task["scenario"], own_spec))
+        asyncio.run(lead(task))

@@ -1,6 +1,6 @@
 """Starts the processes of one group over loopback, as ``mlx.launch`` starts them on several machines.
 
-    ranks = run_ranks(tmp_path, "compare", spec, spec)      how each of them ended, by rank
+    ranks = run_ranks(tmp_path, Case("compare", (spec, spec)))      how each of them ended, by rank
 
 Ports are those that the system gives. A rank that does not end is killed, and that fails the test.
 """
@@ -12,14 +12,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATIENCE_SECONDS", "Rank", "run_ranks", "started"]
+__all__ = ["PATIENCE_SECONDS", "Case", "Rank", "run_ranks", "started"]
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario of `tests.engine.rank_program`, and the spec of each rank."""
+
+    scenario: str
+    specs: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -32,25 +40,26 @@ class Rank:
 
 
 @contextmanager
-def started(folder: Path, scenario: str, *specs: dict[str, Any]) -> Iterator[list["subprocess.Popen[str]"]]:
-    """A process for each spec, in one group; ``folder`` takes the file that names their addresses."""
+def started(folder: Path, *cases: Case) -> Iterator[list["subprocess.Popen[str]"]]:
+    """The processes of one group, which take the cases in turn; ``folder`` takes the file of their addresses."""
+    n_ranks = len(cases[0].specs)
     with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in specs]
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n_ranks)]
         hosts = [[f"127.0.0.1:{listener.getsockname()[1]}"] for listener in listeners]
     file = folder / "hosts.json"
     file.write_text(json.dumps(hosts))
-    task = json.dumps({"scenario": scenario, "specs": specs})
+    task = json.dumps([asdict(case) for case in cases])
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.engine.rank_program", task],
             cwd=ROOT,
-            env=os.environ | {"MLX_HOSTFILE": str(file), "MLX_RANK": str(rank)},
+            env=os.environ | {"MLX_HOSTFILE": str(file), "MLX_RANK": str(rank), "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(len(specs))
+        for rank in range(n_ranks)
     ]
     try:
         yield processes
@@ -63,8 +72,8 @@ def started(folder: Path, scenario: str, *specs: dict[str, Any]) -> Iterator[lis
                     stream.close()
 
 
-def run_ranks(folder: Path, scenario: str, *specs: dict[str, Any]) -> list[Rank]:
-    """Run a scenario of `tests.engine.rank_program` to its end."""
-    with started(folder, scenario, *specs) as processes:
+def run_ranks(folder: Path, *cases: Case) -> list[Rank]:
+    """Run cases to their end, in one group."""
+    with started(folder, *cases) as processes:
         outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
     return [Rank(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
