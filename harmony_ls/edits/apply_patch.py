@@ -264,7 +264,7 @@ class PatchParser:
     def _close_file(self) -> None:
         if self._file is None:
             return
-        file, self._file = self._file, None
+        file = self._file
         # Only the last hunk can be empty, since a further "@@" belongs to it until lines come.
         if file.hunks and not file.hunks[-1].lines:
             last = file.hunks.pop()
@@ -276,6 +276,7 @@ class PatchParser:
                 "change. Give the lines to remove with '-', those to add with '+', and some that stay with ' '."
             )
         self._done.append(file.operation())
+        self._file = None
 
     def _drop_padded_end(self) -> None:
         """A padded end marker counts inside a hunk only as the very last line; before, it could be a line of a file."""

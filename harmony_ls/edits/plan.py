@@ -47,6 +47,7 @@ def _change(operation: Operation, texts: Mapping[str, str]) -> FileChange | None
     match operation:
         case AddFile(path, lines, ends_with_newline):
             text = "\n".join(lines) + ("\n" if lines and ends_with_newline else "")
+            _check_no_mark(path, "", text)
             return FileChange(ChangeKind.CREATE, path, "", _encodable(path, text), _insertion_of(text))
         case DeleteFile(path, hunks):
             old_text = texts[path]
@@ -56,6 +57,7 @@ def _change(operation: Operation, texts: Mapping[str, str]) -> FileChange | None
         case UpdateFile(path, hunks, move_to):
             old_text = texts[path]
             new_text, changes = _updated(path, old_text, hunks)
+            _check_no_mark(path, old_text, new_text)
             if move_to is not None and move_to != path:
                 return FileChange(ChangeKind.RENAME, path, old_text, new_text, changes, new_path=move_to)
             if new_text == old_text:
@@ -77,6 +79,14 @@ def _updated(path: str, text: str, hunks: tuple[Hunk, ...]) -> tuple[str, tuple[
 
 def _insertion_of(text: str) -> tuple[TextChange, ...]:
     return (TextChange(0, 0, text),) if text else ()
+
+
+def _check_no_mark(path: str, old_text: str, new_text: str) -> None:
+    """A mark before the text would be read back as a matter of encoding, and the change could not be undone."""
+    if new_text.startswith("\ufeff") and not old_text.startswith("\ufeff"):
+        raise PatchError(
+            f"The new text of {path} begins with a byte order mark (U+FEFF). Leave it out; a file keeps its own."
+        )
 
 
 def _encodable(path: str, text: str) -> str:

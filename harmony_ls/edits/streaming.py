@@ -52,7 +52,7 @@ class StreamingPatch:
         if not self._has_begun and not self._begin():
             return False
         n_read = 0
-        while (line := self._next_line()) is not None:
+        for line in self._complete_lines():
             n_read += 1
             try:
                 self._parser.feed(line)
@@ -77,24 +77,25 @@ class StreamingPatch:
         self._has_begun = True
         return True
 
-    def _next_line(self) -> str | None:
+    def _complete_lines(self) -> list[str]:
+        """The lines that are whole; what comes behind them goes on waiting. Takes time linear in what waits."""
         if not self._is_json:
-            line, newline, rest = self._waiting.partition("\n")
-            self._waiting = rest if newline else self._waiting
-            return line if newline else None
-        end = _json_line_end(self._waiting)
-        if end is None:
-            return None
-        line, self._waiting = self._waiting[:end], self._waiting[end + 2 :]
-        return _unescaped(line)
+            *lines, self._waiting = self._waiting.split("\n")
+            return lines
+        lines, start = [], 0
+        while (end := _json_line_end(self._waiting, start)) is not None:
+            lines.append(_unescaped(self._waiting[start:end]))
+            start = end + 2
+        self._waiting = self._waiting[start:]
+        return lines
 
     def _stop(self, fault: str) -> None:
         self._fault, self._is_over, self._waiting = fault, True, ""
 
 
-def _json_line_end(text: str) -> int | None:
-    """Where the first escaped newline is; None where there is none, or where the string ends before."""
-    i = 0
+def _json_line_end(text: str, start: int) -> int | None:
+    """Where the first escaped newline from ``start`` on is; None where there is none, or the string ends before."""
+    i = start
     while i + 1 < len(text):
         if text[i] == '"':
             return None

@@ -1,6 +1,9 @@
 """A patch fed in pieces: nothing incomplete is shown, nothing is taken back, and in the end it is the whole patch."""
 
 import json
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from harmony_ls.edits.operations import UpdateFile
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.edits.streaming import StreamingPatch
+from tests.edits.patch_fixtures import FOLDER, read_fixture
 
 PATCH = """*** Begin Patch
 *** Add File: new.py
@@ -81,3 +85,29 @@ def test_text_without_a_patch_is_not_kept_for_ever() -> None:
     patch.feed("no patch " * 1000)
     assert patch.fault
     assert patch.operations == ()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
+def test_every_cut_of_every_fixture_is_the_same_in_the_end(path: Path) -> None:
+    """Nothing is raised on the way, whatever the patch is wrapped in and however wrong it is."""
+    written = read_fixture(path).patch
+    whole, by_characters = StreamingPatch(), StreamingPatch()
+    whole.feed(written)
+    seen = [by_characters.operations for character in written if by_characters.feed(character)]
+    assert by_characters.operations == whole.operations
+    assert by_characters.fault == whole.fault
+    assert seen == sorted(seen, key=len), "no file is taken back"
+    for place in range(len(written)):
+        patch = StreamingPatch()
+        patch.feed(written[:place])
+        patch.feed(written[place:])
+        assert patch.operations == whole.operations
+
+
+@pytest.mark.parametrize("wrap", [str, lambda text: json.dumps({"patch": text})], ids=["plain", "json"])
+def test_a_whole_patch_in_one_piece_takes_time_linear_in_it(wrap: Callable[[str], str]) -> None:
+    patch = StreamingPatch()
+    start = time.thread_time()
+    patch.feed(wrap("*** Begin Patch\n*** Add File: a\n" + "+x\n" * 200_000))
+    assert time.thread_time() - start < 8.0
+    assert len(patch.operations) == 1

@@ -254,6 +254,11 @@ async def test_d16_mark_and_missing_newline_are_kept(root: Path) -> None:
     assert (root / "a.txt").read_bytes() == b"\xef\xbb\xbf1\ntwo\nthree"
 
 
+async def test_d16_a_patch_cannot_bring_a_mark_that_could_not_be_undone(root: Path) -> None:
+    await refused(root, add("b.txt", "+\ufeffx\n"), "byte order mark")
+    await refused(root, update("a.txt", "-one\n+\ufeffone\n"), "byte order mark")
+
+
 async def test_d17_other_separators_do_not_split_lines(root: Path) -> None:
     (root / "a.txt").write_text("a\x0cb\x0bc\u2028d\x85e\ntwo\n", encoding="utf-8")
     await applied(root, update("a.txt", " a\x0cb\x0bc\u2028d\x85e\n-two\n+2\n"))
