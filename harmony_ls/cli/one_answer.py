@@ -1,33 +1,24 @@
-"""One pass of a model as events, without a conversation around it: of messages, or of a text that is gone on with.
+"""One answer of a model without a conversation around it: to messages, or to a text that is gone on with.
 
-It shows nothing. `harmony-ls generate` is its front end.
+It shows nothing. `harmony-ls generate` is its front end, and `harmony_ls.session.generation` makes the pass.
 """
 
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from harmony_ls.engine.engine import Engine, Generation
+from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import GenerationRequest, Sampling, Token
-from harmony_ls.engine.stop_strings import StopStrings
+from harmony_ls.engine.request import Sampling, Token
 from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.errors import PromptTooLongError, UserError
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallFinished, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolCall
-from harmony_ls.prompts.format import EventParser
+from harmony_ls.prompts.format import Prompt
 from harmony_ls.session.chat_model import ChatModel
+from harmony_ls.session.generation import Asked, Pass, written
 
-__all__ = ["Answer", "Asked", "OneAnswer", "ask", "go_on_with"]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A prompt that is ready for the model: its tokens, what ends the answer, and how the answer is read."""
-
-    tokens: tuple[int, ...]
-    stop_tokens: frozenset[int]
-    parser: EventParser
+__all__ = ["Answer", "OneAnswer", "ask", "go_on_with"]
 
 
 @dataclass(slots=True)
@@ -41,11 +32,23 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     tokens: list[Token] = field(default_factory=list)
 
+    def take(self, item: Event | Token) -> None:
+        """Note what came."""
+        match item:
+            case Token():
+                self.tokens.append(item)
+            case TextDelta(text):
+                self.text += text
+            case ReasoningDelta(text):
+                self.reasoning += text
+            case ToolCallFinished(_, call):
+                self.tool_calls.append(call)
+
 
 def ask(chat_model: ChatModel, conversation: Conversation) -> Asked:
     """The prompt of a conversation. Raises ModelError where the model cannot be spoken to like this."""
     prompt = chat_model.format.render(conversation)
-    return Asked(prompt.tokens, chat_model.format.stop_tokens, chat_model.format.parser(prompt, conversation))
+    return Asked(prompt, chat_model.format.parser(prompt, conversation), chat_model.format.stop_tokens)
 
 
 def go_on_with(model: Model, text: str) -> Asked:
@@ -53,14 +56,13 @@ def go_on_with(model: Model, text: str) -> Asked:
     tokenizer = model.tokenizer
     bos = tokenizer.bos_token_id
     tokens = (*(() if bos is None else (bos,)), *tokenizer.encode(text))
-    return Asked(tokens, tokenizer.eos_token_ids, _PlainParser(tokenizer))
+    return Asked(Prompt(tokens), _PlainParser(tokenizer), tokenizer.eos_token_ids)
 
 
 class OneAnswer:
     """The pass. Iterate over ``events`` once; ``answer`` grows meanwhile.
 
-    ``stops`` are texts before which the answer ends. ``max_tokens`` is limited to what the model's context has room
-    for. ``n_top`` is how many of the likeliest tokens come with each token.
+    ``stops`` and ``n_top`` are as in `Asked`. ``max_tokens`` is limited to what the model's context has room for.
     """
 
     def __init__(
@@ -74,28 +76,23 @@ class OneAnswer:
         stops: Sequence[str] = (),
         n_top: int = 0,
     ) -> None:
-        room = model.context_length - len(asked.tokens)
-        if not asked.tokens:
+        n_prompt = len(asked.prompt.tokens)
+        room = model.context_length - n_prompt
+        if not n_prompt:
             raise UserError("The prompt is empty: there is nothing to go on with.")
         if room < 1:
             raise PromptTooLongError(
-                f"The prompt has {len(asked.tokens):,} tokens, and {model.name} takes {model.context_length:,} in all. "
+                f"The prompt has {n_prompt:,} tokens, and {model.name} takes {model.context_length:,} in all. "
                 "Shorten it, or choose a model with a longer context."
             )
         self.answer = Answer()
         self._engine = engine
         self._model = model
-        self._parser = asked.parser
-        self._stops = StopStrings(stops)
+        self._asked = replace(asked, stops=stops, n_top=n_top)
+        self._pass = Pass(asked.prompt)
+        self._sampling = sampling
+        self._max_tokens = min(max_tokens, room)
         self._is_cancelled = False
-        self._generation: Generation | None = None
-        self._request = GenerationRequest(
-            prompt=asked.tokens,
-            max_tokens=min(max_tokens, room),
-            stop_tokens=asked.stop_tokens,
-            sampling=sampling,
-            top_logprobs=n_top,
-        )
 
     @property
     def model_name(self) -> str:
@@ -110,83 +107,30 @@ class OneAnswer:
     def cancel(self) -> None:
         """End the answer before the next step; what was written stays."""
         self._is_cancelled = True
-        if self._generation is not None:
-            self._generation.cancel()
+        self._pass.cancel()
 
     async def events(self) -> AsyncIterator[Event | Token]:
         """Each token, followed by the events that it completes."""
         if self._is_cancelled:
             return
-        generation = self._generation = self._engine.generate(self._model, self._request)
-        answer, parser = self.answer, self._parser
-        first_at = last_at = 0.0
-        n_reasoning = 0
-        is_stopped = False
-        try:
-            async for token in generation:
-                last_at = time.perf_counter()
-                first_at = first_at or last_at
-                answer.tokens.append(token)
-                yield token
-                for event in parser.feed(token.id):
-                    shown, is_stopped = self._take(event)
-                    if shown is not None:
-                        yield shown
-                    if is_stopped:
-                        break
-                n_reasoning += parser.in_reasoning
-                if is_stopped or parser.is_over:
-                    generation.cancel()
-                    break
-            answer.reason = self._reason(generation, is_stopped=is_stopped)
-            for event in self._rest(is_stopped=is_stopped):
-                yield event
-        finally:
-            generation.cancel()
-            stats = generation.stats
-            answer.usage = Usage(
-                prompt_tokens=stats.prompt_tokens,
-                computed_tokens=stats.computed_tokens,
-                generated_tokens=len(answer.tokens),
-                reasoning_tokens=n_reasoning,
-                first_token_ms=stats.first_token_ms,
-                decode_seconds=last_at - first_at,
-            )
-
-    def _reason(self, generation: Generation, *, is_stopped: bool) -> FinishReason:
-        if is_stopped or self._parser.is_over:
-            return FinishReason.STOP
-        return generation.stats.finish_reason or FinishReason.STOP
-
-    def _rest(self, *, is_stopped: bool) -> Iterator[Event]:
-        """What was held back until the end was certain."""
-        if is_stopped:
-            return
+        items = written(
+            self._engine,
+            self._model,
+            self._asked,
+            self._pass,
+            max_tokens=self._max_tokens,
+            sampling=self._sampling,
+        )
         answer = self.answer
-        for event in self._parser.finish(complete=answer.reason is FinishReason.STOP):
-            shown, is_stopped = self._take(event)
-            if shown is not None:
-                yield shown
-            if is_stopped:
-                return
-        if rest := self._stops.flush():
-            answer.text += rest
-            yield TextDelta(rest)
-        if answer.tool_calls and answer.reason is FinishReason.STOP:
-            answer.reason = FinishReason.TOOL_CALLS
-
-    def _take(self, event: Event) -> tuple[Event | None, bool]:
-        """Note an event: what of it can be shown now, and whether a stop string was met."""
-        match event:
-            case TextDelta(text):
-                released, is_stopped = self._stops.feed(text)
-                self.answer.text += released
-                return (TextDelta(released) if released else None), is_stopped
-            case ReasoningDelta(text):
-                self.answer.reasoning += text
-            case ToolCallFinished(_, call):
-                self.answer.tool_calls.append(call)
-        return event, False
+        try:
+            async with contextlib.aclosing(items):
+                async for item in items:
+                    answer.take(item)
+                    yield item
+        finally:
+            answer.usage, answer.reason = self._pass.usage, self._pass.reason
+            if answer.tool_calls and answer.reason is FinishReason.STOP:
+                answer.reason = FinishReason.TOOL_CALLS
 
 
 class _PlainParser:

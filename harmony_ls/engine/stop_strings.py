@@ -23,6 +23,11 @@ class StopStrings:
         self._held = ""
         self._is_stopped = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string was found."""
+        return self._is_stopped
+
     def feed(self, text: str) -> tuple[str, bool]:
         """Take the next piece: the text that can be released now, and whether a stop string was found.
 

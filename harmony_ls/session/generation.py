@@ -1,25 +1,44 @@
 """One pass of the model as events: prompt in, parsed events out, and what the pass left behind.
 
-The turn loop (`harmony_ls.session.session`) makes as many of these as the tools need.
+The turn loop (`harmony_ls.session.session`) makes as many of these as the tools need; `harmony-ls generate` makes one,
+without a conversation around it.
 """
 
+import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harmony_ls.engine.engine import Generation
-from harmony_ls.engine.request import GenerationRequest, Sampling
-from harmony_ls.events import Event, Usage
+from harmony_ls.engine.engine import Engine, Generation
+from harmony_ls.engine.model import Model
+from harmony_ls.engine.request import GenerationRequest, Sampling, Token
+from harmony_ls.engine.stop_strings import StopStrings
+from harmony_ls.events import Event, TextDelta, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role
 from harmony_ls.prompts.format import EventParser, Prompt
 from harmony_ls.session.chat_model import ChatModel
 
-__all__ = ["Pass", "run_pass"]
+__all__ = ["Asked", "Pass", "run_pass", "written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt that is ready for a model: what ends the answer, and how it is read.
+
+    ``stops`` are texts before which the answer ends. ``n_top`` is how many of the likeliest tokens come with each
+    token.
+    """
+
+    prompt: Prompt
+    parser: EventParser
+    stop_tokens: frozenset[int]
+    stops: Sequence[str] = ()
+    n_top: int = 0
 
 
 @dataclass(slots=True)
 class Pass:
-    """What one pass of the model has done so far; complete once `run_pass` has ended.
+    """What one pass of the model has done so far; complete once `written` has ended.
 
     ``generated`` are the token ids in their order, a stop token included. ``message`` is the assistant's message.
     """
@@ -46,22 +65,50 @@ async def run_pass(
     sampling: Sampling,
     cache_owner: str,
 ) -> AsyncGenerator[Event]:
-    """Generate after ``current.prompt`` and yield the events as they come; ``current`` is kept up to date.
+    """Generate after ``current.prompt`` as a conversation does, and yield the events as they come; see `written`."""
+    prompt_format = chat_model.format
+    asked = Asked(current.prompt, prompt_format.parser(current.prompt, conversation), prompt_format.stop_tokens)
+    items = written(
+        chat_model.engine,
+        chat_model.model,
+        asked,
+        current,
+        max_tokens=max_tokens,
+        sampling=sampling,
+        cache_owner=cache_owner,
+    )
+    async with contextlib.aclosing(items):
+        async for item in items:
+            if not isinstance(item, Token):
+                yield item
+
+
+async def written(
+    engine: Engine,
+    model: Model,
+    asked: Asked,
+    current: Pass,
+    *,
+    max_tokens: int,
+    sampling: Sampling,
+    cache_owner: str = "",
+) -> AsyncGenerator[Token | Event]:
+    """Generate and yield each token, followed by the events that it completes; ``current`` is kept up to date.
 
     A pass that is left early (closed, cancelled) frees the model within one step, and keeps what was written.
     """
-    prompt = current.prompt
-    parser = chat_model.format.parser(prompt, conversation)
+    parser, prompt, stops = asked.parser, asked.prompt, StopStrings(asked.stops)
     request = GenerationRequest(
         prompt=prompt.tokens,
         max_tokens=max_tokens,
-        stop_tokens=chat_model.format.stop_tokens,
+        stop_tokens=asked.stop_tokens,
         sampling=sampling,
+        top_logprobs=asked.n_top,
         cache_owner=cache_owner,
         # Its own end is named too: then the prompt is prefilled so that the next turn finds a checkpoint there.
         checkpoints=(*prompt.checkpoints, len(prompt.tokens)),
     )
-    generation = current.generation = chat_model.engine.generate(chat_model.model, request)
+    generation = current.generation = engine.generate(model, request)
     first_at = last_at = 0.0
     n_reasoning = 0
     is_finished = False
@@ -70,16 +117,19 @@ async def run_pass(
             last_at = time.perf_counter()
             first_at = first_at or last_at
             current.generated.append(token.id)
-            for event in parser.feed(token.id):
+            yield token
+            for event in _before_stops(parser.feed(token.id), stops):
                 yield event
             n_reasoning += parser.in_reasoning
-            if parser.is_over:
+            if parser.is_over or stops.is_stopped:
                 generation.cancel()
                 break
-        current.reason = _reason(generation, parser)
+        current.reason = _reason(generation, is_over=parser.is_over or stops.is_stopped)
         is_finished = True
-        for event in parser.finish(complete=current.reason is FinishReason.STOP):
+        for event in _before_stops(parser.finish(complete=current.reason is FinishReason.STOP), stops):
             yield event
+        if not stops.is_stopped and (rest := stops.flush()):
+            yield TextDelta(rest)
     finally:
         generation.cancel()
         if not is_finished:
@@ -96,9 +146,27 @@ async def run_pass(
         )
 
 
-def _reason(generation: Generation, parser: EventParser) -> FinishReason:
+def _before_stops(events: Iterable[Event], stops: StopStrings) -> Iterator[Event]:
+    """The events up to where a stop string begins; what might be the beginning of one is held back.
+
+    An event that is no text ends the text before it, which then cannot become a stop string any more.
+    """
+    for event in events:
+        if stops.is_stopped:
+            return
+        if isinstance(event, TextDelta):
+            released, _ = stops.feed(event.text)
+            if released:
+                yield TextDelta(released)
+            continue
+        if rest := stops.flush():
+            yield TextDelta(rest)
+        yield event
+
+
+def _reason(generation: Generation, *, is_over: bool) -> FinishReason:
     """Why the pass ended; one that was stopped because its answer was over is as good as one that stopped itself."""
-    if parser.is_over:
+    if is_over:
         return FinishReason.STOP
     # One that was ended before its first step has no reason of its own.
     return generation.stats.finish_reason or FinishReason.CANCELLED
