@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from harmony_ls.errors import UserError
 from harmony_ls.features.chat.attachments import Attachment, DiagnosticNote, diagnostics_text
 from harmony_ls.features.chat.diff import repository_diff
-from harmony_ls.features.chat.symbols import symbol_at
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
+from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.chat_messages import AttachmentParam
 from harmony_ls.lsp.documents import path_of
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
@@ -71,7 +71,7 @@ async def _resolve(
         case "selection":
             return await asyncio.to_thread(_selection, param, snapshot, name, server.documents.encoding)
         case "symbol":
-            return await asyncio.to_thread(_symbol, param, snapshot, name)
+            return await _symbol(param, snapshot, name)
         case _:
             return await asyncio.to_thread(_diagnostics, param, snapshot, name)
 
@@ -107,10 +107,10 @@ def _selection(param: AttachmentParam, snapshot: DocumentSnapshot, name: str, en
     return Attachment(_label(name, first.line, last_line + 1), snapshot.text[start:end], snapshot.language_id)
 
 
-def _symbol(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:
+async def _symbol(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:
     if param.position is None:
         raise UserError("A symbol needs a position.")
-    symbol = symbol_at(snapshot.text, param.position.line, snapshot.language_id)
+    symbol = await symbol_at(snapshot.text, param.position.line, snapshot.language_id)
     if symbol is None:
         raise UserError(f"There is no function, class or block around line {param.position.line + 1} of {name}.")
     return _lines(snapshot, name, symbol.start, symbol.end)

@@ -14,16 +14,16 @@ from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.events import ReasoningDelta, TextDelta, TurnFinished
 from harmony_ls.features.chat.attachments import DiagnosticNote
-from harmony_ls.features.chat.symbols import symbol_at
 from harmony_ls.features.code_actions.actions import Action, Subject
 from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
 from harmony_ls.features.code_actions.imports import import_edit, split_imports, without_imports
 from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
-from harmony_ls.features.code_actions.syntax import refuse_broken, whole_statements
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.safety import clean
+from harmony_ls.features.syntax.python import refuse_broken, whole_statements
+from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.session import Session
@@ -123,7 +123,7 @@ async def _chosen(job: Job, n_lines: int) -> tuple[int, int]:
         last -= 1
     start, end = _inside(first, last + 1, n_lines)
     if job.start == job.end:
-        symbol = await asyncio.to_thread(symbol_at, text, start, language)
+        symbol = await symbol_at(text, start, language)
         if symbol is not None:
             return _inside(symbol.start, symbol.end, n_lines)
     return await whole_statements(text, language, start, end)
@@ -133,7 +133,7 @@ async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:
     """The lines that diagnostics are about: whole statements, or the definition around them if it is not too long."""
     text, language = job.document.text, job.document.language_id
     start, end = _inside(min(first for first, _ in job.note_lines), max(last for _, last in job.note_lines), n_lines)
-    symbol = await asyncio.to_thread(symbol_at, text, start, language)
+    symbol = await symbol_at(text, start, language)
     if symbol is not None and symbol.end >= end and symbol.end - symbol.start <= _LONGEST_DEFINITION:
         return _inside(symbol.start, symbol.end, n_lines)
     return await whole_statements(text, language, start, end)

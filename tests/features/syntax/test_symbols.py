@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmony_ls.features.chat.symbols import Symbol, symbol_at
+from harmony_ls.features.syntax.symbols import Symbol, symbol_at
 
 PYTHON = """import math
 
@@ -50,8 +50,8 @@ const z = 1;
         (-1, None),
     ],
 )
-def test_python_is_parsed(line: int, expected: Symbol | None) -> None:
-    assert symbol_at(PYTHON, line, "python") == expected
+async def test_python_is_parsed(line: int, expected: Symbol | None) -> None:
+    assert await symbol_at(PYTHON, line, "python") == expected
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_python_is_parsed(line: int, expected: Symbol | None) -> None:
         (9, None),
     ],
 )
-def test_other_languages_are_read_by_indentation(line: int, expected: Symbol | None) -> None:
-    assert symbol_at(JAVASCRIPT, line, "javascript") == expected
+async def test_other_languages_are_read_by_indentation(line: int, expected: Symbol | None) -> None:
+    assert await symbol_at(JAVASCRIPT, line, "javascript") == expected
 
 
-def test_python_that_does_not_parse_is_read_by_indentation() -> None:
-    assert symbol_at("def broken(:\n    return 1\n", 1, "python") == Symbol("def broken(:", 0, 2)
+async def test_python_that_does_not_parse_is_read_by_indentation() -> None:
+    assert await symbol_at("def broken(:\n    return 1\n", 1, "python") == Symbol("def broken(:", 0, 2)
 
 
-def test_line_ends_of_other_systems_count_as_one() -> None:
-    assert symbol_at("a\r\ndef f():\r\n    pass\r\n", 2, "python") == Symbol("f", 1, 3)
+async def test_line_ends_of_other_systems_count_as_one() -> None:
+    assert await symbol_at("a\r\ndef f():\r\n    pass\r\n", 2, "python") == Symbol("f", 1, 3)
 
 
-def test_a_hostile_nesting_is_no_fault() -> None:
-    assert symbol_at("(" * 100_000, 0, "python") is None
+async def test_a_hostile_nesting_is_no_fault() -> None:
+    assert await symbol_at("(" * 100_000, 0, "python") is None

@@ -1,4 +1,4 @@
-"""What is known of a language's syntax: whole statements, and whether an edit breaks a text that was in order.
+"""Python's syntax: statements, definitions, and whether an edit breaks a text that was in order.
 
 Python alone is looked at, by Python itself. The grammars of other languages would have to be packages of their own, one
 for each, and their parsers accept broken text by design: they could not say for certain that an edit broke it.
@@ -13,7 +13,7 @@ from typing import Any
 
 from harmony_ls.errors import UserError
 
-__all__ = ["refuse_broken", "whole_statements"]
+__all__ = ["definition_at", "refuse_broken", "whole_statements"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,15 @@ async def whole_statements(text: str, language: str, start: int, end: int) -> tu
         return start, end
     first, last = answer
     return int(first), int(last)
+
+
+async def definition_at(text: str, line: int) -> tuple[str, int, int] | bool | None:
+    """The innermost function or class around a line (from 0): its name and its lines, decorators included.
+
+    None where there is none, False where the text cannot be parsed.
+    """
+    answer = await _ask({"text": text, "line": line}, default=False)
+    return answer if answer is None or answer is False else (str(answer[0]), int(answer[1]), int(answer[2]))
 
 
 async def refuse_broken(old: str, new: str, language: str) -> None:

@@ -1,6 +1,6 @@
 """Python source, looked at by Python itself: which statements some lines belong to, and whether a text still compiles.
 
-It is run as a program of its own (`harmony_ls.features.code_actions.syntax`): the parser holds the interpreter's lock
+It is run as a program of its own (`harmony_ls.features.syntax.python`): the parser holds the interpreter's lock
 for as long as it runs, and source that is nested without end can end the process. It reads one question in JSON from
 stdin and writes the answer to stdout. Nothing of the source is executed, and nothing of harmony-ls is imported.
 """
@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-__all__ = ["fault_of_change", "statement_lines"]
+__all__ = ["definition_lines", "fault_of_change", "statement_lines"]
 
 _FAULTS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 
@@ -33,6 +33,24 @@ def statement_lines(text: str, start: int, end: int) -> tuple[int, int]:
         if inner is None:
             return min(start, _first(touched[0])), max(end, _last(touched[-1]))
         body = inner
+
+
+def definition_lines(text: str, line: int) -> tuple[str, int, int] | bool | None:
+    """The innermost function or class around a line: its name and its lines, counted from 0, the last excluded.
+
+    None where there is none, False where the text cannot be parsed.
+    """
+    try:
+        tree = ast.parse(text)
+    except _FAULTS:
+        return False
+    found: tuple[str, int, int] | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            start, end = _first(node), _last(node)
+            if start <= line < end and (found is None or start >= found[1]):
+                found = node.name, start, end
+    return found
 
 
 def fault_of_change(old: str, new: str) -> str | None:
@@ -80,6 +98,8 @@ def _fault(text: str, flags: int) -> str | None:
 def _answer(question: dict[str, Any]) -> Any:
     if "new" in question:
         return fault_of_change(question["old"], question["new"])
+    if "line" in question:
+        return definition_lines(question["text"], question["line"])
     return statement_lines(question["text"], question["start"], question["end"])
 
 

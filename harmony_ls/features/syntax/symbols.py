@@ -4,15 +4,11 @@ Python is parsed; other languages, and Python that does not parse, are read by t
 see blocks too.
 """
 
-import ast
-import warnings
 from dataclasses import dataclass
 
+from harmony_ls.features.syntax.python import definition_at
+
 __all__ = ["Symbol", "symbol_at"]
-
-_LONGEST_PARSED = 1_000_000
-
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +21,16 @@ class Symbol:
     end: int
 
 
-def symbol_at(text: str, line: int, language: str) -> Symbol | None:
+async def symbol_at(text: str, line: int, language: str) -> Symbol | None:
     """The innermost definition around a line (from 0), decorators included; None on top of everything."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not 0 <= line < len(lines):
         return None
-    if language == "python" and len(text) <= _LONGEST_PARSED:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what is written in the text, not of this program
-                tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            pass
-        else:
-            return _innermost(tree, line)
+    if language == "python":
+        found = await definition_at(text, line)
+        if found is None or isinstance(found, tuple):
+            return None if found is None else Symbol(*found)
     return _block(lines, line)
-
-
-def _innermost(tree: ast.AST, line: int) -> Symbol | None:
-    found: Symbol | None = None
-    for node in ast.walk(tree):
-        if not isinstance(node, _Definition):
-            continue
-        start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-        end = node.end_lineno or node.lineno
-        if start <= line < end and (found is None or start >= found.start):
-            found = Symbol(node.name, start, end)
-    return found
 
 
 def _block(lines: list[str], line: int) -> Symbol | None:

@@ -3,8 +3,8 @@
 import pytest
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions import syntax
-from harmony_ls.features.code_actions.python_source import fault_of_change, statement_lines
+from harmony_ls.features.syntax import python as syntax
+from harmony_ls.features.syntax.python_source import fault_of_change, statement_lines
 
 TEXT = """\
 import os
