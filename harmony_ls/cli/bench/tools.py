@@ -1,20 +1,15 @@
-"""``harmony-ls bench tools``: what the tools cost beside the model. Progress on stderr, a table or JSON, exit codes.
+"""``harmony-ls bench tools``: what the tools cost beside the model."""
 
-0: everything was measured. 1: something could not be. 130: interrupted. A missed target is a result.
-"""
-
-import asyncio
-import json
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from harmony_ls.cli.bench.document import machine
+from harmony_ls.cli.bench.running import Outcome, Say, run_bench
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.edits.plan import plan_changes
 from harmony_ls.messages import ToolCall
@@ -22,7 +17,6 @@ from harmony_ls.settings.models import ToolSettings
 
 __all__ = ["ToolsPlan", "bench_tools"]
 
-_INTERRUPTED = 130
 _MAX_LOCATE_MS = 50.0
 _MEANINGS = {
     "python_warm_ms_p50": "A Python cell in a container that runs, call to answer, median",
@@ -42,30 +36,32 @@ class ToolsPlan:
     n_lines: int = 50_000
 
 
+@dataclass(slots=True)
+class _Result(Outcome):
+    numbers: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(_MEANINGS))
+
+
 def bench_tools(plan: ToolsPlan, *, as_json: bool) -> int:
     """Measure and show; return the exit code."""
-    errors = Console(stderr=True)
-    numbers: dict[str, float | None] = dict.fromkeys(_MEANINGS)
-    faults: list[str] = []
-    is_partial = False
-    try:
-        errors.print("Placing patches", markup=False)
-        numbers["locate_ms_p95"] = _locate_ms(plan)
-        errors.print("Running Python", markup=False)
-        asyncio.run(_python(plan, numbers, faults))
-    except KeyboardInterrupt:
-        is_partial = True
-        errors.print("Interrupted: the figures are of what was measured so far.")
-    document = {**numbers, "verdicts": _verdicts(numbers), "faults": faults, "partial": is_partial}
-    if as_json:
-        typer.echo(json.dumps({**document, "machine": machine()}, indent=1, ensure_ascii=False))
-    else:
-        _print(numbers, document["verdicts"])
-    for fault in faults:
-        errors.print(f"harmony-ls: not measured: {fault}", markup=False, style="red")
-    if is_partial:
-        return _INTERRUPTED
-    return 1 if faults else 0
+    result = _Result()
+
+    async def work(say: Say) -> None:
+        say("Placing patches")
+        result.numbers["locate_ms_p95"] = _locate_ms(plan)
+        say("Running Python")
+        await _python(plan, result.numbers, result.faults)
+
+    return run_bench(work, result, lambda: _document(result), _print, as_json=as_json)
+
+
+def _document(result: _Result) -> dict[str, Any]:
+    return {
+        **result.numbers,
+        "verdicts": _verdicts(result.numbers),
+        "faults": result.faults,
+        "partial": result.is_partial,
+        "machine": machine(),
+    }
 
 
 def _locate_ms(plan: ToolsPlan) -> float:
@@ -123,10 +119,10 @@ def _verdicts(numbers: dict[str, float | None]) -> dict[str, str]:
     return {"locate_ms_p95": verdict}
 
 
-def _print(numbers: dict[str, float | None], verdicts: Any) -> None:
+def _print(document: dict[str, Any], console: Console) -> None:
     table = Table("", "ms", "promised")
     for key, meaning in _MEANINGS.items():
-        value = numbers[key]
-        promised = f"<= {_MAX_LOCATE_MS:g}: {verdicts[key]}" if key in verdicts else ""
+        value, verdict = document[key], document["verdicts"].get(key)
+        promised = f"<= {_MAX_LOCATE_MS:g}: {verdict}" if verdict else ""
         table.add_row(meaning, "-" if value is None else f"{value:.1f}", promised)
-    Console().print(table)
+    console.print(table)

@@ -1,28 +1,21 @@
-"""``harmony-ls bench chat`` as a program: progress on stderr, the result as a table or as JSON, exit codes.
-
-0: everything was measured. 1: a model failed. 130: interrupted; what there is, is shown. A missed target is a result.
-"""
+"""``harmony-ls bench chat``: which models are measured, and what their figures come to."""
 
 import argparse
-import asyncio
-import json
-import logging
 import operator
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from harmony_ls.cli.bench.chat.numbers import ChatRecord, ChatSizes, measure_chat
 from harmony_ls.cli.bench.chat.shapes import SHAPES, Shape, write_shape
 from harmony_ls.cli.bench.document import machine, versions
+from harmony_ls.cli.bench.running import Outcome, Say, run_bench
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import ModelSpec
 from harmony_ls.errors import HarmonyLsError
@@ -30,7 +23,6 @@ from harmony_ls.session.chat_model import load_chat_model
 
 __all__ = ["SHAPES", "ChatPlan", "bench_chat"]
 
-_INTERRUPTED = 130
 _MIN_DECODE_RATIO = 0.95
 _MAX_TURN2_RATIO = 1.2
 _MAX_PARSER_US = 20.0
@@ -47,44 +39,21 @@ class ChatPlan:
 
 
 @dataclass(slots=True)
-class _Result:
+class _Result(Outcome):
     records: list[ChatRecord] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    is_partial: bool = False
 
 
 def bench_chat(plan: ChatPlan, *, as_json: bool) -> int:
     """Run the bench and show its result; return the exit code."""
-    errors = Console(stderr=True)
     result = _Result()
-    logging.disable(logging.CRITICAL)  # what goes wrong is in the result
-    try:
-        # A text that is on every machine, and long enough for the longest prompt.
-        text = Path(argparse.__file__).read_text(encoding="utf-8")
-        asyncio.run(_run(plan, text, result, errors))
-    except KeyboardInterrupt:
-        result.is_partial = True
-        errors.print("Interrupted: the figures are of what was measured so far.")
-    finally:
-        logging.disable(logging.NOTSET)
-    document = _document(result)
-    if as_json:
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
-    else:
-        _print(document, Console())
-    for fault in result.faults:
-        errors.print(f"harmony-ls: not measured: {fault}", markup=False, style="red")
-    if result.is_partial:
-        return _INTERRUPTED
-    return 1 if result.faults else 0
+    # A text that is on every machine, and long enough for the longest prompt.
+    text = Path(argparse.__file__).read_text(encoding="utf-8")
+    return run_bench(
+        lambda say: _run(plan, text, result, say), result, lambda: _document(result), _print, as_json=as_json
+    )
 
 
-async def _run(plan: ChatPlan, text: str, result: _Result, errors: Console) -> None:
-    started = time.monotonic()
-
-    def say(what: str) -> None:
-        errors.print(f"{time.monotonic() - started:6.1f} s  {what}", markup=False, highlight=False)
-
+async def _run(plan: ChatPlan, text: str, result: _Result, say: Say) -> None:
     subjects: list[tuple[str, Shape | None]] = [(model, None) for model in plan.models]
     subjects = subjects or [(name, SHAPES[name]) for name in plan.shapes]
     for name, shape in subjects:

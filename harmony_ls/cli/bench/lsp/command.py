@@ -1,24 +1,16 @@
-"""``harmony-ls bench lsp`` as a program: progress on stderr, the result as a table or as JSON, exit codes.
-
-0: everything was measured. 1: something failed. 130: interrupted; what there is, is shown. A missed target is a result.
-"""
+"""``harmony-ls bench lsp``: its parts, each with a server of its own, and what their figures come to."""
 
 import argparse
-import asyncio
-import json
-import logging
 import operator
 import statistics
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +26,7 @@ from harmony_ls.cli.bench.lsp.numbers import (
     measure_typing,
 )
 from harmony_ls.cli.bench.lsp.soak import soak
+from harmony_ls.cli.bench.running import Outcome, Say, run_bench
 from harmony_ls.cli.typist import CAPABILITIES, model_ready
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import ModelSpec
@@ -44,7 +37,6 @@ from harmony_ls.session.chat_model import load_chat_model
 __all__ = ["PARTS", "LspPlan", "bench_lsp"]
 
 PARTS = ("typing", "actions", "chat", "keys", "soak")
-_INTERRUPTED = 130
 _TARGETS: Mapping[str, tuple[str, float | None, str]] = {
     "did_change_ms_p50": ("<=", 1.0, "A change while a chat is written, to the answer behind it, median"),
     "did_change_ms_p99": ("<=", 50.0, "The same, 99th percentile"),
@@ -69,44 +61,21 @@ class LspPlan:
 
 
 @dataclass(slots=True)
-class _Result:
+class _Result(Outcome):
     record: LspRecord = field(default_factory=LspRecord)
-    faults: list[str] = field(default_factory=list)
-    is_partial: bool = False
 
 
 def bench_lsp(plan: LspPlan, *, as_json: bool) -> int:
     """Run the bench and show its result; return the exit code."""
-    errors = Console(stderr=True)
     result = _Result()
-    logging.disable(logging.CRITICAL)  # what goes wrong is in the result
-    try:
-        # A text that is on every machine.
-        text = Path(argparse.__file__).read_text(encoding="utf-8")
-        asyncio.run(_run(plan, text, result, errors))
-    except KeyboardInterrupt:
-        result.is_partial = True
-        errors.print("Interrupted: the figures are of what was measured so far.")
-    finally:
-        logging.disable(logging.NOTSET)
-    document = _document(result)
-    if as_json:
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
-    else:
-        _print(document, Console())
-    for fault in result.faults:
-        errors.print(f"harmony-ls: not measured: {fault}", markup=False, style="red")
-    if result.is_partial:
-        return _INTERRUPTED
-    return 1 if result.faults else 0
+    # A text that is on every machine.
+    text = Path(argparse.__file__).read_text(encoding="utf-8")
+    return run_bench(
+        lambda say: _run(plan, text, result, say), result, lambda: _document(result), _print, as_json=as_json
+    )
 
 
-async def _run(plan: LspPlan, text: str, result: _Result, errors: Console) -> None:
-    started = time.monotonic()
-
-    def say(what: str) -> None:
-        errors.print(f"{time.monotonic() - started:6.1f} s  {what}", markup=False, highlight=False)
-
+async def _run(plan: LspPlan, text: str, result: _Result, say: Say) -> None:
     with tempfile.TemporaryDirectory(prefix="harmony-ls-bench-") as name:
         folder = Path(name)
         say("Making the models")
@@ -134,9 +103,6 @@ async def _server(
         await client.initialize(capabilities=CAPABILITIES, options=options, name="harmony-ls bench")
         yield client
         await client.shutdown()
-
-
-Say = Callable[[str], None]
 
 
 async def _typing(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _say: Say) -> None:
