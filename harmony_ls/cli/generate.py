@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harmony_ls.cli import options
+from harmony_ls.cli.option_groups import grouped
 from harmony_ls.cli.text_input import LARGEST_MESSAGE_BYTES, STDIN, read_text
 from harmony_ls.errors import UserError
 from harmony_ls.messages import FinishReason
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harmony_ls.cli.background import Background
-    from harmony_ls.cli.model_choice import ModelOptions
+    from harmony_ls.cli.chosen_options import ModelOptions
     from harmony_ls.cli.one_answer import OneAnswer
     from harmony_ls.engine.engine import Engine
     from harmony_ls.settings import Settings
@@ -67,6 +68,7 @@ class GenerateOptions:
         return not self.is_json if self.stream is None else self.stream
 
 
+@grouped
 def generate(
     prompt: Annotated[
         str | None,
@@ -104,40 +106,27 @@ def generate(
             min=0, max=20, help="With --json: log-probabilities, and this many alternatives each.", show_default=False
         ),
     ] = None,
-    adapter: options.Adapter = None,
-    draft: options.Draft = None,
-    shard: options.Shard = None,
-    use_harmony: options.UseHarmony = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = None,
+    *,
+    model_arguments: options.ModelArguments,
+    sampling: options.SamplingArguments,
 ) -> None:
     """Generate one answer and end. Without a model, --raw uses the small one inside the package."""
     from harmony_ls.cli.chat import exits
-    from harmony_ls.cli.model_choice import ModelOptions, follow, read_settings
+    from harmony_ls.cli.chosen_options import given_settings, model_options
+    from harmony_ls.cli.model_choice import follow, read_settings
 
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
-    if raw and (system is not None or effort is not None or use_harmony is not None):
-        raise typer.BadParameter("--raw goes on with the text alone: no --system, --effort or --use-harmony")
+    in_chat = (system, effort, model_arguments.use_harmony, model_arguments.chat_template_args)
+    if raw and any(each is not None for each in in_chat):
+        raise typer.BadParameter(
+            "--raw goes on with the text alone: no --system, --effort, --use-harmony or --chat-template-args"
+        )
     if stop and "" in stop:
         raise typer.BadParameter("an empty text would stop every answer at once", param_hint="--stop")
-    given = options.given_settings(
-        model=model,
-        effort=effort,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        trust_remote_code=trust_remote_code,
-    )
+    given = given_settings(sampling, model=model, effort=effort, trust_remote_code=model_arguments.trust_remote_code)
+    chosen = model_options(model_arguments, sampling)
     with exits():
-        chosen = ModelOptions(adapter, draft, use_harmony, seed, shard or "none")
         settings = read_settings(Path.cwd(), given).settings
         if follow(settings, settings.chat.model or settings.model, chosen):
             raise typer.Exit
@@ -200,7 +189,7 @@ def _load(
     import functools
     from datetime import date
 
-    from harmony_ls.cli.model_choice import load_model, load_with_progress, model_spec, seeded
+    from harmony_ls.cli.model_choice import load_model, load_with_progress, model_spec, sampling_of
     from harmony_ls.cli.one_answer import OneAnswer, ask, go_on_with
     from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
     from harmony_ls.session.chat_model import chosen_sampling, recommended_sampling
@@ -209,22 +198,23 @@ def _load(
         spec = model_spec(settings, settings.chat.model or settings.model, asked.model)
         model = load_with_progress(background, errors, functools.partial(engine.load, spec))
         prompt = go_on_with(model, asked.prompt)
-        recommended = recommended_sampling(model)
+        sampling = sampling_of(model, recommended_sampling(model), asked.model)
     else:
         chat_model = load_model(background, engine, errors, settings, asked.model)
-        model, recommended = chat_model.model, chat_model.sampling
+        model, sampling = chat_model.model, chat_model.sampling
         told = [Message(Role.SYSTEM, asked.system)] if asked.system else []
         conversation = Conversation(
             (*told, Message(Role.USER, asked.prompt)),
             effort=ReasoningEffort(settings.chat.effort),
             started=date.today(),
+            template_arguments=asked.model.template_arguments,
         )
         prompt = ask(chat_model, conversation)
     return OneAnswer(
         engine,
         model,
         prompt,
-        sampling=seeded(chosen_sampling(recommended, settings.chat), asked.model.seed),
+        sampling=chosen_sampling(sampling, settings.chat),
         max_tokens=settings.chat.max_tokens,
         stops=asked.stops,
         n_top=asked.n_top or 0,

@@ -3,12 +3,14 @@
 They do what `harmony-ls chat` and `harmony-ls generate` do, and nothing of their own.
 """
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harmony_ls.cli import options
+from harmony_ls.cli.option_groups import grouped
 
 __all__ = ["chat_main", "generate_main"]
 
@@ -32,6 +34,7 @@ def generate_main() -> None:
 
 
 @chat_app.command(epilog="The same with more options: harmony-ls chat --help")
+@grouped
 def _chat(
     model: options.ModelName = None,
     apply_patch: Annotated[
@@ -49,33 +52,20 @@ def _chat(
     ] = None,
     use_harmony: options.UseHarmony = None,
     trust_remote_code: options.TrustRemoteCode = False,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = None,
+    *,
+    sampling: options.SamplingArguments,
 ) -> None:
     """Talk with a model."""
     from harmony_ls.cli.chat import exits, run_chat
     from harmony_ls.cli.chat.opening import ChatOptions
-    from harmony_ls.cli.model_choice import ModelOptions
+    from harmony_ls.cli.chosen_options import given_settings, model_options
 
     wanted = {"apply_patch": apply_patch, "python": python, "browser": browser}
     with exits():
         asked = ChatOptions(
             folder=Path.cwd(),
-            given=options.given_settings(
-                model=model,
-                effort=reasoning_effort,
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
-                min_p=min_p,
-                max_tokens=max_tokens,
-                trust_remote_code=trust_remote_code,
-            ),
-            model=ModelOptions(use_harmony=use_harmony, seed=seed),
+            given=given_settings(sampling, model=model, effort=reasoning_effort, trust_remote_code=trust_remote_code),
+            model=model_options(options.ModelArguments(use_harmony=use_harmony), sampling),
             instructions=developer_message or "",
             tools=tuple(name for name, is_wanted in wanted.items() if is_wanted),
         )
@@ -83,6 +73,7 @@ def _chat(
 
 
 @generate_app.command(epilog="The same with more options: harmony-ls generate --help")
+@grouped
 def _generate(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="What to answer.", show_default=False)
@@ -91,12 +82,8 @@ def _generate(
     reasoning_effort: _Effort = None,
     use_harmony: options.UseHarmony = None,
     trust_remote_code: options.TrustRemoteCode = False,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = None,
+    *,
+    sampling: options.SamplingArguments,
 ) -> None:
     """Generate one answer and end."""
     from harmony_ls.cli import generate
@@ -107,10 +94,5 @@ def _generate(
         effort=reasoning_effort,
         use_harmony=use_harmony,
         trust_remote_code=trust_remote_code,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        seed=seed,
+        **{each.name: getattr(sampling, each.name) for each in fields(sampling)},
     )

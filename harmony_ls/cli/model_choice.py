@@ -9,10 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from harmony_ls.cli.chosen_options import ModelOptions
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.errors import HarmonyLsError, SettingsError, UserError
 from harmony_ls.settings import Resolved, Settings, Source, read_user_file, read_workspace, resolve
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
     from harmony_ls.cli.background import Background
     from harmony_ls.engine.engine import Engine
     from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
-    from harmony_ls.engine.model import ModelSpec, Shard
+    from harmony_ls.engine.model import Model, ModelSpec
     from harmony_ls.engine.request import Sampling
     from harmony_ls.session.chat_model import ChatModel
 
 __all__ = [
     "EXIT_PATIENCE_SECONDS",
-    "ModelOptions",
     "as_model_failure",
     "close_engine",
     "follow",
@@ -39,7 +39,7 @@ __all__ = [
     "model_spec",
     "own_warnings",
     "read_settings",
-    "seeded",
+    "sampling_of",
     "stderr_console",
     "wants_style",
 ]
@@ -61,17 +61,6 @@ _NO_MODEL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """What the command line says of the model beyond its name."""
-
-    adapter: Path | None = None
-    draft: str | None = None
-    use_harmony: bool | None = None
-    seed: int | None = None
-    shard: "Shard" = "none"
-
-
 def read_settings(folder: Path, given: Mapping[str, Any]) -> Resolved:
     """The settings in force in a workspace folder. ``given`` are flat keys of the command line; None says nothing.
 
@@ -87,6 +76,7 @@ def read_settings(folder: Path, given: Mapping[str, Any]) -> Resolved:
 
 def model_spec(settings: Settings, reference: str | None, options: ModelOptions) -> "ModelSpec":
     """What the engine is asked for. Raises UserError for an adapter folder that is not there."""
+    from harmony_ls.engine.cache_options import CacheOptions
     from harmony_ls.engine.model import ModelSpec
 
     if options.adapter is not None and not options.adapter.is_dir():
@@ -96,6 +86,7 @@ def model_spec(settings: Settings, reference: str | None, options: ModelOptions)
         reference=reference,
         trust_remote_code=settings.trust_remote_code,
         memory_budget_bytes=None if budget is None else int(budget * 1e9),
+        cache_options=options.cache or CacheOptions(),
         adapter_path=None if options.adapter is None else str(options.adapter),
         draft=options.draft,
         shard=options.shard,
@@ -144,15 +135,27 @@ def load_model(
     spec = model_spec(settings, reference, options)
     load = functools.partial(load_chat_model, engine, spec, use_harmony=options.use_harmony)
     chat_model = load_with_progress(background, console, lambda report: load(on_progress=report))
-    return replace(chat_model, sampling=seeded(chat_model.sampling, options.seed))
+    if options.template_arguments and chat_model.speaks_harmony:
+        raise UserError(
+            f"{chat_model.model.name} is spoken to in Harmony, which has no chat template that could take "
+            "--chat-template-args. Leave it out, or add --no-use-harmony."
+        )
+    return replace(chat_model, sampling=sampling_of(chat_model.model, chat_model.sampling, options))
 
 
-def seeded(sampling: "Sampling", seed: int | None) -> "Sampling":
-    """``sampling`` with a seed. Raises SettingsError for one that the engine does not take."""
-    try:
-        return replace(sampling, seed=seed)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+def sampling_of(model: "Model", recommended: "Sampling", options: ModelOptions) -> "Sampling":
+    """What the model's makers recommend, with what the command line says. Raises UserError for a token it lacks."""
+    tokenizer = model.tokenizer
+    unknown = [token for token, _ in options.sampling.get("logit_bias", ()) if token >= tokenizer.vocabulary_size]
+    if unknown:
+        raise UserError(
+            f"--logit-bias names token {unknown[0]}; {model.name} has the tokens 0 to {tokenizer.vocabulary_size - 1}."
+        )
+    sampling = replace(recommended, **options.sampling)
+    if not sampling.xtc_probability:
+        return sampling
+    # As in mlx-lm: what ends a line or an answer is never left out, or answers would not end.
+    return replace(sampling, xtc_special_tokens=(*tokenizer.encode("\n"), *sorted(tokenizer.eos_token_ids)))
 
 
 def stderr_console() -> "Console":

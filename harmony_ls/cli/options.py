@@ -1,28 +1,21 @@
-"""The options that several commands share, each declared once. The settings and the commands say what they mean."""
+"""The options that several commands share, each declared once. `chosen_options` says which values they take."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 __all__ = [
-    "Adapter",
-    "Draft",
     "Effort",
     "EffortName",
     "Folder",
-    "MaxTokens",
-    "MinP",
+    "ModelArguments",
     "ModelName",
-    "Seed",
-    "Shard",
-    "Temperature",
-    "TopK",
-    "TopP",
+    "SamplingArguments",
     "TrustRemoteCode",
     "UseHarmony",
-    "given_settings",
 ]
 
 
@@ -35,6 +28,7 @@ class EffortName(StrEnum):
 
 
 _MODEL = "Model"
+_CACHE = "Key-value caches"
 _SAMPLING = "Sampling"
 
 ModelName = Annotated[
@@ -60,35 +54,6 @@ Folder = Annotated[
         show_default=False,
     ),
 ]
-Adapter = Annotated[
-    Path | None,
-    typer.Option(
-        "--adapter",
-        metavar="FOLDER",
-        help="An adapter that mlx_lm.lora trained for the model.",
-        show_default=False,
-        rich_help_panel=_MODEL,
-    ),
-]
-Draft = Annotated[
-    str | None,
-    typer.Option(
-        "--draft",
-        metavar="MODEL",
-        help="A small model of the same vocabulary that guesses ahead, so that the large one writes faster.",
-        show_default=False,
-        rich_help_panel=_MODEL,
-    ),
-]
-Shard = Annotated[
-    Literal["tensor", "pipeline"] | None,
-    typer.Option(
-        "--shard",
-        help="Share the model among the processes that mlx.launch started: the parts of each layer, or the layers.",
-        show_default=False,
-        rich_help_panel=_MODEL,
-    ),
-]
 UseHarmony = Annotated[
     bool | None,
     typer.Option(
@@ -106,65 +71,204 @@ TrustRemoteCode = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        help="How freely tokens are chosen; 0 takes the likeliest. By default what the model's makers recommend.",
-        show_default=False,
-        rich_help_panel=_SAMPLING,
-    ),
-]
-TopP = Annotated[
-    float | None,
-    typer.Option(
-        help="Choose among the likeliest tokens of this total probability.",
-        show_default=False,
-        rich_help_panel=_SAMPLING,
-    ),
-]
-TopK = Annotated[
-    int | None,
-    typer.Option(help="Choose among so many likeliest tokens.", show_default=False, rich_help_panel=_SAMPLING),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option(
-        help="Leave out tokens less likely than this share of the likeliest.",
-        show_default=False,
-        rich_help_panel=_SAMPLING,
-    ),
-]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        help="The longest answer, reasoning included, in tokens.", show_default=False, rich_help_panel=_SAMPLING
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(help="Make what is chosen repeatable.", show_default=False, rich_help_panel=_SAMPLING),
-]
 
 
-def given_settings(
-    *,
-    model: str | None,
-    effort: EffortName | None,
-    temperature: float | None,
-    top_p: float | None,
-    top_k: int | None,
-    min_p: float | None,
-    max_tokens: int | None,
-    trust_remote_code: bool,
-) -> dict[str, Any]:
-    """What these options say, as settings by their flat keys; None where one says nothing."""
-    return {
-        "chat.model": model,
-        "chat.effort": None if effort is None else str(effort),
-        "chat.temperature": temperature,
-        "chat.topP": top_p,
-        "chat.topK": top_k,
-        "chat.minP": min_p,
-        "chat.maxTokens": max_tokens,
-        "trustRemoteCode": True if trust_remote_code else None,
-    }
+@dataclass(frozen=True, slots=True)
+class ModelArguments:
+    """How a model is loaded and spoken to. None says nothing."""
+
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="An adapter that mlx_lm.lora trained for the model.",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A small model of the same vocabulary that guesses ahead, so that the large one writes faster.",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    shard: Annotated[
+        Literal["tensor", "pipeline"] | None,
+        typer.Option(
+            metavar="HOW",
+            help="Share the model among processes of mlx.launch: tensor (parts of each layer) or pipeline (layers).",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    use_harmony: UseHarmony = None
+    chat_template_args: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="An object for the chat template, such as '{\"enable_thinking\": false}'.",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    trust_remote_code: TrustRemoteCode = False
+    kv_bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Quantise the key-value caches to 2, 3, 4, 6 or 8 bits.", show_default=False, rich_help_panel=_CACHE
+        ),
+    ] = None
+    kv_group_size: Annotated[
+        int | None,
+        typer.Option(
+            help="So many values share a scale: 32, 64 or 128. By default 64.",
+            show_default=False,
+            rich_help_panel=_CACHE,
+        ),
+    ] = None
+    quantized_kv_start: Annotated[
+        int | None,
+        typer.Option(
+            help="Quantise once a cache holds so many tokens. By default 5000.",
+            show_default=False,
+            rich_help_panel=_CACHE,
+        ),
+    ] = None
+    max_kv_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep so many tokens: the first four and the last. What lies between is forgotten.",
+            show_default=False,
+            rich_help_panel=_CACHE,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingArguments:
+    """How the next token is chosen, and how many there may be. None says nothing."""
+
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="How freely tokens are chosen; 0 takes the likeliest. By default what the model's makers recommend.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Choose among the likeliest tokens of this total probability.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose among so many likeliest tokens.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out tokens less likely than this share of the likeliest.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    xtc_probability: Annotated[
+        float | None,
+        typer.Option(
+            help="How often XTC leaves out the likeliest tokens.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    xtc_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="It leaves out all but the last of those above this, at most 0.5. By default 0.1.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option(
+            help="Divide the logits of tokens that were there lately by this; 1 changes nothing.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    repetition_context_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Lately: among the last so many tokens; 0 means all. By default 20.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    presence_penalty: Annotated[
+        float | None,
+        typer.Option(
+            help="Subtract this once from the logits of tokens that were there lately, -2 to 2.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    presence_context_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Lately: among the last so many tokens; 0 means all. By default 20.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    frequency_penalty: Annotated[
+        float | None,
+        typer.Option(
+            help="Subtract this for each time that a token was there lately, -2 to 2.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    frequency_context_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Lately: among the last so many tokens; 0 means all. By default 20.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    logit_bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=VALUE",
+            help="Add VALUE, -100 to 100, to a token's logit; may be repeated. Also a JSON object of them.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="The longest answer, reasoning included, in tokens.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Make what is chosen repeatable.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harmony_ls.cli import options
+from harmony_ls.cli.option_groups import grouped
 from harmony_ls.errors import HarmonyLsError, SettingsError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ harmony-ls chat --load yesterday.json
 Without a terminal, stdin is one message and stdout gets the answer as plain text."""
 
 
+@grouped
 def chat(
     model: options.ModelName = None,
     effort: options.Effort = None,
@@ -57,23 +59,17 @@ def chat(
         Path | None,
         typer.Option("--load", metavar="FILE", help="Go on with a conversation made by /save.", show_default=False),
     ] = None,
-    adapter: options.Adapter = None,
-    draft: options.Draft = None,
-    use_harmony: options.UseHarmony = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = None,
+    *,
+    model_arguments: options.ModelArguments,
+    sampling: options.SamplingArguments,
 ) -> None:
     """Talk with a model. It can change files of the folder where you allow it; /help lists the commands.
 
     Ctrl-C stops an answer, Ctrl-D leaves. What the model may do without asking is set by tools in your settings.
     """
     from harmony_ls.cli.chat.opening import TOOL_NAMES, ChatOptions, read_instructions
-    from harmony_ls.cli.model_choice import ModelOptions
+    from harmony_ls.cli.chosen_options import given_settings, model_options
+    from harmony_ls.cli.model_choice import follow, read_settings
 
     if instructions is not None and instructions_file is not None:
         raise typer.BadParameter("--instructions and --instructions-file exclude each other")
@@ -82,24 +78,19 @@ def chat(
     unknown = [name for name in tools or () if name not in TOOL_NAMES]
     if unknown:
         raise typer.BadParameter(f"there is no tool {unknown[0]}; the tools are {', '.join(TOOL_NAMES)}")
-    given = options.given_settings(
-        model=model,
-        effort=effort,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        trust_remote_code=trust_remote_code,
-    )
+    given = given_settings(sampling, model=model, effort=effort, trust_remote_code=model_arguments.trust_remote_code)
+    chosen = model_options(model_arguments, sampling)
     with exits():
+        settings = read_settings(folder or Path.cwd(), given).settings
+        if follow(settings, settings.chat.model or settings.model, chosen):
+            raise typer.Exit
         told = instructions or ""
         if instructions_file is not None:
             told = read_instructions(instructions_file)
         asked = ChatOptions(
             folder=folder or Path.cwd(),
             given=given,
-            model=ModelOptions(adapter, draft, use_harmony, seed),
+            model=chosen,
             instructions=told,
             tools=() if no_tools else tuple(tools) if tools else None,
             hides_reasoning=hide_reasoning,

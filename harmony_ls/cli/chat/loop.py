@@ -18,7 +18,8 @@ from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
 from harmony_ls.cli.chat.opening import ChatOptions
 from harmony_ls.cli.chat.view import View
-from harmony_ls.cli.model_choice import ModelOptions, as_model_failure, load_model
+from harmony_ls.cli.chosen_options import ModelOptions
+from harmony_ls.cli.model_choice import as_model_failure, load_model
 from harmony_ls.errors import ModelTooLargeError, UserError
 from harmony_ls.events import Event, Notice
 from harmony_ls.session.chat_model import ChatModel
@@ -116,8 +117,7 @@ class Chat:
     def use_model(self, reference: str) -> None:
         """Go on with another model. Where it cannot be loaded the one that was there stays. Raises UserError."""
         engine, old, old_options = self.session.chat_model.engine, self.session.chat_model, self.model_options
-        # An adapter and a draft model belong to the model that they were named with.
-        options = ModelOptions(seed=old_options.seed)
+        options = old_options.for_another_model()
         try:
             new = self._load(reference, options)
         except ModelTooLargeError:

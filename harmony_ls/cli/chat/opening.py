@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.cli.chat.input import silent_keys
-from harmony_ls.cli.model_choice import ModelOptions, wants_style
+from harmony_ls.cli.chosen_options import ModelOptions
+from harmony_ls.cli.model_choice import wants_style
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.cli.text_input import read_text
 from harmony_ls.errors import MissingPackageError, UserError

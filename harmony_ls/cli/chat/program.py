@@ -79,7 +79,13 @@ def _converse(
             errors.print(clean(f"There is no {name} here: {reason}"), style="yellow")
     if chat_model.notice:
         errors.print(clean(chat_model.notice), style="yellow")
-    session = Session(chat_model, settings.chat, tools=tools, instructions=asked.instructions)
+    session = Session(
+        chat_model,
+        settings.chat,
+        tools=tools,
+        instructions=asked.instructions,
+        template_arguments=asked.model.template_arguments,
+    )
     try:
         if asked.conversation is not None:
             load_conversation(asked.conversation, session)
