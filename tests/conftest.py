@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     They share fixtures; and a test that looks for containers left behind must not meet those of its neighbour.
     """
-    of_docker = (Path("tests/tools/python"), Path("tests/cli/test_bench_tools.py"))
+    beside = (Path(f"tests/cli/{name}.py") for name in ("test_bench_tools", "test_chat_tools_together"))
+    of_docker = (Path("tests/tools/python"), *beside)
     for item in items:
         file = item.path.relative_to(item.config.rootpath)
         group = "docker" if any(map(file.is_relative_to, of_docker)) else str(file)

@@ -82,6 +82,11 @@ class PseudoTerminal:
             os.close(self._main)
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def words(self) -> str:
         """Everything shown so far, without control sequences, all white space as one blank."""
         return " ".join(_SEQUENCE.sub("", self.output).split())

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from docker import DockerClient
 
 from harmony_ls.messages import ToolCall
@@ -13,7 +14,7 @@ from harmony_ls.tools.python import python_tool
 from harmony_ls.tools.python.places import Places
 from harmony_ls.tools.tool import Tool, ToolOutput
 
-__all__ = ["Notebook", "containers_of", "opened", "until"]
+__all__ = ["Notebook", "containers_of", "opened", "settings_with_docker", "until"]
 
 
 class Notebook:
@@ -48,6 +49,24 @@ class Notebook:
             return any(each.exec_run(["python3", "-c", code]).exit_code == 0 for each in started)
 
         await until(is_there)
+
+
+def settings_with_docker() -> ToolSettings:
+    """Settings under which the tool is there; the limits are small, so that reaching them takes no time. Without Docker
+    the test is skipped."""
+    image = os.environ.get("HARMONY_LS_TEST_IMAGE", "harmony-ls-python:debian")
+    settings = ToolSettings(python_image=image, python_memory_mb=256, python_seconds=30)
+
+    async def why_not() -> str:
+        tool = await python_tool(settings)
+        if isinstance(tool, str):
+            return tool
+        await tool.close()
+        return ""
+
+    if reason := asyncio.run(why_not()):
+        pytest.skip(f"needs Docker ({reason})")
+    return settings
 
 
 async def opened(settings: ToolSettings, engine: DockerClient, places: Places | None = None) -> Notebook:
