@@ -67,9 +67,10 @@ def chat(
 
     Ctrl-C stops an answer, Ctrl-D leaves. What the model may do without asking is set by tools in your settings.
     """
-    from harmony_ls.cli.chat.opening import TOOL_NAMES, ChatOptions, read_instructions
+    from harmony_ls.cli.chat.opening import ChatOptions, read_instructions
     from harmony_ls.cli.chosen_options import given_settings, model_options
     from harmony_ls.cli.model_choice import follow, read_settings
+    from harmony_ls.tools.offered import TOOL_NAMES
 
     if instructions is not None and instructions_file is not None:
         raise typer.BadParameter("--instructions and --instructions-file exclude each other")

@@ -11,21 +11,20 @@ from harmony_ls.cli.chosen_options import ModelOptions
 from harmony_ls.cli.model_choice import wants_style
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.cli.text_input import read_text
-from harmony_ls.errors import MissingPackageError, UserError
+from harmony_ls.errors import UserError
 from harmony_ls.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harmony_ls.cli.background import Background
-    from harmony_ls.tools.tool import Approve, Tool
+    from harmony_ls.tools.tool import Approve
     from harmony_ls.tools.toolbox import ToolBox
     from harmony_ls.workspace.disk import DiskWorkspace
     from harmony_ls.workspace.port import Workspace
 
-__all__ = ["TOOL_NAMES", "ChatOptions", "make_tools", "make_workspace", "offer_image", "read_instructions"]
+__all__ = ["ChatOptions", "make_tools", "make_workspace", "offer_image", "read_instructions"]
 
-TOOL_NAMES = ("apply_patch", "python", "browser")
 _LARGEST_INSTRUCTIONS_BYTES = 1_000_000
 
 
@@ -92,37 +91,14 @@ def _image_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
 
 
 async def make_tools(settings: Settings, options: ChatOptions, workspace: "Workspace", approve: "Approve") -> "ToolBox":
-    """The tools that are wanted, with the permissions of the settings; those that cannot be had here, with the reason.
+    """The tools of the chat: those that the command line names, else all that the settings allow.
 
     Raises SettingsError where the browser's settings lack something.
     """
-    from harmony_ls.tools.apply_patch import apply_patch_tool
-    from harmony_ls.tools.toolbox import ToolBox
+    from harmony_ls.tools.offered import TOOL_NAMES, offered_tools
 
-    chosen = _switched_on(settings, options.tools or ())
     wanted = TOOL_NAMES if options.tools is None else options.tools
-    permissions = chosen.tools
-    tools: list[Tool] = []
-    absent: dict[str, str] = {}
-    if "apply_patch" in wanted:
-        tools.append(apply_patch_tool(workspace))
-    if "python" in wanted and permissions.python != "off":
-        from harmony_ls.tools.python import python_tool
-
-        python = await python_tool(permissions)
-        if isinstance(python, str):
-            absent["python"] = python
-        else:
-            tools.append(python)
-    if "browser" in wanted and permissions.browser != "off":
-        from harmony_ls.tools.browser import browser_tools
-
-        try:
-            tools += browser_tools(chosen)
-        except MissingPackageError as error:
-            absent["browser"] = str(error)
-    names = {tool.spec.name: tool.spec.name.partition(".")[0] for tool in tools}
-    return ToolBox(tools, {name: getattr(permissions, kind) for name, kind in names.items()}, approve, absent)
+    return await offered_tools(_switched_on(settings, options.tools or ()), workspace, approve, wanted)
 
 
 def _switched_on(settings: Settings, named: Sequence[str]) -> Settings:
