@@ -42,15 +42,19 @@ class EditorApprovals:
     """The port `Approve` for one connection; others wait while a question is open.
 
     ``confirm`` gets the changes of files that the person wants to look over in the editor, before they are applied
-    (`EditorWorkspace.confirm`); without it, and where the editor cannot show them, that is not offered.
+    (`EditorWorkspace.confirm`); without it, and where the editor cannot show them, that is not offered. Where there are
+    several workspaces on a connection, as when its folders change, they share ``one_at_a_time``.
     """
 
     def __init__(
-        self, server: "HarmonyServer", confirm: Callable[[tuple[FileChange, ...]], None] | None = None
+        self,
+        server: "HarmonyServer",
+        confirm: Callable[[tuple[FileChange, ...]], None] | None = None,
+        one_at_a_time: asyncio.Lock | None = None,
     ) -> None:
         self._server = server
         self._confirm = confirm
-        self._lock = asyncio.Lock()
+        self._lock = one_at_a_time or asyncio.Lock()
 
     async def ask(self, request: ApprovalRequest) -> Decision:
         """Wait for the person's answer. Cancelled, the question is withdrawn, and a late answer has no effect."""

@@ -4,7 +4,9 @@ Open documents are read as the client has them at this moment, saved or not; oth
 """
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,7 @@ async def _resolve(
         raise UserError(f"An attachment of the kind {param.kind} needs a uri.")
     if snapshot is None:
         snapshot = await _from_disk(param.uri, workspace)
-    _refuse_excluded(server, snapshot)
+    await _refuse_excluded(server, snapshot)
     name = _name(server, param.uri)
     match param.kind:
         case "file":
@@ -85,8 +87,13 @@ async def _from_disk(uri: str, workspace: "Workspace | str") -> DocumentSnapshot
     return DocumentSnapshot(uri, path_of(uri), "", None, file.text)
 
 
-def _refuse_excluded(server: "HarmonyServer", snapshot: DocumentSnapshot) -> None:
-    glob = first_match(snapshot, server.configuration.settings.inline_completion.exclude)
+async def _refuse_excluded(server: "HarmonyServer", snapshot: DocumentSnapshot) -> None:
+    exclude = server.configuration.settings.inline_completion.exclude
+    glob = first_match(snapshot, exclude)
+    if glob is None and snapshot.path is not None:
+        # A document that was opened under the name of a link is what the link leads to.
+        real = await asyncio.to_thread(os.path.realpath, snapshot.path)
+        glob = first_match(replace(snapshot, path=real), exclude)
     if glob is not None:
         name = _name(server, snapshot.uri)
         raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
@@ -142,18 +149,29 @@ def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
 
 
 async def _diff(server: "HarmonyServer", param: AttachmentParam) -> Attachment:
-    path = path_of(param.uri) if param.uri else None
     folders = server.configuration.folders
-    if path is None and not folders:
+    if not folders:
         raise UserError("There are no changes to attach: no folder is open.")
-    folder = Path(path).parent if path is not None else folders[0]
+    path = None
+    if param.uri:
+        written = path_of(param.uri)
+        path = None if written is None else await asyncio.to_thread(_inside, Path(written), folders)
+        if path is None:
+            raise UserError(f"{param.uri} is outside the workspace, so its changes are not shown to the model.")
+    folder = path.parent if path is not None else folders[0]
     exclude = server.configuration.settings.inline_completion.exclude
 
     def is_hidden(name: str) -> bool:
         return first_match(DocumentSnapshot("", name, "", None, ""), exclude) is not None
 
-    text = await repository_diff(folder, None if path is None else Path(path), is_hidden)
+    text = await repository_diff(folder, path, is_hidden)
     return Attachment("Changes since the last commit", text, "diff")
+
+
+def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
+    """The path, its folder without links, where that lies in one of the folders."""
+    real = path.parent.resolve() / path.name
+    return real if any(real.is_relative_to(folder.resolve()) for folder in folders) else None
 
 
 def _lines(snapshot: DocumentSnapshot, name: str, start: int, end: int) -> Attachment:

@@ -42,9 +42,11 @@ from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
-    from harmony_ls.edits.changes import FileChange
-    from harmony_ls.features.chat.chats import Chat, Chats, Question
-    from harmony_ls.lsp.approvals import EditorApprovals
+    from pathlib import Path
+
+    from harmony_ls.features.chat.chat import Chat, Question
+    from harmony_ls.features.chat.chats import Chats
+    from harmony_ls.features.chat.store import ChatStore
     from harmony_ls.lsp.server import Handler, HarmonyServer
     from harmony_ls.lsp.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
@@ -75,20 +77,22 @@ class EditorChat:
         self._server = server
         self._chats: Chats | None = None
         self._making = asyncio.Lock()
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[Chat, _Turn] = {}
         self._workspace: EditorWorkspace | str = _NO_FOLDER
         self._workspace_of: tuple[object, ...] = ()
         self._folders: tuple[object, ...] | None = None
-        self._approvals: EditorApprovals | None = None
+        self._one_question = asyncio.Lock()
         self._told_absent: set[tuple[str, str]] = set()
 
     async def chats(self) -> "Chats":
-        """The conversations of the workspace; those of another one after its folders have changed."""
+        """The conversations of the workspace, those that were open before its folders changed among them."""
         async with self._making:
             folders = self._server.configuration.folders
-            if self._chats is None or folders != self._folders:
-                await self._let_go()
-                self._chats, self._folders = await self._made(), folders
+            if self._chats is None:
+                self._chats, self._folders = await self._made(folders), folders
+            elif folders != self._folders:
+                self._chats.move(await asyncio.to_thread(_store, folders))
+                self._folders = folders
             return self._chats
 
     async def answer(self, params: ChatParams) -> ChatResult:
@@ -99,13 +103,13 @@ class EditorChat:
         # Before anything else waits: documents are to be read as the client saw them.
         attachments = await attachments_of(self._server, attached, self.workspace())
         chats = await self.chats()
-        from harmony_ls.features.chat.chats import Question  # slow to import, which `chats` does on a thread
+        from harmony_ls.features.chat.chat import Question  # slow to import, which `chats` does on a thread
 
         question = Question(params.text, attachments, frozenset(each.kind for each in attached))
         chat = chats.begin() if params.session_id is None else await chats.open(params.session_id)
-        if chat.id in self._turns:
+        if chat in self._turns:
             raise UserError("An answer is being written in this session. Wait for its end, or cancel it.")
-        turn = self._turns[chat.id] = _Turn(params.token)
+        turn = self._turns[chat] = _Turn(params.token)
         self._server.status.work_begun()
         try:
             with WorkProgress(self._server, "Answering", params.work_done_token) as progress:
@@ -113,7 +117,7 @@ class EditorChat:
                 await _finished(asyncio.create_task(running, name="chat turn"), chat)
         finally:
             self._server.status.work_ended()
-            del self._turns[chat.id]
+            del self._turns[chat]
         return ChatResult(
             session_id=chat.id,
             title=chat.stored.title,
@@ -126,7 +130,9 @@ class EditorChat:
     async def close(self) -> None:
         """Let go of the conversations and of what their tools hold."""
         async with self._making:
-            await self._let_go()
+            chats, self._chats = self._chats, None
+            if chats is not None:
+                await chats.close()
 
     def workspace(self) -> "EditorWorkspace | str":
         """The files that a model may read and change, or why there are none."""
@@ -142,30 +148,30 @@ class EditorChat:
                 self._workspace = str(error)
         return self._workspace
 
-    async def _made(self) -> "Chats":
-        from harmony_ls.features.chat.chats import Chats
-        from harmony_ls.features.chat.store import ChatStore, state_folder
-
+    async def _made(self, folders: "tuple[Path, ...]") -> "Chats":
         models = await self._server.backend.chat_models(self._server.configuration.settings)
-        store = ChatStore(state_folder(), self._server.configuration.folders)
+        from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
+
+        store = await asyncio.to_thread(_store, folders)
         return Chats(store, models, self._make_tools, self._server.backend.claims)
 
     async def _make_tools(self, chat: "Chat", settings: Settings) -> "ToolBox":
         from harmony_ls.lsp.approvals import EditorApprovals
         from harmony_ls.tools.offered import offered_tools
 
-        if self._approvals is None:
-            self._approvals = EditorApprovals(self._server, self._confirm)
-        ask = self._approvals.ask
+        workspace = self.workspace()
+        # What the person looks over in the editor is for the workspace that these tools work on, whatever comes later.
+        confirm = None if isinstance(workspace, str) else workspace.confirm
+        approvals = EditorApprovals(self._server, confirm, self._one_question)
 
         async def approve(request: "ApprovalRequest") -> "Decision":
-            turn = self._turns.get(chat.id)
+            turn = self._turns.get(chat)
             if turn is not None:
                 self._tell(chat, turn, turn.parts.approval(request))
-            return await ask(request)
+            return await approvals.ask(request)
 
-        tools = await offered_tools(settings, self.workspace(), approve)
-        turn = self._turns.get(chat.id)
+        tools = await offered_tools(settings, workspace, approve)
+        turn = self._turns.get(chat)
         for name, why in tools.why_absent.items():
             # Once for each reason: what cannot be had here is no news in the next session.
             if turn is not None and (name, why) not in self._told_absent:
@@ -207,15 +213,11 @@ class EditorChat:
     def _tell(self, chat: "Chat", turn: _Turn, part: Part) -> None:
         self._server.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
 
-    def _confirm(self, changes: "tuple[FileChange, ...]") -> None:
-        """The person looks these changes over in the editor when they are made."""
-        if not isinstance(self._workspace, str):
-            self._workspace.confirm(changes)
 
-    async def _let_go(self) -> None:
-        chats, self._chats = self._chats, None
-        if chats is not None:
-            await chats.close()
+def _store(folders: "tuple[Path, ...]") -> "ChatStore":
+    from harmony_ls.features.chat.store import ChatStore, state_folder
+
+    return ChatStore(state_folder(), folders)
 
 
 async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:

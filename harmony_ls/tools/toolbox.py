@@ -47,7 +47,8 @@ class ToolBox:
     ) -> None:
         self._tools = {tool.spec.name: tool for tool in tools}
         given = permissions or {}
-        self._permissions: dict[str, ToolPermission] = {name: given.get(name, "ask") for name in self._tools}
+        self._given: Mapping[str, ToolPermission] = {name: given.get(name, "ask") for name in self._tools}
+        self._permissions: dict[str, ToolPermission] = dict(self._given)
         self._approve = approve
         self._allowed: set[str] = set()
         self._allowed_scopes: set[tuple[str, str]] = set()
@@ -86,6 +87,21 @@ class ToolBox:
         self._permissions[name] = permission
         self._allowed.discard(name)
         self._allowed_scopes = {(tool, scope) for tool, scope in self._allowed_scopes if tool != name}
+
+    def take_over(self, earlier: "ToolBox", *, refusals_alone: bool = False) -> None:
+        """Keep to what a person answered in the same conversation, where its tools had to be made anew.
+
+        That holds for each tool whose permission the settings give as they did for ``earlier``. ``refusals_alone``:
+        what was allowed is asked about again.
+        """
+        for name, given in self._given.items():
+            if earlier._given.get(name) != given:
+                continue
+            if earlier._permissions[name] == "off" or not refusals_alone:
+                self._permissions[name] = earlier._permissions[name]
+            if not refusals_alone:
+                self._allowed |= earlier._allowed & {name}
+                self._allowed_scopes |= {each for each in earlier._allowed_scopes if each[0] == name}
 
     async def run(self, call: ToolCall, *, is_tainted: bool = False) -> ToolOutput:
         """Run a call, after asking where that is due, and answer it.

@@ -232,3 +232,34 @@ async def test_closing_closes_the_tools() -> None:
     tool = Notebook()
     await ToolBox([tool]).close()
     assert tool.is_closed
+
+
+async def test_answers_of_a_person_outlive_tools_that_are_made_anew() -> None:
+    person = Person(Decision.SESSION)
+    earlier = ToolBox([Notebook()], approve=person.approve)
+    await earlier.run(call("{}"))
+    await earlier.run(call('{"text": "pencil"}'))
+
+    same = ToolBox([Notebook()], approve=person.approve)
+    same.take_over(earlier)
+    await same.run(call("{}"))
+    await same.run(call('{"text": "pencil"}'), is_tainted=True)
+    assert len(person.asked) == 2, "what was allowed is allowed still"
+
+    elsewhere = ToolBox([Notebook()], approve=person.approve)
+    elsewhere.take_over(earlier, refusals_alone=True)
+    await elsewhere.run(call("{}"))
+    assert len(person.asked) == 3
+
+    person.decision = Decision.NEVER
+    refusing = ToolBox([Notebook()], approve=person.approve)
+    await refusing.run(call("{}"))
+    for refusals_alone in (False, True):
+        anew = ToolBox([Notebook()], approve=person.approve)
+        anew.take_over(refusing, refusals_alone=refusals_alone)
+        assert (await anew.run(call("{}"))).is_error
+    assert len(person.asked) == 4, "never is never"
+
+    changed = ToolBox([Notebook()], {"note": "allow"}, person.approve)
+    changed.take_over(refusing)
+    assert changed.permissions == {"note": "allow"}, "the person has said something else in the settings since"

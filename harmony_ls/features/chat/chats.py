@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -16,76 +16,34 @@ from typing import Any
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, Notice
-from harmony_ls.features.chat.attachments import Attachment, with_attachments
+from harmony_ls.features.chat.attachments import with_attachments
+from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
-from harmony_ls.messages import Message, ReasoningEffort
+from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings
 from harmony_ls.tools.toolbox import ToolBox
 
-__all__ = ["Chat", "Chats", "Question"]
+__all__ = ["Chats"]
 
 log = logging.getLogger(__name__)
 
-MakeTools = Callable[["Chat", Settings], Awaitable[ToolBox]]
+MakeTools = Callable[[Chat, Settings], Awaitable[ToolBox]]
 
 _LONGEST_TITLE = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a person says in one turn: ``text`` as they said it, and what goes along.
-
-    ``kinds`` are the kinds of the attachments, as slash commands ask for them.
-    """
-
-    text: str
-    attachments: tuple[Attachment, ...] = ()
-    kinds: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True, eq=False)
-class Chat:
-    """A conversation that is open. ``session`` is there once it has been talked to since it was opened.
-
-    ``tools`` were made for ``settings``, which are those of the last turn.
-    """
-
-    stored: StoredChat
-    session: Session | None = None
-    tools: ToolBox | None = None
-    settings: Settings | None = None
-    is_running: bool = False
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return self.stored.id
-
-    @property
-    def turns(self) -> tuple[tuple[Said, tuple[Message, ...]], ...]:
-        """What was said in each turn, and the messages that came of it, the person's own first."""
-        conversation = self.stored.conversation
-        turns = () if conversation is None else history_of(conversation).turns
-        return tuple(zip(self.stored.said, turns, strict=True))
-
-    def cancel(self) -> bool:
-        """End the running turn; false where it has not come so far that there is something to keep."""
-        if self.session is None or not self.session.is_running:
-            return False
-        self.session.cancel()
-        return True
+# How long a turn may take to end where its connection is gone.
+_LAST_WORDS_SECONDS = 5.0
 
 
 class Chats:
     """The conversations of one connection. All methods belong to one event loop.
 
-    ``make_tools`` makes the tools of one conversation.
+    ``store`` keeps those of the workspace; ``make_tools`` makes the tools of one conversation.
     """
 
     def __init__(self, store: ChatStore, models: ChatModels, make_tools: MakeTools, claims: Claims) -> None:
@@ -95,33 +53,52 @@ class Chats:
         self._claims = claims
         self._open: dict[str, Chat] = {}
 
+    def move(self, store: ChatStore) -> None:
+        """The workspace has other folders now, whose conversations ``store`` keeps.
+
+        What is open stays open, and is kept where it began; turns that are under way end with the tools they have.
+        """
+        self._store = store
+        for chat in self._open.values():
+            chat.has_moved = True
+
     async def list(self) -> tuple[ChatSummary, ...]:
-        """The conversations of the workspace, the last one first, without those that other windows have open."""
-        summaries = await asyncio.to_thread(self._store.list)
-        return tuple(each for each in summaries if not self._claims.is_taken(each.id, self))
+        """The conversations of the workspace, the last one first, without those that other windows have open.
+
+        Those that are open here are among them, wherever they are kept, even where that could not be done.
+        """
+        summaries = {each.id: each for each in await asyncio.to_thread(self._store.list)}
+        for chat in self._open.values():
+            stored = chat.stored
+            if stored.said and not chat.is_gone:
+                n_turns = len(stored.said)
+                summaries[chat.id] = ChatSummary(chat.id, stored.title, stored.updated, n_turns, stored.model)
+        shown = (each for each in summaries.values() if not self._claims.is_taken(each.id, self))
+        return tuple(sorted(shown, key=lambda each: each.updated, reverse=True))
 
     def begin(self) -> Chat:
-        """A new conversation. It is kept from its first turn on."""
+        """A new conversation. It is kept from its first turn on, and forgotten where that comes to nothing."""
         return self._opened(StoredChat(new_chat_id()))
 
     async def open(self, chat_id: str) -> Chat:
         """A conversation, read from disk where it is not open yet. Raises UserError where that cannot be done."""
         if (chat := self._open.get(chat_id)) is not None:
-            return chat
+            return _present(chat)
+        store = self._store
         self._claims.take(chat_id, self)
         try:
-            stored = await asyncio.to_thread(self._load, chat_id)
+            stored = await asyncio.to_thread(_load, store, chat_id)
         except BaseException:
             if chat_id not in self._open:
                 self._claims.release(chat_id)
             raise
         # Somebody may have asked for it twice at once.
-        return self._open.get(chat_id) or self._opened(stored)
+        return self._open.get(chat_id) or self._opened(stored, store)
 
     async def fork(self, chat_id: str, n_turns: int | None = None) -> Chat:
         """A new conversation that begins with the first ``n_turns`` of another, all by default. Raises UserError."""
-        chat = self._open.get(chat_id)
-        stored = chat.stored if chat is not None else await asyncio.to_thread(self._load, chat_id)
+        chat, store = self._open.get(chat_id), self._store
+        stored = _present(chat).stored if chat is not None else await asyncio.to_thread(_load, store, chat_id)
         n_kept = len(stored.said) if n_turns is None else n_turns
         if not 0 <= n_kept <= len(stored.said):
             raise UserError(f"The conversation has {len(stored.said)} turns; it cannot be forked after {n_kept}.")
@@ -137,22 +114,27 @@ class Chats:
             said=stored.said[:n_kept],
             conversation=conversation,
         )
-        await asyncio.to_thread(self._store.save, forked)
-        return self._opened(forked)
+        await asyncio.to_thread(store.save, forked)
+        return self._opened(forked, store)
 
     async def delete(self, chat_id: str) -> None:
         """Forget a conversation for good. Raises UserError where it is being answered, or open in another window."""
         if self._claims.is_taken(chat_id, self):
             raise UserError("The conversation is open in another window. Close it there first.")
         chat = self._open.get(chat_id)
-        if chat is not None and chat.is_running:
+        if chat is not None and _present(chat).is_running:
             raise UserError("An answer is being written in this conversation. Cancel it first.")
-        if chat is None or chat.stored.said:
+        if chat is None:
             await asyncio.to_thread(self._store.delete, chat_id)
-        self._open.pop(chat_id, None)
-        self._claims.release(chat_id)
-        if chat is not None and chat.tools is not None:
-            await chat.tools.close()
+            return
+        chat.is_gone = True  # no turn begins while its file goes, which would bring it back
+        try:
+            # One that could not be saved has none.
+            await asyncio.to_thread(chat.store.delete, chat_id, missing_ok=True)
+        except BaseException:
+            chat.is_gone = False
+            raise
+        await self._drop(chat)
 
     async def turn(
         self,
@@ -169,13 +151,14 @@ class Chats:
         ``model`` and ``effort`` are chosen for this and later turns. Raises UserError for a question that cannot be
         asked, and what `ChatModels.using` and `Session.turn` raise; nothing is kept of it then.
         """
-        if chat.is_running:
+        if _present(chat).is_running:
             raise UserError("An answer is being written in this conversation. Wait for its end, or cancel it.")
-        if not question.text.strip():
-            raise UserError("The message is empty: there is nothing to answer.")
-        text = with_attachments(expanded(question.text, question.kinds), question.attachments)
-        chat.is_running = True
+        chat.begin()
         try:
+            if not question.text.strip():
+                raise UserError("The message is empty: there is nothing to answer.")
+            text = with_attachments(expanded(question.text, question.kinds), question.attachments)
+            await self._catch_up(chat)
             chosen = replace(chat.stored, model=model or chat.stored.model, effort=effort or chat.stored.effort)
             async with self._models.using(settings, chosen.model, on_progress) as chat_model:
                 session = await self._session(chat, chat_model, settings, chosen.effort)
@@ -189,72 +172,160 @@ class Chats:
                             yield event
                 finally:
                     if len(session.history.turns) > n_before:
-                        problem = await self._keep(chat, chosen, question, session)
+                        problem = await self._kept(chat, chosen, question, session)
                 if problem:
                     yield Notice(problem)
         finally:
-            chat.is_running = False
+            chat.end()
+            if not chat.stored.said:
+                await self._drop(chat)
 
     async def close(self) -> None:
-        """Let go of everything that the conversations hold; those that were said something are on disk."""
-        self._claims.release_all(self)
+        """End what runs, keep it, and let go of everything that the conversations hold."""
         chats, self._open = tuple(self._open.values()), {}
-        for chat in chats:
-            chat.cancel()
-            if chat.tools is not None:
-                await chat.tools.close()
+        try:
+            await asyncio.gather(*map(_let_go, chats))
+        finally:
+            # Not before they are kept: another window would go on with what was there earlier.
+            self._claims.release_all(self)
 
-    def _load(self, chat_id: str) -> StoredChat:
-        stored = self._store.load(chat_id)
-        n_turns = 0
-        if stored.conversation is not None:
-            try:
-                n_turns = len(history_of(stored.conversation).turns)
-            except ValueError as error:
-                raise UserError(f"The conversation {chat_id} is damaged ({error}). It is left as it is.") from error
-        if n_turns != len(stored.said):
-            raise UserError(f"The conversation {chat_id} is damaged (turns are missing). It is left as it is.")
-        return stored
-
-    def _opened(self, stored: StoredChat) -> Chat:
+    def _opened(self, stored: StoredChat, store: ChatStore | None = None) -> Chat:
         self._claims.take(stored.id, self)
-        chat = self._open[stored.id] = Chat(stored)
+        chat = self._open[stored.id] = Chat(stored, store or self._store)
         return chat
+
+    async def _drop(self, chat: Chat) -> None:
+        """Let a conversation go that is not to be gone on with, or can be read from disk."""
+        if self._open.get(chat.id) is chat:
+            del self._open[chat.id]
+            self._claims.release(chat.id)
+        await _close(chat.tools)
+
+    async def _catch_up(self, chat: Chat) -> None:
+        """Read a conversation again where another process has gone on with it."""
+        if not chat.stored.said:
+            return
+        if await asyncio.to_thread(chat.store.has_changed, chat.id):
+            chat.stored = await asyncio.to_thread(_load, chat.store, chat.id)
+            chat.session = None
 
     async def _session(
         self, chat: Chat, chat_model: ChatModel, settings: Settings, effort: ReasoningEffort | None
     ) -> Session:
         """The session of a conversation, made anew where the settings have changed since its last turn."""
-        if chat.tools is None or chat.settings is None or _differ_in_tools(chat.settings, settings):
-            if chat.tools is not None:
-                await chat.tools.close()
+        before = chat.settings
+        if chat.tools is None or before is None or chat.has_moved or _differ_in_tools(before, settings):
+            earlier, has_moved, chat.has_moved = chat.tools, chat.has_moved, False
             chat.tools = await self._make_tools(chat, settings)
             chat.session = None
-        if chat.session is not None and chat.settings is not None and chat.settings.chat != settings.chat:
+            if earlier is not None:
+                # What was allowed was allowed in the folders of then; a "never" holds anywhere.
+                chat.tools.take_over(earlier, refusals_alone=has_moved)
+                await _close(earlier)
+        if before is not None and before.chat != settings.chat:
             chat.session = None
         chat.settings = settings
         if chat.session is None:
             session = Session(chat_model, settings.chat, tools=chat.tools, instructions=_instructions())
-            if chat.stored.conversation is not None:
-                use_document(chat.stored.conversation, session)
+            await asyncio.to_thread(_resume, session, chat.stored)
             chat.session = session
         elif chat.session.chat_model is not chat_model:
             chat.session.use(chat_model)
         chat.session.effort = effort or ReasoningEffort(settings.chat.effort)
         return chat.session
 
-    async def _keep(self, chat: Chat, stored: StoredChat, question: Question, session: Session) -> str:
-        """Write a conversation with what was just said to disk, to the end, even where whoever asked for it is gone.
-
-        What is said of it where that cannot be done; the conversation then lives on in memory.
-        """
-        chat.stored = _with_turn(stored, question, await asyncio.to_thread(conversation_document, session))
+    async def _kept(self, chat: Chat, stored: StoredChat, question: Question, session: Session) -> str:
+        """Keep what was just said, to the end, even where whoever asked for it is gone meanwhile: a turn that the
+        session has and the file lacks would leave both of no use."""
+        keeping = asyncio.create_task(self._keep(chat, stored, question, session), name="keep a conversation")
+        chat.is_keeping = True
+        is_cancelled = False
         try:
-            await asyncio.shield(asyncio.to_thread(self._store.save, chat.stored))
+            while not keeping.done():
+                try:
+                    await asyncio.wait({keeping})
+                except asyncio.CancelledError:
+                    is_cancelled = True
+        finally:
+            chat.is_keeping = False
+        if keeping.cancelled() or keeping.exception() is not None:
+            chat.session = None  # it would know of a turn that is not kept
+        if is_cancelled:
+            raise asyncio.CancelledError
+        return keeping.result()
+
+    async def _keep(self, chat: Chat, stored: StoredChat, question: Question, session: Session) -> str:
+        """Write a conversation with what was just said to disk. What is said of it where there is something to say; one
+        that cannot be written lives on in memory."""
+        conversation = await asyncio.to_thread(conversation_document, session)
+        stored = _with_turn(stored, question, conversation, session.chat_model.model.spec.reference)
+        problem = ""
+        try:
+            if await asyncio.to_thread(chat.store.has_changed, chat.id):
+                problem = (
+                    "Another harmony-ls has gone on with this conversation at the same time. What was said here is "
+                    "kept as a conversation of its own."
+                )
+                log.warning("%s was written by another process", chat.id)
+                stored = replace(stored, id=new_chat_id())
+            await asyncio.to_thread(chat.store.save, stored)
         except UserError as error:
             log.warning("%s", error)
-            return str(error)
-        return ""
+            problem = str(error)
+        if stored.id != chat.id and self._open.get(chat.id) is chat:
+            self._claims.take(stored.id, self)
+            self._claims.release(chat.id)
+            self._open[stored.id] = self._open.pop(chat.id)
+        chat.stored = stored
+        return problem
+
+
+def _present(chat: Chat) -> Chat:
+    """The conversation, unless it was deleted."""
+    if chat.is_gone:
+        raise UserError(f"There is no conversation {chat.id} in this workspace.")
+    return chat
+
+
+def _load(store: ChatStore, chat_id: str) -> StoredChat:
+    """A conversation of which the turns and what was said belong together. Raises UserError."""
+    stored = store.load(chat_id)
+    n_turns = 0
+    if stored.conversation is not None:
+        try:
+            n_turns = len(history_of(stored.conversation).turns)
+        except ValueError as error:
+            raise UserError(f"The conversation {chat_id} is damaged ({error}). It is left as it is.") from error
+    if n_turns != len(stored.said):
+        raise UserError(f"The conversation {chat_id} is damaged (turns are missing). It is left as it is.")
+    return stored
+
+
+def _resume(session: Session, stored: StoredChat) -> None:
+    """Go on with what was said. Blocks for as long as it takes to look through it."""
+    if stored.conversation is None:
+        return
+    use_document(stored.conversation, session)
+    if stored.reference != session.chat_model.model.spec.reference:
+        # Two models of one name in two places may differ in their vocabularies.
+        session.use(session.chat_model)
+
+
+async def _let_go(chat: Chat) -> None:
+    """End the turn that runs, and let go of what the tools hold."""
+    chat.cancel()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(chat.idle(), _LAST_WORDS_SECONDS)
+    await _close(chat.tools)
+
+
+async def _close(tools: ToolBox | None) -> None:
+    """Close the tools of one conversation; what goes wrong there is no matter of the others."""
+    if tools is not None:
+        try:
+            await tools.close()
+        except Exception:
+            log.exception("The tools of a conversation could not be closed")
 
 
 def _differ_in_tools(one: Settings, other: Settings) -> bool:
@@ -265,8 +336,10 @@ def _differ_in_tools(one: Settings, other: Settings) -> bool:
     )
 
 
-def _with_turn(stored: StoredChat, question: Question, conversation: dict[str, Any]) -> StoredChat:
-    """The conversation with what was just said."""
+def _with_turn(
+    stored: StoredChat, question: Question, conversation: dict[str, Any], reference: str | None
+) -> StoredChat:
+    """The conversation with what was just said, and answered by the model of ``reference``."""
     said = Said(question.text, tuple(attachment.label for attachment in question.attachments))
     return replace(
         stored,
@@ -274,6 +347,7 @@ def _with_turn(stored: StoredChat, question: Question, conversation: dict[str, A
         updated=datetime.now(UTC),
         said=(*stored.said, said),
         conversation=conversation,
+        reference=reference,
     )
 
 

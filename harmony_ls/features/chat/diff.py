@@ -5,7 +5,6 @@ A repository's own settings can name programs for git to run. Those that a diff 
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,24 +25,32 @@ _HARMLESS = {
     "protocol.allow": "never",
 }
 _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all")
+_MOST_HIDDEN = 1000
 
 
 async def repository_diff(folder: Path, path: Path | None, is_hidden: Callable[[str], bool]) -> str:
     """The changes in the repository around ``folder``: what is staged, or, where nothing is, everything since HEAD.
 
-    ``path`` limits it to one file. Files that ``is_hidden`` says of (by their path in the repository) are left out.
-    Raises UserError where there is no git, no repository, or no change.
+    ``path`` limits it to one file. Files that ``is_hidden`` says of (by their whole path) are left out, and so is what
+    they were called, or held, before or after. Raises UserError where there is no git, no repository, or no change.
     """
     settings = _HARMLESS | await _without_filters(folder)
-    limit = ["--", str(path)] if path is not None else []
-    text = await _git(folder, [*_DIFF, "--cached", *limit], settings)
-    if not text:
-        text = await _git(folder, [*_DIFF, "HEAD", *limit], settings)
-    shown = "".join(piece for piece in _files(text) if not is_hidden(_name(piece)))
-    if not shown:
-        where = f" in {path.name}" if path is not None else ""
-        raise UserError(f"Nothing has changed{where} since the last commit.")
-    return shown
+    top = (await _git(folder, ["rev-parse", "--show-toplevel"], settings)).removesuffix("\n")
+    limit = f":(literal){path}" if path is not None else ":(top)"
+    for since in ("--cached", "HEAD"):
+        # The names alone come first: git leaves out itself what is hidden, so that no renaming shows it either.
+        names = await _git(folder, [*_DIFF, "--no-renames", "--name-only", "-z", since, "--", limit], settings)
+        if not names:
+            continue
+        hidden = [name for name in filter(None, names.split("\0")) if is_hidden(os.path.join(top, name))]
+        if len(hidden) > _MOST_HIDDEN:
+            raise UserError(f"{len(hidden):,} of the changed files are not to be shown to the model. Stage a part.")
+        without = [f":(top,literal,exclude){name}" for name in hidden]
+        if text := await _git(folder, [*_DIFF, since, "--", limit, *without], settings):
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        break
+    where = f" in {path.name}" if path is not None else ""
+    raise UserError(f"Nothing has changed{where} since the last commit that may be shown.")
 
 
 async def _without_filters(folder: Path) -> dict[str, str]:
@@ -93,7 +100,7 @@ async def _git(
     if code not in accepted:
         reason = complaint.decode("utf-8", "replace").strip().splitlines() or [f"exit code {code}"]
         raise UserError(f"The changes cannot be told. git says: {reason[0]}")
-    return output.decode("utf-8", "replace")
+    return os.fsdecode(output)
 
 
 async def _bounded(stream: asyncio.StreamReader) -> bytes:
@@ -102,14 +109,3 @@ async def _bounded(stream: asyncio.StreamReader) -> bytes:
     while sum(map(len, pieces)) <= _MOST_BYTES and (piece := await stream.read(1 << 16)):
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _files(diff: str) -> list[str]:
-    """The diff cut into what it says of each file."""
-    return re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)[1:]
-
-
-def _name(piece: str) -> str:
-    """The file that a piece is about, as it is called afterwards."""
-    head = piece.split("\n", 1)[0]
-    return head.rpartition(" b/")[2].strip('"')

@@ -39,7 +39,7 @@ class ChatModels:
         self._unwanted: set[Model] = set()
         self._last_used: dict[ModelSpec, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._unloading: set[asyncio.Task[bool]] = set()
 
     @contextlib.asynccontextmanager
     async def using(
@@ -54,7 +54,7 @@ class ChatModels:
         hears of. Raises ModelError where it cannot be loaded or talked to; a later call tries again.
         """
         spec = model_spec(settings, reference or settings.chat.model or settings.model)
-        async with self._locks.setdefault(spec, asyncio.Lock()):
+        async with self._lock(spec):
             chat_model = await self._load(spec, on_progress)
         model = chat_model.model
         self._n_users[model] += 1
@@ -72,10 +72,8 @@ class ChatModels:
 
     async def unload(self, model: Model) -> None:
         """Free a model, as soon as no conversation uses it."""
-        if self.is_in_use(model):
+        if not await self._free(model):
             self._unwanted.add(model)
-        else:
-            await self._free(model)
 
     async def _load(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None] | None) -> ChatModel:
         chat_model = self._loaded.get(spec)
@@ -85,11 +83,11 @@ class ChatModels:
         try:
             chat_model = await load_chat_model(self._engine, spec, on_progress=on_progress)
         except ModelTooLargeError:
+            # One whose lock is held is being asked for at this moment.
             idle = [each.model for each in self._loaded.values() if self._may_go(each.model)]
-            if not idle:
+            freed = [model for model in idle if not self._lock(model.spec).locked() and await self._free(model)]
+            if not freed:
                 raise
-            for model in idle:
-                await self._free(model)
             chat_model = await load_chat_model(self._engine, spec, on_progress=on_progress)
         self._loaded[spec] = chat_model
         return chat_model
@@ -97,12 +95,21 @@ class ChatModels:
     def _may_go(self, model: Model) -> bool:
         return not self.is_in_use(model) and not self._is_kept(model)
 
-    async def _free(self, model: Model) -> None:
-        self._unwanted.discard(model)
-        self._loaded.pop(model.spec, None)
-        self._last_used.pop(model.spec, None)
-        self._n_users.pop(model, None)
-        await self._engine.unload(model)
+    async def _free(self, model: Model) -> bool:
+        """Unload a model; false where a conversation uses it. Who asks for it meanwhile has it loaded again."""
+        async with self._lock(model.spec):
+            if self.is_in_use(model):
+                return False
+            self._unwanted.discard(model)
+            self._loaded.pop(model.spec, None)
+            self._last_used.pop(model.spec, None)
+            self._n_users.pop(model, None)
+            await self._engine.unload(model)
+            return True
+
+    def _lock(self, spec: ModelSpec) -> asyncio.Lock:
+        """What is held while a model is loaded or unloaded."""
+        return self._locks.setdefault(spec, asyncio.Lock())
 
     def _begin_unloading(self, model: Model) -> None:
         unloading = asyncio.create_task(self._free(model), name=f"unload {model.name}")

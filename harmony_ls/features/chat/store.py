@@ -6,7 +6,9 @@ A file that cannot be read is told of and left as it is. All functions block; ca
 import contextlib
 import hashlib
 import json
+import os
 import re
+import stat
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from harmony_ls.errors import UserError
 from harmony_ls.messages import ReasoningEffort
@@ -41,7 +43,8 @@ class StoredChat:
     """A conversation as it is kept.
 
     ``model`` is the reference that was chosen for it, None where the settings decide. ``conversation`` is a document
-    of `harmony_ls.session.files`, None before the first turn. ``said`` has one entry a turn.
+    of `harmony_ls.session.files`, None before the first turn. ``said`` has one entry a turn. ``reference`` is the model
+    that answered last: the conversation's token ids are of its vocabulary.
     """
 
     id: str
@@ -52,6 +55,7 @@ class StoredChat:
     effort: ReasoningEffort | None = None
     said: tuple[Said, ...] = ()
     conversation: dict[str, Any] | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,13 @@ class _File(BaseModel):
     version: Literal[1]
     id: str
     title: str
-    created: datetime
-    updated: datetime
+    created: AwareDatetime
+    updated: AwareDatetime
     model: str | None
     effort: ReasoningEffort | None
     said: tuple[Said, ...]
     conversation: dict[str, Any] | None
+    reference: str | None = None
 
 
 def new_chat_id() -> str:
@@ -100,75 +105,111 @@ class ChatStore:
         names = "\n".join(sorted(str(folder.resolve()) for folder in folders))
         key = hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16] if names else "no-folder"
         self._folder = state / "chats" / key
-        self._known: dict[Path, tuple[int, int, ChatSummary]] = {}
+        self._known: dict[Path, tuple[_Version, ChatSummary]] = {}
+        self._versions: dict[str, _Version] = {}
 
     def list(self) -> tuple[ChatSummary, ...]:
         """All conversations, the last one first; those that cannot be read among them, with the reason."""
-        summaries: list[ChatSummary] = []
+        known: dict[Path, tuple[_Version, ChatSummary]] = {}
         for path in self._folder.glob("*.json"):
             with contextlib.suppress(FileNotFoundError):  # deleted in this moment, perhaps by another process
                 if _ID.fullmatch(path.stem):
-                    summaries.append(self._summary(path))
-        return tuple(sorted(summaries, key=lambda summary: summary.updated, reverse=True))
+                    known[path] = self._summary(path)
+        self._known = known
+        return tuple(sorted((each for _, each in known.values()), key=lambda each: each.updated, reverse=True))
 
     def load(self, chat_id: str) -> StoredChat:
         """One conversation. Raises UserError where there is none of this id, or its file cannot be read."""
-        path = self._path(chat_id)
+        chat, self._versions[chat_id] = self._read(self._path(chat_id))
+        return chat
+
+    def has_changed(self, chat_id: str) -> bool:
+        """Whether the file of a conversation is there and is not as it was last loaded or saved from here."""
         try:
-            if path.stat().st_size > _LARGEST_FILE_BYTES:
-                raise UserError(f"The conversation's file {path} is too large to be one.")
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"There is no conversation {chat_id} in this workspace.") from None
-        except OSError as error:
-            raise UserError(f"The conversation {chat_id} cannot be read: {error.strerror or error}.") from error
-        return _read(content, path)
+            return _version(self._path(chat_id).stat()) != self._versions.get(chat_id)
+        except OSError:
+            return False
 
     def save(self, chat: StoredChat) -> None:
         """Keep a conversation, whole or not at all. Raises UserError where that cannot be done."""
         path = self._path(chat.id)
         file = _File(format="harmony-ls chat", version=1, **{name: getattr(chat, name) for name in _FIELDS})
         try:
-            for folder in (self._folder.parent.parent, self._folder.parent, self._folder):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder.parent, self._folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if stat.S_IMODE(folder.stat().st_mode) & 0o077:  # made by something else, or opened since
+                    folder.chmod(0o700)
             write_private(path, as_json(file.model_dump(mode="python")))
+            self._versions[chat.id] = _version(path.stat())
         except OSError as error:
             raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
 
-    def delete(self, chat_id: str) -> None:
+    def delete(self, chat_id: str, *, missing_ok: bool = False) -> None:
         """Forget a conversation for good. Raises UserError where there is none, or it cannot be deleted."""
         try:
             self._path(chat_id).unlink()
-        except FileNotFoundError:
-            raise UserError(f"There is no conversation {chat_id} in this workspace.") from None
+        except (FileNotFoundError, NotADirectoryError):
+            if not missing_ok:
+                raise _none(chat_id) from None
         except OSError as error:
             raise UserError(f"The conversation {chat_id} cannot be deleted: {error.strerror or error}.") from error
+        self._versions.pop(chat_id, None)
 
     def _path(self, chat_id: str) -> Path:
         if not _ID.fullmatch(chat_id):
             raise UserError("That is no id of a conversation.")
         return self._folder / f"{chat_id}.json"
 
-    def _summary(self, path: Path) -> ChatSummary:
+    def _summary(self, path: Path) -> "tuple[_Version, ChatSummary]":
         """What a file holds, read again only where it was written since."""
         status = path.stat()
         known = self._known.get(path)
-        if known is None or known[:2] != (status.st_mtime_ns, status.st_size):
-            known = self._known[path] = (status.st_mtime_ns, status.st_size, self._read_summary(path, status.st_mtime))
-        return known[2]
-
-    def _read_summary(self, path: Path, modified: float) -> ChatSummary:
+        if known is not None and known[0] == _version(status):
+            return known
         try:
-            chat = self.load(path.stem)
+            chat, version = self._read(path)
         except UserError as error:
-            return ChatSummary(path.stem, "", datetime.fromtimestamp(modified, UTC), problem=str(error))
-        return ChatSummary(chat.id, chat.title, chat.updated, len(chat.said), chat.model)
+            modified = datetime.fromtimestamp(status.st_mtime, UTC)
+            return _version(status), ChatSummary(path.stem, "", modified, problem=str(error))
+        return version, ChatSummary(chat.id, chat.title, chat.updated, len(chat.said), chat.model)
+
+    @staticmethod
+    def _read(path: Path) -> "tuple[StoredChat, _Version]":
+        try:
+            with open(path, "rb", opener=_without_waiting) as stream:
+                status = os.fstat(stream.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE_BYTES:
+                    raise UserError(f"{path} is no file, or too large, to be a conversation.")
+                content = stream.read()
+        except FileNotFoundError:
+            raise _none(path.stem) from None
+        except OSError as error:
+            raise UserError(f"The conversation {path.stem} cannot be read: {error.strerror or error}.") from error
+        return _parsed(content, path), _version(status)
 
 
-_FIELDS = ("id", "title", "created", "updated", "model", "effort", "said", "conversation")
+_Version = tuple[int, int, int]
+"""What tells two states of a file apart: each one is a new file."""
 
 
-def _read(content: bytes, path: Path) -> StoredChat:
+def _version(status: os.stat_result) -> _Version:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file; one that is a pipe must not make us wait for who writes into it."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def _none(chat_id: str) -> UserError:
+    return UserError(f"There is no conversation {chat_id} in this workspace.")
+
+
+_FIELDS = ("id", "title", "created", "updated", "model", "effort", "said", "conversation", "reference")
+
+
+def _parsed(content: bytes, path: Path) -> StoredChat:
     try:
         document = json.loads(content.decode("utf-8"))
         version = document.get("version") if isinstance(document, dict) else None
