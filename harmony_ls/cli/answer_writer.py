@@ -119,6 +119,7 @@ class AnswerWriter:
             "finish_reason": str(answer.reason),
             "usage": {
                 "prompt_tokens": usage.prompt_tokens,
+                "prompt_tokens_details": {"cached_tokens": usage.prompt_tokens - usage.computed_tokens},
                 "completion_tokens": usage.generated_tokens,
                 "reasoning_tokens": usage.reasoning_tokens,
             },

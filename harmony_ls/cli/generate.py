@@ -40,6 +40,8 @@ harmony-ls generate --raw --prompt "def fibonacci(n):" --max-tokens 40 --tempera
 
 harmony-ls generate --prompt Hello --json --logprobs 3
 
+harmony-ls generate --system "$(cat manual.txt)" --prompt "How is it cleaned?" --prompt-cache-file manual.safetensors
+
 With --json one object comes at the end. With --json --stream each line is an object whose "type" names an event; the
 last is "finished" and holds all of it. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped by Ctrl-C."""
 
@@ -61,6 +63,7 @@ class GenerateOptions:
     shows_reasoning: bool = False
     stops: tuple[str, ...] = ()
     n_top: int | None = None
+    prompt_cache_file: Path | None = None
 
     @property
     def is_streamed(self) -> bool:
@@ -109,6 +112,15 @@ def generate(
     *,
     model_arguments: options.ModelArguments,
     sampling: options.SamplingArguments,
+    prompt_cache_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start from the prompt cache of this .safetensors file, which is written where it is not there.",
+            show_default=False,
+            rich_help_panel=options.CACHE_PANEL,
+        ),
+    ] = None,
 ) -> None:
     """Generate one answer and end. Without a model, --raw uses the small one inside the package."""
     from harmony_ls.cli.chat import exits
@@ -142,6 +154,7 @@ def generate(
             shows_reasoning=show_reasoning,
             stops=tuple(stop or ()),
             n_top=logprobs,
+            prompt_cache_file=prompt_cache_file,
         )
         raise typer.Exit(run_generate(asked))
 
@@ -189,8 +202,9 @@ def _load(
     import functools
     from datetime import date
 
-    from harmony_ls.cli.model_choice import load_model, load_with_progress, model_spec, sampling_of
+    from harmony_ls.cli.model_choice import as_model_failure, load_model, load_with_progress, model_spec, sampling_of
     from harmony_ls.cli.one_answer import OneAnswer, ask, go_on_with
+    from harmony_ls.cli.prompt_cache_file import read_or_write
     from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
     from harmony_ls.session.chat_model import chosen_sampling, recommended_sampling
 
@@ -210,7 +224,7 @@ def _load(
             template_arguments=asked.model.template_arguments,
         )
         prompt = ask(chat_model, conversation)
-    return OneAnswer(
+    one = OneAnswer(
         engine,
         model,
         prompt,
@@ -219,6 +233,18 @@ def _load(
         stops=asked.stops,
         n_top=asked.n_top or 0,
     )
+    if asked.prompt_cache_file is not None:
+        with as_model_failure():
+            read_or_write(
+                background,
+                engine,
+                errors,
+                model,
+                prompt.prompt,
+                asked.prompt_cache_file,
+                has_instructions=bool(asked.system),
+            )
+    return one
 
 
 def _write(background: "Background", one: "OneAnswer", writer: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "CACHE_PANEL",
     "Effort",
     "EffortName",
     "Folder",
@@ -28,7 +29,7 @@ class EffortName(StrEnum):
 
 
 _MODEL = "Model"
-_CACHE = "Key-value caches"
+CACHE_PANEL = "Key-value caches"
 _SAMPLING = "Sampling"
 
 ModelName = Annotated[
@@ -118,7 +119,9 @@ class ModelArguments:
     kv_bits: Annotated[
         int | None,
         typer.Option(
-            help="Quantise the key-value caches to 2, 3, 4, 6 or 8 bits.", show_default=False, rich_help_panel=_CACHE
+            help="Quantise the key-value caches to 2, 3, 4, 6 or 8 bits.",
+            show_default=False,
+            rich_help_panel=CACHE_PANEL,
         ),
     ] = None
     kv_group_size: Annotated[
@@ -126,7 +129,7 @@ class ModelArguments:
         typer.Option(
             help="So many values share a scale: 32, 64 or 128. By default 64.",
             show_default=False,
-            rich_help_panel=_CACHE,
+            rich_help_panel=CACHE_PANEL,
         ),
     ] = None
     quantized_kv_start: Annotated[
@@ -134,7 +137,7 @@ class ModelArguments:
         typer.Option(
             help="Quantise once a cache holds so many tokens. By default 5000.",
             show_default=False,
-            rich_help_panel=_CACHE,
+            rich_help_panel=CACHE_PANEL,
         ),
     ] = None
     max_kv_size: Annotated[
@@ -142,7 +145,7 @@ class ModelArguments:
         typer.Option(
             help="Keep so many tokens: the first four and the last. What lies between is forgotten.",
             show_default=False,
-            rich_help_panel=_CACHE,
+            rich_help_panel=CACHE_PANEL,
         ),
     ] = None
 

@@ -135,17 +135,34 @@ class Engine:
         await self._finish(save_prompt_cache(self._context(model, len(tokens)), model, file, tuple(tokens)))
 
     async def load_prompt_cache(
-        self, model: Model, file: Path, tokens: Sequence[int] | None = None, cache_owner: str = ""
+        self,
+        model: Model,
+        file: Path,
+        tokens: Sequence[int] | None = None,
+        cache_owner: str = "",
+        *,
+        prompt: Sequence[int] = (),
     ) -> tuple[int, ...]:
         """Take the cache of a file among the prompt caches; return its tokens, with which prompts that use it begin.
 
-        ``tokens`` are needed for files of ``mlx_lm.cache_prompt``, which do not name them. Raises UserError where the
-        file cannot be used, and what ``generate`` raises.
+        Files of ``mlx_lm.cache_prompt`` do not name their tokens: for them ``tokens`` are needed, or a ``prompt`` that
+        begins with them. Raises UserError where the file cannot be used, and what ``generate`` raises.
         """
         from harmony_ls.engine.prompt_cache_files import load_prompt_cache
 
         context = self._context(model, len(tokens or ()))
-        return await self._call(lambda: load_prompt_cache(context, model, file, tokens, cache_owner))
+        return await self._call(lambda: load_prompt_cache(context, model, file, tokens, cache_owner, prompt))
+
+    async def can_cut_prompt_caches(self, model: Model) -> bool:
+        """Whether the cache of one prompt serves every other that begins alike.
+
+        One of sliding windows or recurrent states serves prompts alone that begin with all that it holds.
+        """
+        from harmony_ls.engine.cache_layers import make_layers
+        from harmony_ls.engine.prompt_cache import needs_checkpoints
+
+        context = self._context(model, 0)
+        return await self._call(lambda: not needs_checkpoints(make_layers(context.network, context.cache_options)))
 
     async def close(self, patience: float | None = None) -> bool:
         """End all generations, free MLX and join its thread. False if a step takes longer than ``patience`` seconds."""

@@ -3,7 +3,8 @@
 The files are those of ``mlx_lm.cache_prompt``, and mlx-lm reads ours. What we add to their metadata is the tokens, by
 which a loaded cache is found again, and which model they are of. A cache of another model would be continued without
 any complaint, and wrongly; so the keys and values of the first tokens are computed again and compared, which also
-proves files that say nothing of their model.
+proves files that say nothing of their model. Of a file that does not name its tokens, all of them are compared in one
+layer, as low as can be: then little more than that layer has to be computed.
 
 Everything here runs on the MLX thread; writing or reading a file is one step. What is evicted is forgotten, not
 written: only whoever asks for a file gets one.
@@ -76,19 +77,29 @@ def save_prompt_cache(
 
 
 def load_prompt_cache(
-    context: DecodeContext, model: Model, file: Path, tokens: Sequence[int] | None, owner: str
+    context: DecodeContext,
+    model: Model,
+    file: Path,
+    tokens: Sequence[int] | None,
+    owner: str,
+    prompt: Sequence[int] = (),
 ) -> tuple[int, ...]:
     """Put the cache of ``file`` at rest, so that prompts that begin like it start from it; return its tokens.
 
-    ``tokens`` are needed for a file that does not name its own, as those of ``mlx_lm.cache_prompt``. Raises UserError
-    where the file is damaged, of another format or of another model, or does not fit the engine's budget.
+    ``tokens`` are needed for a file that does not name its own, as those of ``mlx_lm.cache_prompt``, or a ``prompt``
+    that begins with them. Raises UserError where the file is damaged, of another format, of another model or not of
+    these tokens, or does not fit the engine's budget.
     """
     _require_whole(model)
     _require_suffix(file)
     layers, metadata = _read(file)
     _check_identity(context, model, metadata, file)
+    if tokens is None and prompt and "tokens" not in metadata:
+        tokens = _beginning(prompt, layers, file)
     held = _held_tokens(metadata, tokens, file)
     _check_layers(context, model, layers, held, metadata, file)
+    if "tokens" not in metadata:
+        _check_every_token(context, layers, held, file, must=bool(prompt))
     mx.eval([layer.state for layer in layers])
     if not context.prompt_cache.keep(held, layers, owner):
         n_bytes = sum(layer.nbytes for layer in layers)
@@ -190,6 +201,60 @@ def _held_tokens(metadata: dict[str, str], tokens: Sequence[int] | None, file: P
     return tuple(named)
 
 
+def _beginning(prompt: Sequence[int], layers: list[Any], file: Path) -> Sequence[int]:
+    """So many tokens of the prompt as the layers hold."""
+    n_held = max((getattr(layer, "offset", 0) for layer in layers), default=0)
+    if n_held > len(prompt):
+        raise UserError(
+            f"{file} does not say which tokens it holds, and not those of this prompt: it holds {n_held}, and the "
+            f"prompt has {len(prompt)}. Name another file."
+        )
+    return prompt[:n_held]
+
+
+def _check_every_token(
+    context: DecodeContext, layers: list[Any], tokens: tuple[int, ...], file: Path, *, must: bool
+) -> None:
+    """Compare the tokens one by one in the first layer that still has all of them.
+
+    MLX computes nothing that is not read, so the layers above cost nothing. ``must``: there has to be such a layer.
+    """
+    whole = [index for index, layer in enumerate(layers) if _is_whole(layer)]
+    if not whole:
+        if must:
+            raise UserError(f"{file} does not say which tokens it holds, and no longer has all. Save it here.")
+        return
+    layer = layers[whole[0]]
+    layers_here = make_layers(context.network, context.cache_options)
+    context.network(mx.array(list(tokens))[None], cache=layers_here)
+    own = layers_here[whole[0]]
+    tolerance = _QUANTISED_TOLERANCE if isinstance(layer, QuantizedKVCache) else _TOLERANCE
+    for values, wanted in zip(_keys_and_values(layer), (own.keys, own.values), strict=True):
+        right = wanted[:, :, : len(tokens)].astype(mx.float32)
+        difference = values[:, :, : len(tokens)].astype(mx.float32) - right
+        wrong, size = (mx.linalg.norm(each, axis=[1, 3]) for each in (difference, right))
+        if mx.any(wrong > tolerance * size).item():
+            raise UserError(f"{file} holds other tokens than those that were given. Name another file.")
+
+
+def _is_whole(layer: Any) -> bool:
+    """Whether a layer holds the keys and values of all its tokens, each in its place."""
+    if isinstance(layer, RotatingKVCache):
+        return bool(layer.offset <= layer.max_size)
+    return isinstance(layer, KVCache | QuantizedKVCache)
+
+
+def _keys_and_values(layer: Any) -> tuple[mx.array, mx.array]:
+    """The keys and values of a layer, no longer quantised."""
+    if not isinstance(layer, QuantizedKVCache):
+        return layer.keys, layer.values
+    keys, values = (
+        mx.dequantize(packed, scales, biases, layer.group_size, layer.bits)
+        for packed, scales, biases in (layer.keys, layer.values)
+    )
+    return keys, values
+
+
 def _check_layers(
     context: DecodeContext,
     model: Model,
@@ -250,12 +315,9 @@ def _check_values(layer: Any, own: Any, model: Model, file: Path) -> bool:
         # The window has moved on; only what it always keeps is still there, and in its place.
         n_compared, n_present = min(n_compared, layer.keep), layer.max_size
     tolerance = _TOLERANCE
-    for loaded, wanted in ((layer.keys, own.keys), (layer.values, own.values)):
-        values = loaded
-        if isinstance(layer, QuantizedKVCache):
-            packed, scales, biases = loaded
-            values = mx.dequantize(packed, scales, biases, layer.group_size, layer.bits)
-            tolerance = _QUANTISED_TOLERANCE
+    if isinstance(layer, QuantizedKVCache):
+        tolerance = _QUANTISED_TOLERANCE
+    for values, wanted in zip(_keys_and_values(layer), (own.keys, own.values), strict=True):
         if values.shape[:2] != wanted.shape[:2] or values.shape[3] != wanted.shape[3]:
             raise UserError(f"{file} is not of {model.name}: its heads are others. Save it with this model.")
         if values.dtype != wanted.dtype:

@@ -110,6 +110,45 @@ async def test_a_file_of_mlx_lm_cache_prompt_is_loaded(folder: Path, tmp_path: P
         assert await ids(engine, model, held + MORE) == (expected, len(held))
 
 
+async def test_a_prompt_tells_what_a_file_without_tokens_holds(folder: Path, tmp_path: Path) -> None:
+    """Every token counts, also behind those by which the model is known."""
+    file = tmp_path / "cache.safetensors"
+    async with loaded(folder) as (engine, model):
+        expected, _ = await ids(engine, model, HELD + MORE)
+        await engine.save_prompt_cache(model, file, HELD)
+    rewrite(file, lambda layers, metadata: (layers, {}))
+    async with loaded(folder) as (engine, model):
+        for place in (100, 299):
+            other = (*HELD[:place], HELD[place] + 1, *HELD[place + 1 :], *MORE)
+            with pytest.raises(UserError, match="holds other tokens"):
+                await engine.load_prompt_cache(model, file, prompt=other)
+        with pytest.raises(UserError, match="holds 300, and the prompt has 299"):
+            await engine.load_prompt_cache(model, file, prompt=HELD[:-1])
+        assert await engine.load_prompt_cache(model, file, prompt=HELD + MORE) == HELD
+        assert await ids(engine, model, HELD + MORE) == (expected, len(HELD))
+
+
+async def test_a_quantised_file_without_tokens_is_known_by_its_prompt(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "wide-llama", "llama", config={"head_dim": 64})
+    options = CacheOptions(kv_bits=2, quantized_kv_start=0)
+    file = tmp_path / "cache.safetensors"
+    async with Engine() as engine:
+        model = await engine.load(ModelSpec(str(folder), cache_options=options))
+        await engine.save_prompt_cache(model, file, HELD)
+    rewrite(file, lambda layers, metadata: (layers, {}))
+    async with Engine() as engine:
+        model = await engine.load(ModelSpec(str(folder), cache_options=options))
+        with pytest.raises(UserError, match="holds other tokens"):
+            await engine.load_prompt_cache(model, file, prompt=(*HELD[:150], HELD[150] + 1, *HELD[151:]))
+        assert await engine.load_prompt_cache(model, file, prompt=HELD + MORE) == HELD
+
+
+async def test_which_caches_can_be_cut_is_known(tiny_llama: Path, tiny_gpt_oss: Path) -> None:
+    async with Engine() as engine:
+        assert await engine.can_cut_prompt_caches(await engine.load(ModelSpec(str(tiny_llama))))
+        assert not await engine.can_cut_prompt_caches(await engine.load(ModelSpec(str(tiny_gpt_oss))))
+
+
 async def test_a_saved_cache_leaves_those_at_rest_alone(tiny_llama: Path, tmp_path: Path) -> None:
     async with loaded(tiny_llama) as (engine, model):
         await collect(engine, model, GenerationRequest(HELD, 10, cache_owner="chat"))
