@@ -62,18 +62,21 @@ class ServerGoneError(Exception):
 class LspClient:
     """One client and its server process. Use `start` as an asynchronous context manager.
 
-    ``on_notification`` gets each notification as (method, params). ``notifications`` keeps them all.
+    ``on_notification`` gets each notification as (method, params). ``notifications`` keeps them all. ``surplus`` are
+    the ids of answers that came to no request, or to one that was answered before.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.notifications: list[tuple[str, Any]] = []
+        self.surplus: list[Any] = []
         self.on_notification: Callable[[str, Any], None] = lambda _method, _params: None
         self.configuration: dict[str, Any] | None = None
         self.encoding = PositionEncoding.UTF_16
         self.server_capabilities: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._answered: set[int] = set()
         self._documents: dict[str, Text] = {}
         self._versions: dict[str, int] = {}
         self._changed = asyncio.Condition()
@@ -294,8 +297,13 @@ class LspClient:
 
     def _receive(self, message: dict[str, Any]) -> None:
         if "method" not in message:
-            future = self._waiting.get(message.get("id"))  # type: ignore[arg-type]
-            if future is None or future.done():
+            number = message.get("id")
+            future = self._waiting.get(number)  # type: ignore[arg-type]
+            if future is None or number in self._answered:
+                self.surplus.append(number)
+                return
+            self._answered.add(number)  # type: ignore[arg-type]
+            if future.done():  # the wait was given up
                 return
             if "error" in message:
                 future.set_exception(ResponseError(message["error"]["code"], message["error"]["message"]))

@@ -110,7 +110,8 @@ async def _serve_tcp(options: ServeOptions, host: str, port: int) -> int:
     ending = Ending(asyncio.get_running_loop())
     ending.on_signals()
     backend = Backend()
-    listening = await asyncio.start_server(partial(_serve_connection, options, backend), host, port)
+    connections: set[asyncio.Task[Any]] = set()
+    listening = await asyncio.start_server(partial(_serve_connection, options, backend, connections), host, port)
     for socket in listening.sockets:
         address, bound_port, *_ = socket.getsockname()
         print(f"harmony-ls listens on {address}:{bound_port}", file=sys.stderr, flush=True)
@@ -122,17 +123,28 @@ async def _serve_tcp(options: ServeOptions, host: str, port: int) -> int:
             )
     exit_code = await ending.wait()
     listening.close()
-    await backend.close(_CLOSE_SECONDS)
+    for connection in connections:
+        connection.cancel()
+    if connections:  # what their conversations hold is kept and let go of while there is a model
+        await asyncio.wait(connections, timeout=_CLOSE_SECONDS / 2)
+    await backend.close(_CLOSE_SECONDS / 2)
     return exit_code
 
 
 async def _serve_connection(
-    options: ServeOptions, backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    options: ServeOptions,
+    backend: Backend,
+    connections: set[asyncio.Task[Any]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
     """Serve one client. Its ``exit`` ends the connection; the model stays for the next."""
     # The log tells of all connections, so it is sent to none of them.
     server = HarmonyServer(backend, options.settings, on_exit=lambda _code: writer.close())
     server.protocol.connect(_SocketOutput(writer))
+    if (task := asyncio.current_task()) is not None:
+        connections.add(task)
+        task.add_done_callback(connections.discard)
     decoder = FrameDecoder()
     try:
         start = await reader.read(_CHUNK_BYTES)

@@ -48,6 +48,7 @@ _TARGETS: Mapping[str, tuple[str, float | None, str]] = {
     "preempt_ratio": ("<=", 1.3, "A completion while a chat is written / while idle, of medians"),
     "rss_growth": ("<=", 0.05, "Growth of memory over the soak, after its warm-up"),
     "n_unanswered": ("<=", 0.0, "Requests of the soak that were never answered"),
+    "n_surplus": ("<=", 0.0, "Answers of the soak that came to no request, or again"),
     "n_requests": (">=", None, "Requests of the soak"),
 }
 
@@ -172,6 +173,7 @@ def _numbers(record: LspRecord) -> dict[str, float | None]:
         if len(resident) > 1
         else None,
         "n_unanswered": float(record.n_unanswered) if record.n_requests else None,
+        "n_surplus": float(record.n_surplus) if record.n_requests else None,
         "n_requests": float(record.n_requests) if record.n_requests else None,
     }
 

@@ -44,7 +44,7 @@ class LspRecord:
     """The raw figures; lists that grow, so that an interrupted run leaves what it has. Times are in milliseconds.
 
     ``barrier_ms`` is what the small request costs alone: ``change_ms`` holds it too. ``resident_bytes`` were taken
-    evenly over the requests of the soak, after its warm-up.
+    evenly over the requests of the soak, after its warm-up. ``n_surplus`` counts answers beyond the first to a request.
     """
 
     barrier_ms: list[float] = field(default_factory=list)
@@ -59,6 +59,7 @@ class LspRecord:
     resident_bytes: list[int] = field(default_factory=list)
     n_requests: int = 0
     n_unanswered: int = 0
+    n_surplus: int = 0
 
 
 async def measure_typing(client: LspClient, uri: str, text: str, sizes: LspSizes, record: LspRecord) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.cli.bench.lsp.numbers import LspRecord, LspSizes
-from harmony_ls.lsp.client import LspClient, ResponseError
+from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 from harmony_ls.lsp.text import Position
 
 __all__ = ["soak"]
@@ -102,7 +102,10 @@ class _Editor:
 async def soak(
     client: LspClient, text: str, sizes: LspSizes, record: LspRecord, advance: Callable[[int], None]
 ) -> None:
-    """Send ``sizes.requests`` after ``sizes.warm_up``, a few at a time. ``advance`` hears how many were answered."""
+    """Send ``sizes.requests`` after ``sizes.warm_up``, a few at a time. ``advance`` hears how many were answered.
+
+    Raises ServerGoneError where the server does not live through it.
+    """
     editor = _Editor(client, text, random.Random("soak"))
     process = psutil.Process(client.process.pid)
     n_all = sizes.warm_up + sizes.requests
@@ -116,16 +119,37 @@ async def soak(
                     await request()
         except TimeoutError:
             record.n_unanswered += 1
+        except ServerGoneError:
+            record.n_unanswered += 1
+            raise
 
     for number in range(n_all):
         waiting.add(asyncio.create_task(wait_for(editor.next_request())))
         if len(waiting) >= _N_AT_ONCE:
-            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            _raise_from(done)
         record.n_requests += 1
         client.notifications.clear()
         if number >= sizes.warm_up and (number - sizes.warm_up) % every == 0:
-            record.resident_bytes.append(process.memory_info().rss)
+            record.resident_bytes.append(_resident_bytes(process))
         if number % 500 == 0:
             advance(number)
     if waiting:
-        await asyncio.wait(waiting)
+        done, _ = await asyncio.wait(waiting)
+        _raise_from(done)
+    # The answer to a last request comes behind whatever was answered twice.
+    await client.request("harmony/chat/commands", {})
+    record.n_surplus = len(client.surplus)
+
+
+def _raise_from(done: set[asyncio.Task[None]]) -> None:
+    """Raise what ended a task."""
+    for task in done:
+        task.result()
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error as error:
+        raise ServerGoneError("the server has ended") from error
