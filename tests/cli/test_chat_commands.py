@@ -9,7 +9,9 @@ from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.loop import Chat
 from harmony_ls.errors import UserError
 from harmony_ls.messages import Message, Role
+from harmony_ls.session.files import save_conversation
 from harmony_ls.session.history import History
+from harmony_ls.session.session import Session
 
 TURN = (Message(Role.USER, "Hello"), Message(Role.ASSISTANT, "Hi."))
 
@@ -69,3 +71,44 @@ def test_a_turn_without_changes_is_taken_back_without_a_question(unsaved: Chat, 
     assert unsaved.session.messages == ()
     run_command(unsaved, "/undo")
     assert paper.getvalue().endswith("There is nothing to take back.\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"), [("/clear", "Nothing was cleared."), ("/load a.json", "Nothing was loaded.")]
+)
+def test_what_is_not_saved_is_left_only_by_a_yes(
+    line: str, kept: str, unsaved: Chat, paper: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    empty = Session(unsaved.session.chat_model, unsaved.settings.chat)
+    save_conversation(tmp_path / "a.json", empty)
+    for answer in ("n\n", "\n", ""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        run_command(unsaved, line)
+        assert paper.getvalue().splitlines()[-1] == kept
+        assert unsaved.session.messages == TURN
+        assert not unsaved.is_saved
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    run_command(unsaved, line)
+    assert unsaved.session.messages == ()
+    assert unsaved.is_saved
+
+
+def test_where_nothing_would_be_lost_nothing_is_asked(
+    unsaved: Chat, paper: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    run_command(unsaved, "/undo")
+    run_command(unsaved, "/clear")
+    unsaved.on_loop(lambda: setattr(unsaved.session, "history", History().with_turn(TURN)))
+    unsaved.is_saved = True
+    run_command(unsaved, "/clear")
+    assert unsaved.session.messages == ()
+    assert paper.getvalue().count("The conversation is empty.") == 2
+
+
+def test_help_tells_what_is_kept_and_what_the_answers_mean(chat: Chat, paper: io.StringIO) -> None:
+    run_command(chat, "/help")
+    told = " ".join(paper.getvalue().split())
+    assert "what is not saved is gone when you leave" in told
+    assert "v switches the tool off in this chat" in told

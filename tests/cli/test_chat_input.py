@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.cli.chat.approvals import decision_of
 from harmony_ls.cli.chat.attachments import attachment, paths_of, with_attachments
 from harmony_ls.cli.chat.commands import COMMANDS, completions
 from harmony_ls.cli.chat.history import InputHistory
 from harmony_ls.cli.chat.input import is_open
 from harmony_ls.errors import UserError
-from harmony_ls.tools.tool import Decision
 
 
 @pytest.mark.parametrize(
@@ -116,10 +114,3 @@ def test_commands_and_their_arguments_complete_themselves(tmp_path: Path, monkey
 def test_every_command_says_what_it_does() -> None:
     assert all(command.name.startswith("/") and command.meaning for command in COMMANDS)
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
-
-
-def test_only_a_clear_answer_is_a_decision() -> None:
-    assert [decision_of(text) for text in ("y", " YES ", "a", "always", "n", "No")] == [
-        Decision.ONCE, Decision.ONCE, Decision.SESSION, Decision.SESSION, Decision.NO, Decision.NO,
-    ]  # fmt: skip
-    assert [decision_of(text) for text in ("", "ye", "yup", "1", "allow")] == [None] * 5

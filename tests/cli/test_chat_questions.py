@@ -1,12 +1,13 @@
-"""Questions before a tool acts: one that nobody waits for any more is not asked."""
+"""Questions before a tool acts: what is asked and what can be answered, and that nobody is asked in vain."""
 
 import asyncio
 import io
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 import pytest
 
-from harmony_ls.cli.chat.approvals import Question
+from harmony_ls.cli.chat.approvals import Question, answers_of, decision_of, question_of
 from harmony_ls.cli.chat.loop import Chat
 from harmony_ls.events import Event
 from harmony_ls.messages import ToolCall
@@ -96,3 +97,34 @@ def test_the_end_of_input_means_no(
     chat._decide(question)
     assert asking.decision() is Decision.NO
     assert "apply_patch: Change a.txt" in paper.getvalue()
+
+
+def test_only_a_clear_answer_is_a_decision() -> None:
+    answers = ("y", " YES ", "a", "always", "n", "No", "v", "never")
+    assert [decision_of(text, REQUEST) for text in answers] == [
+        Decision.ONCE, Decision.ONCE, Decision.SESSION, Decision.SESSION, Decision.NO, Decision.NO, Decision.NEVER,
+        Decision.NEVER,
+    ]  # fmt: skip
+    assert [decision_of(text, REQUEST) for text in ("", "ye", "yup", "1", "allow", "ne")] == [None] * 6
+
+
+def test_the_question_fits_a_narrow_terminal_and_its_answers_are_explained() -> None:
+    assert question_of(REQUEST) == "Allow? [y]es, [a]lways, [n]o, ne[v]er: "
+    assert len(question_of(REQUEST)) + len("y") == 40
+    told = answers_of(REQUEST).split("\n")
+    assert [line[0] for line in told] == ["y", "a", "n", "v"]
+    assert "never in this chat: apply_patch is off then" in told[-1]
+
+
+def test_what_is_allowed_for_the_chat_is_named_in_the_question() -> None:
+    request = replace(REQUEST, scope="example.org\x1b[2J")
+    assert "[a]lways for example.org[2J, [n]o" in question_of(request)
+    assert "always in this chat, for example.org" in answers_of(request)
+
+
+def test_what_is_asked_each_time_cannot_be_allowed_for_the_chat() -> None:
+    request = replace(REQUEST, is_sensitive=True)
+    assert question_of(request) == "Allow? [y]es, [n]o, ne[v]er: "
+    assert decision_of("a", request) is None
+    assert "always" not in answers_of(request)
+    assert decision_of("v", request) is Decision.NEVER

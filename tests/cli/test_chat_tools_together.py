@@ -21,9 +21,9 @@ from tests.tools.python.support import containers_of, settings_with_docker
 
 READY = "Ctrl-D leaves."
 TURN_OVER = "prompt tokens computed"
-ANY_TIME = "Do this? [y]es once / [a]lways"
+ANY_TIME = "Allow? [y]es, [a]lways"
 EACH_TIME = "Look closely: this is asked each time, whatever was allowed before."
-THIS_TIME = "Do this? [y]es once / [n]o"
+THIS_TIME = "Allow? [y]es, [n]o"
 
 PAGES = {
     "/": "<title>Harbour</title><p>Today: <a href='/tides'>the tides</a>.",
@@ -91,12 +91,12 @@ def converse(terminal: PseudoTerminal, served: Site, file: Path, engine: DockerC
     terminal.expect(READY)
     terminal.say("Log the tides.")
     assert f"browser.open Open a page of {origin} {served.url()}" in terminal.expect(ANY_TIME)
-    terminal.expect(f"for {origin} in this chat")
+    terminal.expect(f"for {origin}, [n]o")
     assert served.requests == []
     terminal.say("a")
     terminal.expect("Today: 【0†the tides】.")
     # The second page was allowed with the first.
-    assert "Do this?" not in terminal.expect("High water 4.1 m, low water 0.6 m.")
+    assert "Allow?" not in terminal.expect("High water 4.1 m, low water 0.6 m.")
     shown = terminal.expect(EACH_TIME)
     assert "python Run Python: high, low = 4.1, 0.6" in shown
     assert " ".join(CODE.split()) in shown

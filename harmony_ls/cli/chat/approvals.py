@@ -8,7 +8,7 @@ from harmony_ls.cli.plain_text import clean
 from harmony_ls.events import Event, Notice
 from harmony_ls.tools.tool import ApprovalRequest, Decision
 
-__all__ = ["Approvals", "Question", "decision_of", "question_of"]
+__all__ = ["Approvals", "Question", "answers_of", "decision_of", "question_of"]
 
 _ANSWERS = {
     "y": Decision.ONCE,
@@ -17,6 +17,8 @@ _ANSWERS = {
     "always": Decision.SESSION,
     "n": Decision.NO,
     "no": Decision.NO,
+    "v": Decision.NEVER,
+    "never": Decision.NEVER,
 }
 
 
@@ -69,13 +71,21 @@ class Approvals:
 
 
 def question_of(request: ApprovalRequest) -> str:
-    """What is asked. What is asked for each time, whatever was allowed, cannot be allowed for the chat."""
-    if request.is_sensitive:
-        return "Do this? [y]es once / [n]o: "
+    """What is asked, in a line for narrow terminals. What is asked for each time cannot be allowed for the chat."""
     scope = f" for {clean(request.scope)}" if request.scope else ""
-    return f"Do this? [y]es once / [a]lways{scope} in this chat / [n]o: "
+    always = "" if request.is_sensitive else f"[a]lways{scope}, "
+    return f"Allow? [y]es, {always}[n]o, ne[v]er: "
 
 
-def decision_of(answer: str) -> Decision | None:
-    """What an answer to the question means; None where it means nothing."""
-    return _ANSWERS.get(answer.strip().lower())
+def answers_of(request: ApprovalRequest) -> str:
+    """What the answers to the question mean, one a line."""
+    scope = f", for {request.scope}" if request.scope else ""
+    always = () if request.is_sensitive else (f"a  always in this chat{scope}",)
+    never = f"v  never in this chat: {request.call.name} is off then"
+    return "\n".join(("y  yes, this once", *always, "n  no, this once", never))
+
+
+def decision_of(answer: str, request: ApprovalRequest) -> Decision | None:
+    """What an answer to the question means; None where it means nothing, or was not offered."""
+    decision = _ANSWERS.get(answer.strip().lower())
+    return None if decision is Decision.SESSION and request.is_sensitive else decision

@@ -30,6 +30,14 @@ __all__ = ["COMMANDS", "Command", "completions", "run_command"]
 _PERMISSIONS: tuple[str, ...] = get_args(ToolPermission)
 _EFFORTS = tuple(str(effort) for effort in ReasoningEffort)
 
+_NOTES = (
+    "A line that ends in a backslash goes on in the next one, and so does a block between ``` lines. Two slashes begin "
+    "a message that starts with a slash.",
+    "Where a tool asks: y allows this once, a allows it always in this chat, n refuses, and v switches the tool off in "
+    "this chat. /tools changes that.",
+    "Ctrl-C stops an answer, Ctrl-D leaves. Only /save keeps a conversation: what is not saved is gone when you leave.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -89,11 +97,8 @@ def _help(chat: "Chat", _argument: str) -> None:
     for command in COMMANDS:
         table.add_row(Text(f"{command.name} {command.arguments}".strip(), "bold"), Text(command.meaning))
     chat.view.aside.print(table)
-    chat.view.say(
-        "A line that ends in a backslash goes on in the next one, and so does a block between ``` lines. Two slashes "
-        "begin a message that starts with a slash. Ctrl-C stops an answer, Ctrl-D leaves.",
-        "dim",
-    )
+    for text in _NOTES:
+        chat.view.say(text, "dim")
 
 
 def _model(chat: "Chat", argument: str) -> None:
@@ -149,8 +154,7 @@ def _save(chat: "Chat", argument: str) -> None:
 
 def _load(chat: "Chat", argument: str) -> None:
     path = _one_path(argument, "/load")
-    loses = not chat.is_saved and os.path.exists(path)
-    if loses and not chat.confirm("This conversation is not saved. Leave it for the other?"):
+    if os.path.exists(path) and not _may_be_left(chat, "Leave it for the other?"):
         chat.view.say("Nothing was loaded.")
         return
     chat.on_loop(lambda: load_conversation(path, chat.session))
@@ -215,9 +219,19 @@ def _show_applied(chat: "Chat", applied: Applied) -> None:
 
 
 def _clear(chat: "Chat", _argument: str) -> None:
+    if not _may_be_left(chat, "Begin a new one all the same?"):
+        chat.view.say("Nothing was cleared.")
+        return
     chat.on_loop(chat.session.clear)
     chat.begin_anew()
     chat.view.say("The conversation is empty. Files stay as they are.")
+
+
+def _may_be_left(chat: "Chat", question: str) -> bool:
+    """Whether nothing would be lost with the conversation, or the person agrees to that."""
+    if chat.is_saved or not chat.session.messages:
+        return True
+    return chat.confirm(f"This conversation is not saved. {question}")
 
 
 def _file(chat: "Chat", argument: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harmony_ls.cli.background import Background, on_interrupt, raise_interrupt
-from harmony_ls.cli.chat.approvals import Approvals, Question, decision_of, question_of
+from harmony_ls.cli.chat.approvals import Approvals, Question, answers_of, decision_of, question_of
 from harmony_ls.cli.chat.attachments import with_attachments
 from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
@@ -25,7 +25,7 @@ from harmony_ls.events import Event, Notice
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings
-from harmony_ls.tools.tool import Decision
+from harmony_ls.tools.tool import ApprovalRequest, Decision
 from harmony_ls.workspace.disk import DiskWorkspace
 
 __all__ = ["Chat"]
@@ -226,10 +226,7 @@ class Chat:
         try:
             with on_interrupt(raise_interrupt):
                 while decision is None:
-                    if self.stopped_at is not None:
-                        decision = Decision.NO
-                    else:
-                        decision = decision_of(self.keys.ask(question_of(question.request)))
+                    decision = Decision.NO if self.stopped_at is not None else self._answered(question.request)
         except EOFError:
             decision = Decision.NO
         except KeyboardInterrupt:
@@ -239,3 +236,13 @@ class Chat:
             decision = Decision.NO
             self.fail(str(error))
         question.resolve(decision)
+
+    def _answered(self, request: ApprovalRequest) -> Decision | None:
+        """Ask once; None where the answer means nothing, and the person is told which do."""
+        decision = decision_of(self.keys.ask(question_of(request)), request)
+        name = request.call.name
+        if decision is None:
+            self.view.say(answers_of(request), "dim")
+        elif decision is Decision.NEVER:
+            self.view.say(f"{name} is off in this chat. /tools {name} ask turns it on again.", "dim")
+        return decision
