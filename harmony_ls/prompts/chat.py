@@ -142,7 +142,9 @@ class ChatFormat:
             replace(message, content=_framed(message.content, slots[index])) if slots and index in slots else message
             for index, message in enumerate(messages)
         ]
-        return self._tokenizer.render_chat(in_openai_form(shown, conversation.tools), tools, arguments)
+        takes_text_arguments = self._abilities.takes_text_arguments
+        form = in_openai_form(shown, conversation.tools, takes_text_arguments=takes_text_arguments)
+        return self._tokenizer.render_chat(form, tools, arguments)
 
     def _slots(self, messages: Sequence[Message]) -> dict[int, str]:
         """A placeholder for every answer whose tokens are known, by the index of its message."""

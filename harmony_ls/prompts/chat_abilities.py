@@ -4,7 +4,7 @@ No model's name is looked at. How conversations are rendered is decided in `harm
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harmony_ls.errors import ModelError
@@ -31,12 +31,14 @@ class ChatAbilities:
     between them. ``can_resume``: what the template puts after an answer does not depend on whether it knows of the
     calls in it. ``efforts`` are the arguments by which it is told how much to think; where there are none for an
     effort, it is left as it is. ``turn_markers`` are what it puts between an answer and the next question.
+    ``takes_text_arguments``: calls whose arguments are no object, as models write them by mistake.
     """
 
     takes_system: bool = True
     takes_late_system: bool = True
     takes_repeats: bool = True
     takes_tools: bool = False
+    takes_text_arguments: bool = True
     can_resume: bool = False
     efforts: Mapping[ReasoningEffort, Mapping[str, Any]] = field(default_factory=dict)
     turn_markers: frozenset[int] = frozenset()
@@ -54,6 +56,7 @@ def find_abilities(tokenizer: Tokenizer) -> ChatAbilities:
         takes_late_system=_shows(tokenizer, [_QUESTION, _ANSWER, _RULE, _QUESTION], _RULE),
         takes_repeats=_shows(tokenizer, [_QUESTION, _QUESTION], _QUESTION),
         takes_tools=takes_tools,
+        takes_text_arguments=not takes_tools or _shows_text_arguments(tokenizer),
         can_resume=takes_tools and _can_resume(tokenizer),
         efforts=_efforts(tokenizer, plain),
         turn_markers=_turn_markers(tokenizer, plain),
@@ -79,6 +82,13 @@ def _render(
 def _shows(tokenizer: Tokenizer, messages: Sequence[Message], message: Message) -> bool:
     rendered = _render(tokenizer, messages)
     return rendered is not None and rendered.text.count(message.content) >= messages.count(message)
+
+
+def _shows_text_arguments(tokenizer: Tokenizer) -> bool:
+    """Whether arguments may be a text; some templates go through them by name, and fail at anything else."""
+    call = replace(_CALL, arguments="probearguments")
+    rendered = _render(tokenizer, [_QUESTION, Message(Role.ASSISTANT, tool_calls=(call,)), _RESULT], tools=[_TOOL])
+    return rendered is not None and call.arguments in rendered.text
 
 
 def _efforts(tokenizer: Tokenizer, plain: str) -> dict[ReasoningEffort, dict[str, Any]]:

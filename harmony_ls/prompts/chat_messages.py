@@ -31,24 +31,31 @@ def function_of(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def in_openai_form(messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them: arguments are an object where the model wrote one."""
+def in_openai_form(
+    messages: Sequence[Message], tools: Sequence[ToolSpec] = (), *, takes_text_arguments: bool = True
+) -> list[dict[str, Any]]:
+    """Messages as chat templates expect them: arguments are an object where the model wrote one.
+
+    ``takes_text_arguments``: other arguments are shown as they were written; else they get an object around them.
+    """
     plain_text_tools = {tool.name for tool in tools if tool.takes_text}
-    return [_message_in_openai_form(message, plain_text_tools) for message in messages]
+    return [_message_in_openai_form(message, plain_text_tools, takes_text_arguments) for message in messages]
 
 
-def _message_in_openai_form(message: Message, plain_text_tools: set[str]) -> dict[str, Any]:
+def _message_in_openai_form(message: Message, plain_text_tools: set[str], takes_text_arguments: bool) -> dict[str, Any]:
     form: dict[str, Any] = {"role": message.role.value, "content": message.content}
     if message.role is Role.TOOL:
         return {**form, "tool_call_id": message.tool_call_id, "name": message.name}
     if message.reasoning:
         form["reasoning_content"] = message.reasoning
     if message.tool_calls:
-        form["tool_calls"] = [_call_in_openai_form(call, plain_text_tools) for call in message.tool_calls]
+        form["tool_calls"] = [
+            _call_in_openai_form(call, plain_text_tools, takes_text_arguments) for call in message.tool_calls
+        ]
     return form
 
 
-def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str]) -> dict[str, Any]:
+def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str], takes_text_arguments: bool) -> dict[str, Any]:
     arguments: Any = call.arguments
     if call.name in plain_text_tools:
         arguments = {_PLAIN_TEXT_ARGUMENT: call.arguments}
@@ -59,6 +66,8 @@ def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str]) -> dict[str
             values = None
         if isinstance(values, dict):
             arguments = values
+        elif not takes_text_arguments:
+            arguments = {_PLAIN_TEXT_ARGUMENT: call.arguments} if call.arguments else {}
     return {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 

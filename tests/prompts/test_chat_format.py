@@ -111,6 +111,18 @@ def test_arguments_that_are_no_json_are_shown_as_they_are(of: Callable[[str], Fa
     assert '"arguments": "{\\"path\\": "' in text_of(of("qwen"), QUESTION, broken, RESULT, tools=(READ,))
 
 
+@pytest.mark.parametrize("arguments", ['{"path": ', "hello", "[1]", ""])
+@pytest.mark.parametrize("name", WITH_TOOLS)
+def test_a_broken_call_of_an_earlier_turn_keeps_no_conversation_from_going_on(
+    of: Callable[[str], Family], name: str, arguments: str
+) -> None:
+    broken = replace(CALLING, tool_calls=(replace(CALL, arguments=arguments),))
+    earlier = (QUESTION, broken, RESULT, Message(Role.ASSISTANT, "An x."), Message(Role.USER, "Why?"))
+    text = text_of(of(name), *earlier, tools=(READ,))
+    assert "Why?" in text
+    assert json.dumps(arguments)[1:-1] in text or arguments in text
+
+
 @pytest.mark.parametrize(
     ("name", "can"), [("llama3", "cannot read"), ("gemma", "does not show"), ("no markers", "does not show")]
 )
