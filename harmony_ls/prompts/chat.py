@@ -131,7 +131,10 @@ class ChatFormat:
         if self._parser_factory is not None:
             return self._parser_factory(prompt, conversation)
         in_reasoning = self._markers.opens_reasoning(prompt.tokens)
-        return ChatParser(self._markers, prompt.tokens, conversation.tools, in_reasoning=in_reasoning)
+        used_ids = (call.id for message in conversation.messages for call in message.tool_calls)
+        return ChatParser(
+            self._markers, prompt.tokens, conversation.tools, in_reasoning=in_reasoning, used_ids=used_ids
+        )
 
     def _rendered(
         self, messages: Sequence[Message], conversation: Conversation, slots: Mapping[int, str] | None = None

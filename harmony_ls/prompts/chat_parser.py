@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harmony_ls.events import (
     Event,
@@ -27,6 +27,7 @@ __all__ = ["ChatMarkers", "ChatParser"]
 
 _NORMAL, _REASONING, _TOOL = "normal", "reasoning", "tool"
 _NAME_IN_CALL = re.compile(r'"name"\s*:\s*"([^"\\]{1,64})"|<function=([^\s<>]{1,64})')
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Mistral's templates take no other length.
 _ID_LENGTH = 9
@@ -100,15 +101,25 @@ class _Finder:
 
 
 class ChatParser:
-    """Turns the tokens of one answer into events; see `harmony_ls.prompts.format.EventParser`."""
+    """Turns the tokens of one answer into events; see `harmony_ls.prompts.format.EventParser`.
+
+    ``used_ids`` are those of earlier calls: some models name their calls themselves, and not always anew.
+    """
 
     def __init__(
-        self, markers: ChatMarkers, prompt_tokens: Sequence[int], tools: Sequence[ToolSpec], *, in_reasoning: bool
+        self,
+        markers: ChatMarkers,
+        prompt_tokens: Sequence[int],
+        tools: Sequence[ToolSpec],
+        *,
+        in_reasoning: bool,
+        used_ids: Iterable[str] = (),
     ) -> None:
         self._markers = markers
         self._tokenizer = markers.tokenizer
         self._prompt_tokens = prompt_tokens
         self._tools = tools
+        self._used_ids = set(used_ids)
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._part = _REASONING if in_reasoning else markers.start
         self._drops_space = self._tokenizer.adds_space
@@ -260,7 +271,7 @@ class ChatParser:
         for name, arguments, given_id in parsed:
             index = len(self._calls)
             name = self._shown(name)
-            call = ToolCall(given_id or self._new_id(index), name, self._arguments_for(name, arguments))
+            call = ToolCall(self._free_id(given_id, index), name, self._arguments_for(name, arguments))
             self._calls.append(call)
             events += [ToolCallStarted(index, name), ToolCallDelta(index, call.arguments)]
             events.append(ToolCallFinished(index, call))
@@ -295,6 +306,17 @@ class ChatParser:
 
     def _takes_plain_text(self, name: str) -> bool:
         return any(tool.name == name and tool.takes_text for tool in self._tools)
+
+    def _free_id(self, given: str, index: int) -> str:
+        """The id that the model gave to a call, or the next one of its kind where another call has that."""
+        free = given or self._new_id(index)
+        while free in self._used_ids:
+            # Models that count their calls ("functions.read:0") read the name of the tool out of the id.
+            name, colon, number = free.rpartition(":")
+            free = f"{name}:{int(number) + 1}" if colon and _NUMBER.fullmatch(number) else self._new_id(index)
+            index += 1
+        self._used_ids.add(free)
+        return free
 
     def _new_id(self, index: int) -> str:
         """An id that no other call of the conversation has, and that is the same if the answer is read again."""

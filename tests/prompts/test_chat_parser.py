@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def test_mistral_calls_end_with_the_answer_and_keep_their_ids(of: Callable[[str]
     _, message = read(of("mistral"), tokens_of(of("mistral"), f"{text}</s>"))
     assert message.tool_calls[0] == ToolCall("abcdefgh1", "read_file", "{}")
     assert message.tool_calls[1].name == "g"
+
+
+@pytest.mark.parametrize("given", ["abcdefgh1", "functions.read_file:0"])
+def test_no_two_calls_have_one_id_whatever_the_model_names_them(of: Callable[[str], Family], given: str) -> None:
+    family = of("mistral")
+    call = f'{{"name": "read_file", "arguments": {{}}, "id": "{given}"}}'
+    earlier = (Message(Role.ASSISTANT, tool_calls=(ToolCall(given, "read_file", "{}"),)), Message(Role.USER, "Again?"))
+    parser = family[1].parser(family[1].render(QUESTION), replace(QUESTION, messages=(*QUESTION.messages, *earlier)))
+    for token in tokens_of(family, f"[TOOL_CALLS] [{call}, {call}, {call}]</s>"):
+        parser.feed(token)
+    finished = [event.call for event in parser.finish(complete=True) if isinstance(event, ToolCallFinished)]
+    assert list(parser.message().tool_calls) == finished
+    ids = [call.id for call in finished]
+    assert len({given, *ids}) == 4
+    assert given.isalnum() or ids == [f"functions.read_file:{number}" for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
