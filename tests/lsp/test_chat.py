@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lsp.chatting import Turn, chatting, say
-from tests.models import Rule
+from tests.models import Rule, build_scripted_model
 from tests.session.support import final, said, scripted_gpt_oss
 
 Script = Callable[..., Path]
@@ -207,3 +208,85 @@ async def test_no_marker_reaches_the_client(script: Script, state: Path) -> None
         shown = json.dumps(turn.parts) + json.dumps(turn.answer)
         assert "<|" not in shown
         assert "result" in turn.answer
+
+
+async def test_a_client_that_can_nothing_is_served_and_loses_nothing_when_it_vanishes(
+    script: Script, state: Path, tmp_path: Path
+) -> None:
+    model = script(Rule("<|start|>assistant", final("Yes.")), Rule(said("Talk"), final(LONG)))
+    async with chatting(model, state, tmp_path, capabilities={}) as peer:
+        odd = await say(peer, "half \ud800, zero \x00 and <|end|>")
+        assert (odd.text, odd.result["nTurns"]) == ("Yes.", 1)
+        session = odd.result["sessionId"]
+        [file] = (state / "harmony-ls" / "chats").rglob("*.json")
+        for _ in range(40):
+            name = uuid.uuid4().hex
+            file.with_name(f"{name}.json").write_text(json.dumps(json.loads(file.read_text()) | {"id": name}))
+        assert len(await peer.request("harmony/chat/sessions", {})) == 41
+
+        # Cancelled again and again, before, while and after something is there to be cancelled.
+        numbers = []
+        for cancels in range(5):
+            params = {"token": f"cancelled {cancels}", "text": "Talk", "sessionId": session}
+            numbers.append(peer.send_request("harmony/chat", params))
+            for _ in range(cancels + 1):
+                peer.cancel(numbers[-1])
+                await peer.doctor()
+            await peer.wait_for_answer(numbers[-1])
+            peer.cancel(numbers[-1])
+        await peer.doctor()
+        assert set(peer.answers.values()) == {1}
+        for number in numbers:
+            answer = peer.answer_to(number)
+            assert answer is not None
+            assert answer.get("error", {}).get("code") == -32800 or answer["result"]["finishReason"] == "cancelled"
+        n_kept = len((await peer.request("harmony/chat/open", {"sessionId": session}))["turns"])
+
+        number = peer.send_request("harmony/chat", {"token": "last", "text": "Talk", "sessionId": session})
+        while not [
+            each
+            for each in peer.received
+            if each.get("method") == "harmony/chat/delta" and each["params"]["token"] == "last"
+        ]:
+            await peer.next_messages()
+        assert peer.process.stdin is not None
+        peer.process.stdin.close()
+        await peer.ended()
+        assert peer.answers[number] <= 1
+        methods = {each["method"] for each in peer.received if "method" in each}
+        assert methods <= {"harmony/chat/delta", "harmony/status", "window/logMessage", "window/showMessage"}
+    async with chatting(model, state, tmp_path, capabilities={}) as peer:
+        turns = (await peer.request("harmony/chat/open", {"sessionId": session}))["turns"]
+        assert len(turns) == n_kept + 1
+        assert turns[0]["said"] == "half \ud800, zero \x00 and <|end|>"
+        [part] = turns[-1]["parts"]
+        assert LONG.startswith(part["text"])
+        assert 0 < len(part["text"]) < len(LONG)
+
+
+async def test_a_session_goes_on_with_other_models_and_outgrows_one(
+    script: Script, state: Path, tmp_path: Path
+) -> None:
+    rules = (Rule("<|start|>assistant", final("Yes.")),)
+    model = script(*rules)
+    other = build_scripted_model(tmp_path / "other", [Rule("<|im_start|>assistant\n", "From elsewhere.")])
+    async with chatting(
+        model, state, settings={"chat": {"model": str(model), "temperature": 0, "maxTokens": 60}}
+    ) as peer:
+        first = await say(peer, "a" * 300)
+        session, n_tokens = first.result["sessionId"], first.result["usage"]["promptTokens"]
+        changed = await say(peer, "Who?", sessionId=session, model=str(other))
+        assert (changed.text, changed.result["nTurns"]) == ("From elsewhere.", 2)
+        assert (await say(peer, "And now?", sessionId=session)).text == "From elsewhere.", "the choice holds"
+        assert (await say(peer, "Back", sessionId=session, model=str(model))).text == "Yes."
+
+        small = scripted_gpt_oss(tmp_path / "small", rules, max_position_embeddings=n_tokens + 200)
+        grown = await say(peer, "b" * 200, sessionId=session, model=str(small))
+        assert grown.text == "Yes."
+        [notice] = grown.of("notice")
+        assert notice["text"].endswith("no longer shown to the model: the conversation has outgrown its context.")
+        assert grown.parts.index(notice) == 0
+        refused = await say(peer, "c" * 5000, sessionId=session)
+        assert "The message is too long" in refused.error["message"]
+        transcript = await peer.request("harmony/chat/open", {"sessionId": session})
+        assert len(transcript["turns"]) == 5, "what is hidden from the model is not from the person"

@@ -50,6 +50,7 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
     (project / "shapes.py").write_text("on disk\n")
     (project / "notes.md").write_text("# Notes\n")
     (project / ".env").write_text("SECRET=1\n")
+    (project / "link.txt").symlink_to(project / ".env")
     uri = (project / "shapes.py").as_uri()
     async with chatting(echo, state, project) as peer:
         peer.open(uri, TEXT)
@@ -76,7 +77,28 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
         assert told.endswith("\n\ngently"), "what was said after the command stands last"
         assert "/fix" not in told
 
+        cells = {f"vscode-notebook-cell:{project.as_posix()}/a.ipynb#{each}": f"x = {each}\n" for each in "12"}
+        items = [{"uri": cell, "languageId": "python", "version": 1, "text": text} for cell, text in cells.items()]
+        notebook = {
+            "uri": (project / "a.ipynb").as_uri(),
+            "notebookType": "jupyter-notebook",
+            "version": 1,
+            "cells": [{"kind": 2, "document": cell} for cell in cells],
+        }
+        peer.notify("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": items})
+        whole = {"start": place(0, 0), "end": place(10**9, 10**9)}
+        first, second = cells
+        of_cells = await shown(
+            peer, state, "What?", {"kind": "file", "uri": first}, {"kind": "selection", "uri": second, "range": whole}
+        )
+        assert of_cells.count("```python\nx = ") == 2, of_cells
+        link = (project / "link.txt").as_uri()
+        peer.open(link, "SECRET=1\n", "plaintext")
+
         for attachment, reason in (
+            ({"kind": "file", "uri": link}, "not shown to the model"),
+            ({"kind": "diff", "uri": (tmp_path / "outside.py").as_uri()}, "outside the workspace"),
+            ({"kind": "diff", "uri": first}, "outside the workspace"),
             ({"kind": "file", "uri": (project / ".env").as_uri()}, "secrets"),
             ({"kind": "file", "uri": (tmp_path / "outside.py").as_uri()}, "outside the workspace"),
             ({"kind": "file", "uri": (project / "missing.py").as_uri()}, "does not exist"),
@@ -89,8 +111,11 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
             assert reason in turn.error["message"]
 
         peer.replace_all(uri, "x = 1\n" * 200_001)
-        turn = await say(peer, "What?", attachments=[{"kind": "file", "uri": uri}])
-        assert "1,000,000 is the limit" in turn.error["message"]
+        for attachment in ({"kind": "file", "uri": uri}, {"kind": "selection", "uri": uri, "range": whole}):
+            turn = await say(peer, "What?", attachments=[attachment])
+            assert "1,000,000 is the limit" in turn.error["message"]
+        turn = await say(peer, "What?", attachments=[{"kind": "file", "uri": uri}] * 51)
+        assert "too many" in turn.error["message"]
 
 
 async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_programs(
@@ -104,13 +129,14 @@ async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_pro
         subprocess.run(["git", *names, *arguments], cwd=project, check=True, capture_output=True)
 
     git("init", "--quiet")
-    for name in ("a.py", "key.pem"):
-        (project / name).write_text("old\n")
+    for name in ("a.py", "key.pem", "clé.pem", "moved.pem"):
+        (project / name).write_text("old\n" * 20)
     (project / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
     git("add", "--all")
     git("commit", "--quiet", "--message", "Begin")
-    for name in ("a.py", "key.pem"):
+    for name in ("a.py", "key.pem", "clé.pem"):
         (project / name).write_text("new\n")
+    (project / "moved.pem").unlink()
     witness = tmp_path / "witness"
     for name in ("filter.evil.clean", "diff.evil.textconv", "diff.evil.command", "diff.external", "core.fsmonitor"):
         git("config", name, f"touch {witness}; cat")
@@ -118,6 +144,7 @@ async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_pro
     async with chatting(echo, state, project) as peer:
         text = await shown(peer, state, "/commit", {"kind": "diff"})
         assert "-old\n+new\n" in text
+        assert text.count("diff --git") == 1
+        assert "pem" not in text
         assert "a.py" in text
-        assert "key.pem" not in text
         assert not witness.exists()

@@ -217,3 +217,46 @@ async def test_tools_that_cannot_be_had_are_told_of_once(project: Path) -> None:
         [notice] = first.of("notice")
         assert notice["text"].startswith("python is not available: ")
         assert (await say(peer, "Hi")).of("notice") == []
+
+
+async def test_folders_that_change_while_the_person_thinks_change_nothing_for_the_turn(project: Path) -> None:
+    path, more = project / "shapes.py", project.parent / "more"
+    more.mkdir()
+    (more / "other.py").write_text("x = 1\n")
+    rules = (
+        Rule(said("Mend it"), patching()),
+        Rule(said("Take it back"), patching(PATCH.replace("+import math\n+\n+\n", "-import math\n-\n-\n"))),
+        Rule("<|start|>assistant", final("Done.")),
+    )
+    async with editing(project, *rules) as peer:
+        peer.editor.open(path)
+        turn = asyncio.create_task(say(peer, "Mend it"))
+        async with asyncio.timeout(PATIENCE):
+            await peer.editor.asked.wait()
+        event = {"added": [{"uri": more.as_uri(), "name": "more"}], "removed": []}
+        peer.notify("workspace/didChangeWorkspaceFolders", {"event": event})
+        file = {"kind": "file", "uri": (more / "other.py").as_uri()}
+        assert (await say(peer, "What is there?", attachments=[file])).text == "Done.", (
+            "the new folder is there at once"
+        )
+        labels: list[str] = []
+        peer.editor.confirms = lambda label: labels.append(label) is None
+        peer.editor.reply(REVIEW)
+        first = await turn
+        assert first.result["finishReason"] == "stop"
+        assert labels, "what is to be looked over is looked over"
+        assert peer.editor.text(path) == MENDED
+
+        session = first.result["sessionId"]
+        assert session in {each["sessionId"] for each in await peer.request("harmony/chat/sessions", {})}
+        peer.editor.answers.append(allow_for_session())
+        second = await say(peer, "Take it back", sessionId=session)
+        assert second.result["nTurns"] == 2, "the session goes on"
+        assert peer.editor.text(path) == BROKEN
+        event = {"added": [], "removed": [{"uri": project.as_uri(), "name": "project"}]}
+        peer.notify("workspace/didChangeWorkspaceFolders", {"event": event})
+        third = await say(peer, "Mend it", sessionId=session)
+        [result] = third.of("toolResult")
+        assert result["isError"]
+        assert peer.editor.text(path) == BROKEN, "what left the workspace is out of reach"
+        assert len((await peer.request("harmony/chat/open", {"sessionId": session}))["turns"]) == 3
