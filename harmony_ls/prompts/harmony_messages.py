@@ -76,7 +76,8 @@ def tool_message(
     """The answer of a tool: from where the call went, on the channel of the call (``channels``, by the call's id)."""
     call = calls.get(message.tool_call_id)
     name = call.name if call is not None else message.name
-    if not name:
+    # A call that another model made may have no name: it was too broken to tell which tool was meant.
+    if call is None and not name:
         raise ModelError(
             "A tool message does not say which tool it is from: it needs the id of a call of this conversation "
             "(tool_call_id), or the tool's name."

@@ -253,6 +253,14 @@ def test_tools_and_tool_messages_that_make_no_sense_are_named() -> None:
             render(tools=[replace(READ, parameters=schema)])
 
 
+def test_a_call_without_a_name_keeps_no_conversation_from_going_on() -> None:
+    nameless = Message(Role.ASSISTANT, tool_calls=(ToolCall("1", "", "what?"),))
+    told = Message(Role.TOOL, "There is no such tool.", tool_call_id="1")
+    shown = render(user("a"), nameless, told, user("b"), tools=[READ])
+    assert "to=functions._" in shown
+    assert "There is no such tool." in shown
+
+
 def test_a_model_without_the_markers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="lacks markers"):
         HarmonyFormat(tokenizer(tmp_path, "qwen"), published_encoding())
