@@ -29,7 +29,9 @@ def room_for_summary(room: int) -> int:
 async def summarise(
     chat_model: ChatModel, earlier: str, messages: Sequence[Message], room: int, cache_owner: str, running: Turn
 ) -> str:
-    """``messages`` in a few sentences, with an ``earlier`` summary worked in; empty where there is no room for one.
+    """``messages`` in a few sentences, with an ``earlier`` summary worked in.
+
+    Empty where there is no room for one, and where the turn is ended before it is begun.
 
     Where even the old turns are too long to be read at once, their oldest part is left out of the summary. The pass
     belongs to the ``running`` turn: it counts there, and ends with it.
@@ -54,6 +56,8 @@ async def summarise(
         starts = [index for index, message in enumerate(told) if message.role is Role.USER and index > 0]
         told = told[starts[0] :] if starts else []
     else:
+        return ""
+    if running.is_ended:  # while the prompt was made: nothing more is to be generated
         return ""
     current = running.begin(Pass(prompt))
     stream = run_pass(

@@ -6,7 +6,7 @@ import pytest
 
 from harmony_ls.engine.request import Sampling
 from harmony_ls.errors import UserError
-from harmony_ls.events import TextDelta, ToolCallFinished, ToolResult, Usage
+from harmony_ls.events import Event, Notice, TextDelta, ToolCallFinished, ToolResult, TurnFinished, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolSpec
 from harmony_ls.session.generation import Pass, run_pass
 from harmony_ls.session.session import Session
@@ -167,6 +167,28 @@ async def test_stopping_before_the_first_step_is_stopping(script: Script) -> Non
             current.cancel()
         assert await first is None
     assert (current.reason, current.generated) == (FinishReason.CANCELLED, [])
+
+
+async def test_stopping_before_a_summary_is_written_keeps_it_from_being_written(script: Script) -> None:
+    words = [f"word number {number}" for number in range(8)]
+    rules = [Rule(said(word), final(f"{word} it is. " * 5)) for word in words]
+    summary = Rule("in plain sentences, nothing else.<|end|><|start|>assistant", final("Words were said."))
+    async with chat_model(script(*rules, summary, max_position_embeddings=2300)) as model:
+        overflowing = greedy(max_tokens=400, context_overflow="summarise")
+        session = Session(model, overflowing, instructions="x" * 900)
+        for word in words:
+            events: list[Event] = []
+            async for event in session.turn(word):
+                events.append(event)
+                if isinstance(event, Notice):
+                    session.cancel()
+            if notices(events):
+                break
+        assert "is being summed up" in notices(events)[0]
+        assert isinstance(events[-1], TurnFinished)
+        assert events[-1].reason is FinishReason.CANCELLED
+        assert events[-1].usage.generated_tokens == 0
+        assert session.history.summary == ""
 
 
 async def test_time_ends_a_tool_that_hangs(script: Script) -> None:
