@@ -70,22 +70,24 @@ class History:
         """The history with so many of the oldest turns hidden that the prompt has ``room``, and some to spare.
 
         ``n_tokens`` says how long the prompt of a history would be. Where turns have to be hidden, ``reserve`` more
-        tokens stay free for what is said of them. Raises PromptTooLongError where even the running
-        turn alone is too long.
+        tokens stay free for what is said of them, if they can. Raises PromptTooLongError where even the running turn
+        alone is too long.
         """
         length = n_tokens(self)
         if length <= room:
             return self
-        room -= reserve
+        free = room - reserve
         fitted, least = self, None
-        target = int(room * _SHARE_AFTER_DROPPING)
+        target = int(free * _SHARE_AFTER_DROPPING)
         while fitted.n_hidden < len(self.turns) and length > target:
             fitted = replace(fitted, n_hidden=fitted.n_hidden + 1)
             length = n_tokens(fitted)
-            if least is None and length <= room:
+            if least is None and length <= free:
                 least = fitted
         if length > target and least is not None:
             return least  # dropping all of it would not get there: no more goes than must
+        if free < length <= room:
+            return self.fitted(n_tokens, room)  # better no word of the hidden turns than none of this one
         if length > room:
             raise PromptTooLongError(
                 f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "

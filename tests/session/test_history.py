@@ -74,6 +74,15 @@ def test_a_message_that_is_too_long_by_itself_is_refused() -> None:
         history(2).fitted(lambda _: 1000, room=100)
 
 
+def test_a_message_that_leaves_no_room_for_a_summary_is_answered_all_the_same() -> None:
+    def long_turn(history: History) -> int:
+        return 95 + 10 * len(history.turns[history.n_hidden :])
+
+    assert history(2).fitted(long_turn, room=100, reserve=10).n_hidden == 2
+    with pytest.raises(PromptTooLongError, match="room for 90"):
+        history(2).fitted(long_turn, room=90, reserve=10)
+
+
 def test_taking_turns_back_never_leaves_more_hidden_than_there_are() -> None:
     fitted = History((tuple(turn(0)), tuple(turn(1)), tuple(turn(2))), n_hidden=2, summary="Hello was said.")
     assert fitted.without_last() == History(fitted.turns[:2], 2, "Hello was said.")
