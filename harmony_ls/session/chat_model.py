@@ -98,7 +98,10 @@ def format_of(model: Model, use_harmony: bool | None, environment: Mapping[str, 
 
 
 def _harmony_parser(model: Model, markers: HarmonyMarkers) -> Callable[[Prompt, Conversation], EventParser]:
-    """Whatever its prompt was rendered with, a model trained on Harmony answers in Harmony."""
+    """Whatever its prompt was rendered with, a model trained on Harmony answers in Harmony.
+
+    Its own template shows the names of tools as they are, so that no name has to be changed back.
+    """
 
     def make(_prompt: Prompt, conversation: Conversation) -> EventParser:
         return HarmonyParser(markers, model.tokenizer.token_bytes, conversation.tools)

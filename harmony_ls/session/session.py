@@ -17,7 +17,7 @@ from harmony_ls.engine.request import Sampling
 from harmony_ls.errors import PromptTooLongError, UserError
 from harmony_ls.events import Event, Notice, ToolResult, TurnFinished
 from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, Role, ToolCall
-from harmony_ls.prompts.format import Prompt
+from harmony_ls.prompts.format import Prompt, PromptFormat
 from harmony_ls.session.chat_model import ChatModel, chosen_sampling
 from harmony_ls.session.generation import Pass, run_pass
 from harmony_ls.session.history import History
@@ -67,6 +67,7 @@ class Session:
         self._cache_owner = f"chat {uuid.uuid4().hex}"
         self._running: Turn | None = None
         self._prompt = Prompt(())
+        self._last_render: tuple[PromptFormat, Conversation, Prompt] | None = None
         self.last_pass: Pass | None = None
 
     @property
@@ -249,7 +250,7 @@ class Session:
                 how = "summed up for the model" if summed_up else "no longer shown to the model, nor summed up"
             yield Notice(f"{turns} {how}: the conversation has outgrown its context.")
         self.history = fitted
-        self._prompt = await asyncio.to_thread(self.chat_model.format.render, self._conversation(running))
+        self._prompt = await asyncio.to_thread(self._render, self._conversation(running))
 
     async def _summed_up(self, running: Turn, history: History, fitted: History) -> tuple[History, bool]:
         """``fitted`` with a summary of its hidden turns, if there is room for one."""
@@ -266,7 +267,16 @@ class Session:
 
     def _length(self, running: Turn, history: History) -> int:
         """How many tokens the prompt would have with this history."""
-        return len(self.chat_model.format.render(self._conversation(running, history)).tokens)
+        return len(self._render(self._conversation(running, history)).tokens)
+
+    def _render(self, conversation: Conversation) -> Prompt:
+        """The prompt of a conversation. The last one is remembered: most often it was measured, and then is used."""
+        prompt_format, last = self.chat_model.format, self._last_render
+        if last is not None and last[0] is prompt_format and last[1] == conversation:
+            return last[2]
+        prompt = prompt_format.render(conversation)
+        self._last_render = (prompt_format, conversation, prompt)
+        return prompt
 
     def _conversation(self, running: Turn, history: History | None = None) -> Conversation:
         return Conversation(

@@ -1,12 +1,15 @@
 """The turn loop with a scripted GPT-OSS: answers, tools, and what is left in the history."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from harmony_ls.errors import PromptTooLongError
 from harmony_ls.events import ToolResult
-from harmony_ls.messages import FinishReason, Message, Role
+from harmony_ls.messages import Conversation, FinishReason, Message, Role
+from harmony_ls.prompts.format import Prompt, PromptFormat
 from harmony_ls.session.session import Session
 from harmony_ls.tools.tool import ToolOutput
 from harmony_ls.tools.toolbox import ToolBox
@@ -136,6 +139,48 @@ async def test_a_message_that_is_too_long_changes_nothing(script: Script) -> Non
             await answer(session, "x" * 2000)
         assert session.history == before
         assert not session.is_running
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A prompt format that notes how many messages each prompt has that it renders."""
+
+    real: PromptFormat
+    renders: list[int] = field(default_factory=list)
+
+    def render(self, conversation: Conversation) -> Prompt:
+        self.renders.append(len(conversation.messages))
+        return self.real.render(conversation)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+async def test_a_prompt_is_rendered_once_to_be_measured_and_used(script: Script) -> None:
+    words = [f"word number {number}" for number in range(8)]
+    folder = script(*in_turns(words), max_position_embeddings=1200)
+    async with chat_model(folder) as model:
+        counted: Any = Counted(model.format)
+        session = Session(replace(model, format=counted), greedy(max_tokens=200))
+        for n_turns, word in enumerate(words):
+            counted.renders.clear()
+            events = await answer(session, word)
+            assert text_of(events) == f"{word} it is. " * 5
+            if notices(events):
+                break
+            assert counted.renders == [2 * n_turns + 1]
+        # The oldest turns are left out one after the other, and what is measured last is used.
+        assert counted.renders == list(range(2 * n_turns + 1, 2 * (n_turns - session.history.n_hidden), -2))
+        counted.renders.clear()
+        again = session.undo()
+        await answer(session, str(again))
+        assert counted.renders == []
+        other: Any = Counted(model.format)
+        session.use(replace(model, format=other))
+        session.undo()
+        await answer(session, str(again))
+        assert counted.renders == []
+        assert len(other.renders) == 1
 
 
 def in_turns(texts: Sequence[str]) -> list[Rule]:
