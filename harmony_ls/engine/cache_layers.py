@@ -8,13 +8,13 @@ from typing import Any
 
 import mlx.core as mx
 from mlx_lm.generate import maybe_quantize_kv_cache
-from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, make_prompt_cache
+from mlx_lm.models.cache import QuantizedKVCache, RotatingKVCache, can_trim_prompt_cache, make_prompt_cache
 
 from harmony_ls.engine.cache_options import GROUP_SIZES, CacheOptions
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
-__all__ = ["check_cache_options", "is_quantised", "make_layers", "quantise"]
+__all__ = ["can_be_trimmed", "check_cache_options", "is_quantised", "make_layers", "needs_checkpoints", "quantise"]
 
 
 def make_layers(network: Any, options: CacheOptions) -> list[Any]:
@@ -31,6 +31,22 @@ def quantise(layers: list[Any], options: CacheOptions) -> None:
 def is_quantised(layers: list[Any]) -> bool:
     """Whether layers were quantised by `quantise`."""
     return any(isinstance(layer, QuantizedKVCache) for layer in layers)
+
+
+def can_be_trimmed(layers: list[Any]) -> bool:
+    """Whether layers that are trimmed are what fresh ones would be.
+
+    mlx-lm says so of a chunked cache (Llama 4) even when it has let go of its first tokens, at which those that are
+    left may have to look once more; and it trims less than asked where that is more than it still has.
+    """
+    return can_trim_prompt_cache(layers) and not any(getattr(layer, "start_position", 0) for layer in layers)
+
+
+def needs_checkpoints(layers: list[Any]) -> bool:
+    """Whether a cache of this kind cannot, or before long will not, be trimmed back to a prefix of what it holds."""
+    return not can_be_trimmed(layers) or any(
+        hasattr(layer, limit) for layer in layers for limit in ("max_size", "chunk_size")
+    )
 
 
 def check_cache_options(network: Any, options: CacheOptions, name: str) -> None:

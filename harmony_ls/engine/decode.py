@@ -14,10 +14,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from harmony_ls.engine.cache_layers import quantise
+from harmony_ls.engine.cache_layers import needs_checkpoints, quantise
 from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.healing import SpelledVocabulary
-from harmony_ls.engine.prompt_cache import PromptCache, needs_checkpoints
+from harmony_ls.engine.prompt_cache import PromptCache
 from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.sampling import Choice, Chooser
 from harmony_ls.engine.worker import Priority

@@ -158,8 +158,7 @@ class Engine:
 
         One of sliding windows or recurrent states serves prompts alone that begin with all that it holds.
         """
-        from harmony_ls.engine.cache_layers import make_layers
-        from harmony_ls.engine.prompt_cache import needs_checkpoints
+        from harmony_ls.engine.cache_layers import make_layers, needs_checkpoints
 
         context = self._context(model, 0)
         return await self._call(lambda: not needs_checkpoints(make_layers(context.network, context.cache_options)))

@@ -1,8 +1,9 @@
 """Key-value caches that outlive one generation, found again by their longest common prefix.
 
 A cache is either trimmable (full attention): it is cut back to the common prefix and continued. Or it is not (sliding
-windows such as GPT-OSS's past their window, recurrent states): then it can only be continued from the exact prefix that
-it holds, so generations leave checkpoints at positions that the next prompt will share.
+windows such as GPT-OSS's past their window, chunks such as Llama 4's past the first, recurrent states): then it can
+only be continued from the exact prefix that it holds, so generations leave checkpoints at positions that the next
+prompt will share.
 
 Everything here runs on the MLX thread. The module decides what is kept; it computes nothing.
 """
@@ -14,12 +15,12 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import trim_prompt_cache
 
-from harmony_ls.engine.cache_layers import is_quantised, make_layers
+from harmony_ls.engine.cache_layers import can_be_trimmed, is_quantised, make_layers, needs_checkpoints
 from harmony_ls.engine.cache_options import CacheOptions
 
-__all__ = ["Lease", "PromptCache", "needs_checkpoints"]
+__all__ = ["Lease", "PromptCache"]
 
 # A cache is taken over, not copied, when the new prompt leaves no more of its tokens than this. Its own owner takes it
 # over where more is shared than left, too; who jumps to another place finds the old one's cache when coming back.
@@ -123,13 +124,13 @@ class PromptCache:
 
         One that was quantised is not, where a fresh one would still be whole: what follows would be other tokens.
         """
-        if not can_trim_prompt_cache(entry.layers):
+        if not can_be_trimmed(entry.layers):
             return False
         return n_tokens >= self._options.quantized_kv_start or not is_quantised(entry.layers)
 
     def _take(self, entry: _Entry, shared: int, owner: str) -> list[Any]:
         rest = len(entry.tokens) - shared
-        if not can_trim_prompt_cache(entry.layers):
+        if not can_be_trimmed(entry.layers):
             # An exact prefix: the checkpoint stays for the next prompt. MLX copies buffers only when one side writes.
             self._touch(entry)
             return copy.deepcopy(entry.layers)
@@ -148,7 +149,7 @@ class PromptCache:
             return False
         if _common_prefix(entry.tokens, held) < len(entry.tokens):
             return False
-        return len(entry.tokens) == len(held) or can_trim_prompt_cache(layers)
+        return len(entry.tokens) == len(held) or can_be_trimmed(layers)
 
     def _limit(self, owner: str) -> None:
         """Drop the oldest caches of an owner that cannot be trimmed: one is left behind by every key."""
@@ -167,11 +168,6 @@ class PromptCache:
             evicted = True
         if evicted:
             mx.clear_cache()
-
-
-def needs_checkpoints(layers: list[Any]) -> bool:
-    """Whether a cache of this kind cannot, or before long will not, be trimmed back to a prefix of what it holds."""
-    return not can_trim_prompt_cache(layers) or any(hasattr(layer, "max_size") for layer in layers)
 
 
 def _common_prefix(left: np.ndarray, right: np.ndarray) -> int:

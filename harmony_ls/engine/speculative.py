@@ -21,12 +21,11 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache, trim_prompt_cache
 
 from harmony_ls.engine import decode
-from harmony_ls.engine.cache_layers import quantise
+from harmony_ls.engine.cache_layers import needs_checkpoints, quantise
 from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.decode import DecodeContext, Progress
 from harmony_ls.engine.mirror import LeadingNetwork, led
 from harmony_ls.engine.model import Model
-from harmony_ls.engine.prompt_cache import needs_checkpoints
 from harmony_ls.engine.request import GenerationRequest, Token
 from harmony_ls.engine.sampling import Choice, Chooser
 from harmony_ls.engine.tokenizer import Tokenizer

@@ -11,6 +11,34 @@ from harmony_ls.engine.model import Model
 from harmony_ls.engine.request import GenerationRequest
 from tests.engine.engines import bytes_at_rest, collect, loaded, on_worker
 from tests.engine.test_interleaving import prompt_of
+from tests.models import build_model
+
+# Attention as Llama 4 has it: to the tokens of one's own chunk alone, in a cache that lets go of what came before.
+CHUNKED = """
+import mlx.core as mx
+from mlx_lm.models import llama
+from mlx_lm.models.cache import ChunkedKVCache
+from mlx_lm.models.llama import ModelArgs
+
+CHUNK = 64
+
+
+class Model(llama.Model):
+    def make_cache(self):
+        return [ChunkedKVCache(CHUNK) for _ in self.model.layers]
+
+    def __call__(self, inputs, cache=None):
+        for layer_cache in cache:
+            layer_cache.maybe_trim_front()
+        offset = cache[0].offset
+        keys = mx.arange(cache[0].start_position, offset + inputs.shape[1])
+        queries = mx.arange(offset, offset + inputs.shape[1])[:, None]
+        mask = (keys // CHUNK == queries // CHUNK) & (keys <= queries)
+        hidden = self.model.embed_tokens(inputs)
+        for layer, layer_cache in zip(self.model.layers, cache):
+            hidden = layer(hidden, mask, cache=layer_cache)
+        return self.lm_head(self.model.norm(hidden))
+"""
 
 
 async def reused(engine: Engine, model: Model, prompt: tuple[int, ...], owner: str = "", n: int = 4) -> int:
@@ -95,6 +123,22 @@ async def test_a_sliding_window_is_trimmed_while_it_is_not_full(tiny_gpt_oss: Pa
         assert (await collect(engine, model, longer))[1].reused_tokens == 60
         # The short cache grew beyond the window; its checkpoint was kept before.
         assert await reused(engine, model, A[:60] + A[100:250], "chat") == 60
+
+
+async def test_a_chunked_cache_that_let_go_of_tokens_goes_on_only_from_checkpoints(tmp_path: Path) -> None:
+    """Trimmed, it would lack the beginning of the chunk that is gone back to, and write other tokens."""
+    (tmp_path / "chunked.py").write_text(CHUNKED)
+    folder = build_model(tmp_path, "llama", config={"model_file": "chunked.py"})
+    first = GenerationRequest(A[:250], 20, cache_owner="chat", checkpoints=(205,))
+    back = GenerationRequest(A[:230] + B[:5], 20, cache_owner="chat")
+    far_back = GenerationRequest(A[:150] + B[:5], 20, cache_owner="chat")
+    async with loaded(folder) as (engine, model), loaded(folder, prompt_cache_bytes=0) as (cold_engine, cold_model):
+        await collect(engine, model, first)
+        for wanted, n_reused in ((back, 205), (far_back, 0)):
+            expected, _ = await collect(cold_engine, cold_model, wanted)
+            tokens, stats = await collect(engine, model, wanted)
+            assert [token.id for token in tokens] == [token.id for token in expected]
+            assert stats.reused_tokens == n_reused
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gpt_oss"])
