@@ -5,16 +5,17 @@ from typing import Annotated
 import typer
 
 from harmony_ls.cli import apply_patch, bench, chat, demo, doctor, generate, lsp
+from harmony_ls.cli.help_text import ReadableCommand
 
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-app.command("lsp")(lsp.lsp)
-app.command("chat", epilog=chat.EPILOG)(chat.chat)
-app.command("generate", epilog=generate.EPILOG)(generate.generate)
-app.command("apply-patch")(apply_patch.apply_patch)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+app.command("lsp", cls=ReadableCommand)(lsp.lsp)
+app.command("chat", cls=ReadableCommand, epilog=chat.EPILOG)(chat.chat)
+app.command("generate", cls=ReadableCommand, epilog=generate.EPILOG)(generate.generate)
+app.command("apply-patch", cls=ReadableCommand, epilog=apply_patch.EPILOG)(apply_patch.apply_patch)
+app.command("demo", cls=ReadableCommand)(demo.demo)
+app.command("doctor", cls=ReadableCommand)(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 
 

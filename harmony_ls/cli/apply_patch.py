@@ -12,7 +12,15 @@ import typer
 
 from harmony_ls.errors import PatchError, WorkspaceError
 
-__all__ = ["apply_patch"]
+__all__ = ["EPILOG", "apply_patch"]
+
+EPILOG = """Examples:
+
+harmony-ls apply-patch --dry-run < change.patch
+
+git -C other diff | harmony-ls apply-patch --folder copy
+
+Exit codes: 0 done, 1 refused, 2 wrong usage, 130 stopped by Ctrl-C."""
 
 _LONGEST_INPUT = 16 * 1024 * 1024
 
@@ -25,8 +33,8 @@ def apply_patch(
 ) -> None:
     """Apply a patch from stdin to the files of a folder: all of it, or nothing.
 
-    The patch may be in the *** Begin Patch format or a unified diff. What was changed is listed; a patch that does not
-    fit is refused with the reason, and exit code 1.
+    The patch is one that GPT-OSS writes, which begins with *** Begin Patch, or a unified diff, as git diff makes them.
+    What was changed is listed; a patch that does not fit is refused with the reason, and nothing is changed.
     """
     try:
         typer.echo(asyncio.run(_applied(_read_stdin(), folder, is_dry_run=dry_run)), nl=False)

@@ -112,3 +112,8 @@ def test_help_tells_what_is_kept_and_what_the_answers_mean(chat: Chat, paper: io
     told = " ".join(paper.getvalue().split())
     assert "what is not saved is gone when you leave" in told
     assert "v switches the tool off in this chat" in told
+
+
+def test_the_status_names_the_file_of_the_settings(chat: Chat, paper: io.StringIO, tmp_path: Path) -> None:
+    run_command(chat, "/status")
+    assert str(tmp_path / "config" / "harmony-ls" / "config.toml") in "".join(paper.getvalue().split())

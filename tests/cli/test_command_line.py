@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-COMMANDS = ("lsp", "demo", "doctor", "bench")
+COMMANDS = ("lsp", "chat", "generate", "apply-patch", "demo", "doctor", "bench")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +37,18 @@ def test_every_command_explains_itself(command: str) -> None:
     result = run(command, "--help")
     assert result.returncode == 0, result.stderr
     assert result.stdout.lstrip().startswith(("Usage:", "usage:"))
+
+
+@pytest.mark.parametrize("command", ["chat", "generate", "apply-patch"])
+def test_help_fills_the_lines_and_gives_a_flag_no_value(command: str) -> None:
+    told = run(command, "--help").stdout
+    assert "<bool>" not in told
+    before_options = told[: told.index("Options")]
+    lines = [line for line in before_options.split("\n") if line.strip()]
+    # A line that ends early begins no new sentence: the next word would have had room.
+    for line, following in pairwise(lines):
+        if not line.rstrip().endswith((".", "]")) and following.strip():
+            assert len(line.rstrip()) + 1 + len(following.split()[0]) > 98
 
 
 def test_without_a_command_the_help_is_shown() -> None:

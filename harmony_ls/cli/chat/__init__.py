@@ -39,7 +39,7 @@ def chat(
     effort: options.Effort = None,
     instructions: Annotated[
         str | None,
-        typer.Option(help="What the model is told before the conversation, after that of the settings."),
+        typer.Option(help="Tell the model this before the conversation, after the instructions of your settings."),
     ] = None,
     instructions_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same from a file.", show_default=False)
@@ -47,7 +47,9 @@ def chat(
     tools: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Offer only this tool; may be repeated. The tools: apply_patch, python, browser."
+            metavar="NAME",
+            help="Offer this tool alone, also where your settings have it off; may be repeated. The tools: "
+            "apply_patch, python, browser.",
         ),
     ] = None,
     no_tools: Annotated[bool, typer.Option("--no-tools", help="Offer no tools.")] = False,
@@ -63,9 +65,10 @@ def chat(
     model_arguments: options.ModelArguments,
     sampling: options.SamplingArguments,
 ) -> None:
-    """Talk with a model. It can change files of the folder where you allow it; /help lists the commands.
+    """Talk with a model. Where you allow it, it changes files of the folder, runs Python and reads web pages.
 
-    Ctrl-C stops an answer, Ctrl-D leaves. What the model may do without asking is set by tools in your settings.
+    In the chat /help lists what you can type besides messages, Ctrl-C stops an answer, and Ctrl-D leaves. What the
+    model may do without asking is set in the section tools of your config.toml; /status names the file.
     """
     from harmony_ls.cli.chat.opening import ChatOptions, read_instructions
     from harmony_ls.cli.chosen_options import given_settings, model_options

@@ -18,6 +18,7 @@ from harmony_ls.cli.plain_text import clean
 from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.messages import ReasoningEffort, Role
 from harmony_ls.session.files import load_conversation, save_conversation
+from harmony_ls.settings import user_file
 from harmony_ls.settings.models import ToolPermission
 from harmony_ls.workspace.port import Applied
 
@@ -261,6 +262,7 @@ def _status(chat: "Chat", _argument: str) -> None:
         ("turns", f"{n_turns:,}{'' if chat.is_saved else ', not saved'}"),
         ("tools", tools or "none"),
         ("folder", str(chat.options.folder)),
+        ("settings", str(user_file())),
         ("next message", ", ".join(map(str, chat.attachments))),
     ]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -303,6 +305,6 @@ COMMANDS = (
     Command("/load", "FILE", "go on with a conversation that was saved", _load),
     Command("/undo", "", "take the last turn back, and its changes of files if you like", _undo),
     Command("/clear", "", "begin a new conversation", _clear),
-    Command("/status", "", "tell the model, the context and the tools", _status),
+    Command("/status", "", "tell the model, the context, the tools and where your settings are", _status),
     Command("/exit", "", "leave; so does Ctrl-D", _leave),
 )
