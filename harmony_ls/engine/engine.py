@@ -106,13 +106,15 @@ class Engine:
 
     async def unload(self, model: Model) -> None:
         """Free a model, its weights and its prompt caches. Running generations of it end first."""
-        self._loads.pop(model.spec, None)
         if self._models.pop(id(model), None) is None:
             return
+        self._loads.pop(model.spec, None)
         for generation in list(self._generations):
             if generation.model is model:
                 generation.cancel()
-        await self._call(lambda: self._drop_contexts([model]))
+        # Whoever gives up waiting has it freed all the same: nobody else could.
+        _, dropped = self._submit(_one_step(lambda: self._drop_contexts([model])))
+        await dropped
 
     def generate(self, model: Model, request: GenerationRequest) -> "Generation":
         """Start a generation. Iterate over it, and leave it with ``cancel`` or by closing it.

@@ -138,6 +138,29 @@ async def test_unloading_ends_the_generations_of_that_model_alone(tiny_llama: Pa
         await engine.unload(llama)
 
 
+async def test_a_model_is_freed_although_nobody_waits_for_it_any_more(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        async with held(engine._worker):
+            unloading = asyncio.create_task(engine.unload(model))
+            await asyncio.wait([unloading], timeout=0)
+            unloading.cancel()
+            await asyncio.wait([unloading])
+        assert unloading.cancelled()
+        assert await on_worker(engine, lambda: list(engine._contexts)) == []
+
+
+async def test_unloading_twice_leaves_alone_what_is_being_loaded_anew(tiny_llama: Path) -> None:
+    spec = ModelSpec(str(tiny_llama))
+    async with Engine() as engine:
+        old = await engine.load(spec)
+        await engine.unload(old)
+        loading = asyncio.create_task(engine.load(spec))
+        await asyncio.wait([loading], timeout=0)
+        await engine.unload(old)
+        assert await engine.load(spec) is await loading
+        assert len(await on_worker(engine, lambda: list(engine._contexts))) == 1
+
+
 async def test_a_failure_ends_its_own_generation(tiny_llama: Path) -> None:
     async with loaded(tiny_llama, prefill_step_tokens=64) as (engine, model):
         wanted = GenerationRequest(prompt_of(1, 200), 6, cache_owner="file")
