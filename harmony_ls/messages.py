@@ -77,7 +77,7 @@ class Message:
     A tool message answers ``tool_call_id`` and carries the tool's ``name``. ``content_tokens`` are the token ids of
     ``content`` as the model wrote them, so that the next prompt is what the model saw, and not what a tokenizer would
     make of the same text; None for text that no model of this session wrote. ``is_untrusted`` marks a tool message
-    whose text comes from strangers.
+    whose text comes from strangers, ``is_error`` one that tells of a failure; people are shown that, models are not.
     """
 
     role: Role
@@ -88,6 +88,7 @@ class Message:
     name: str = ""
     content_tokens: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
     is_untrusted: bool = False
+    is_error: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def parts_of_messages(messages: Sequence[Message]) -> list[Any]:
     for message in messages:
         if message.role is Role.TOOL:
             number = numbers.get(message.tool_call_id, 0)
-            parts.append(ToolResultPart(number, message.name, message.content, is_error=False))
+            parts.append(ToolResultPart(number, message.name, message.content, message.is_error))
             continue
         if message.role is not Role.ASSISTANT:
             continue

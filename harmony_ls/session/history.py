@@ -100,7 +100,8 @@ def answer_open_calls(messages: Sequence[Message], why: str) -> list[Message]:
     """The messages with a tool message for every call that has none yet, so that the turn can stand in a history."""
     answered = {message.tool_call_id for message in messages if message.role is Role.TOOL}
     calls: list[ToolCall] = [call for message in messages for call in message.tool_calls if call.id not in answered]
-    return [*messages, *(Message(Role.TOOL, why, tool_call_id=call.id, name=call.name) for call in calls)]
+    unanswered = (Message(Role.TOOL, why, tool_call_id=call.id, name=call.name, is_error=True) for call in calls)
+    return [*messages, *unanswered]
 
 
 def _summary_text(summary: str) -> str:

@@ -109,7 +109,7 @@ class Turn:
         self.n_failures = self.n_failures + 1 if output.is_error else 0
         self.is_tainted = self.is_tainted or output.is_untrusted
         told = Message(Role.TOOL, output.text, tool_call_id=call.id, name=call.name)
-        self.messages.append(replace(told, is_untrusted=output.is_untrusted))
+        self.messages.append(replace(told, is_untrusted=output.is_untrusted, is_error=output.is_error))
 
     def settled(self) -> list[Message]:
         """The messages as a finished turn: every call answered, and an assistant's message at the end."""

@@ -116,7 +116,10 @@ async def test_what_is_not_allowed_is_not_done(project: Path, answer: Any) -> No
         assert turn.text == "Then not."
         assert peer.editor.text(path) == BROKEN
         assert peer.editor.edits == []
-        assert turn.of("toolResult")[0]["isError"]
+        [result] = turn.of("toolResult")
+        assert result["isError"]
+        transcript = await peer.request("harmony/chat/open", {"sessionId": turn.result["sessionId"]})
+        assert result in transcript["turns"][0]["parts"]
 
 
 async def test_allowed_for_the_session_is_asked_once_and_not_in_another(project: Path) -> None:
