@@ -109,9 +109,12 @@ class Worker:
                 job.cancelled = True
             self._changed.notify()
         if self._thread.ident is not None:
-            atexit.unregister(self.close)
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            # It is waited for once more when the process ends.
+            return False
+        atexit.unregister(self.close)
+        return True
 
     def _enqueue(self, job: Job[Any]) -> None:
         self._turn += 1
@@ -139,7 +142,11 @@ class Worker:
                 # A reference that outlives the loop would free the job's arrays after the streams are gone.
                 del job
         finally:
-            self._on_exit()
+            try:
+                self._on_exit()
+            except BaseException as error:
+                # The streams are freed whatever has failed, or the process aborts.
+                log.error("The MLX thread did not end as it should: %s: %s", type(error).__name__, error)
             _release_mlx()
 
     def _advance(self, job: Job[Any]) -> None:
@@ -178,11 +185,13 @@ def _close(steps: Iterator[Any]) -> None:
 def _let_go_of_frames(error: BaseException) -> None:
     """Empty the frames that an exception keeps: their arrays would outlive the failure, and be freed elsewhere."""
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            traceback.clear_frames(link.__traceback__)
+            links += [link.__cause__, link.__context__]
 
 
 def _release_mlx() -> None:
@@ -195,5 +204,8 @@ def _release_mlx() -> None:
     import mlx.core as mx
 
     gc.collect()
-    mx.synchronize()
+    try:
+        mx.synchronize()
+    except RuntimeError as error:
+        log.error("What MLX had begun has failed: %s", error)
     mx.clear_streams()

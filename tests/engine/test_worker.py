@@ -1,5 +1,8 @@
 """The order in which jobs step, and how they end. Jobs are plain generators here, order is what they write down."""
 
+import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -206,6 +209,29 @@ def test_an_error_keeps_nothing_of_its_job_alive(bench: Bench) -> None:
     assert Weights.freed.wait(10)
 
 
+def test_an_error_that_has_a_cause_and_a_context_keeps_the_frames_of_neither(bench: Bench) -> None:
+    class Weights:
+        freed = threading.Event()
+
+        def __del__(self) -> None:
+            self.freed.set()
+
+    def inner() -> None:
+        weights = Weights()
+        raise KeyError(f"context {weights is None}")
+
+    def steps() -> Iterator[int | None]:
+        try:
+            inner()
+        except KeyError:
+            raise ValueError("outcome") from OSError("cause")
+        yield None
+
+    bench.run(bench.adopt("job", Priority.INLINE, steps()))
+    assert str(bench.ends["job"][0]) == "outcome"
+    assert Weights.freed.wait(10)
+
+
 def test_closing_ends_every_job_within_one_step(bench: Bench) -> None:
     begun, release = threading.Event(), threading.Event()
 
@@ -261,3 +287,82 @@ def test_what_runs_at_exit_runs_on_the_thread_after_the_last_job() -> None:
     assert ended.wait(60)
     assert worker.close(60)
     assert seen == ["step", "step", "mlx"]
+
+
+def ending_of(program: str) -> tuple[int, str, str]:
+    """The exit code of a process of its own, and what it writes."""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    return result.returncode, result.stdout, result.stderr
+
+
+PROLOGUE = """
+import atexit, threading
+from harmony_ls.engine.worker import Job, Priority, Worker
+
+def use_mlx():
+    import mlx.core as mx
+    mx.eval(mx.random.normal((64, 64)) @ mx.random.normal((64, 64)))
+    yield 1
+"""
+
+FAILING_AT_EXIT = """
+def fail():
+    raise SystemExit("no")
+
+worker, ended = Worker(on_exit=fail), threading.Event()
+worker.submit(Job(Priority.INLINE, use_mlx(), lambda item: None, lambda error: ended.set()))
+worker.start()
+ended.wait()
+print(worker.close())
+"""
+
+BUSY_AT_CLOSE = """
+begun, release = threading.Event(), threading.Event()
+
+def steps():
+    yield from use_mlx()
+    begun.set()
+    release.wait()
+    yield 2
+
+worker = Worker(on_exit=lambda: print("let go"))
+worker.submit(Job(Priority.INLINE, steps(), lambda item: None, lambda error: None))
+worker.start()
+begun.wait()
+print(worker.close(0.01))
+atexit.register(release.set)
+"""
+
+
+def test_what_fails_at_exit_is_logged_and_streams_are_freed_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ValueError("no such file")
+
+    worker = Worker(on_exit=fail)
+    worker.start()
+    with caplog.at_level(logging.ERROR, "harmony_ls.engine.worker"):
+        assert worker.close(60)
+    assert "ValueError: no such file" in caplog.text
+    for _ in range(3):
+        code, output, errors = ending_of(PROLOGUE + FAILING_AT_EXIT)
+        assert (code, output) == (0, "True\n"), errors
+
+
+def test_a_step_that_was_too_long_for_close_is_waited_for_when_the_process_ends() -> None:
+    for _ in range(3):
+        assert ending_of(PROLOGUE + BUSY_AT_CLOSE) == (0, "False\nlet go\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenBLAS is loaded on Linux alone")
+def test_a_broken_package_of_openblas_holds_up_no_job() -> None:
+    program = """
+import sys, types
+sys.modules["scipy_openblas32"] = types.ModuleType("scipy_openblas32")
+worker, ended = Worker(), threading.Event()
+worker.submit(Job(Priority.INLINE, use_mlx(), print, lambda error: ended.set()))
+worker.start()
+ended.wait()
+print(worker.blas.active or "__spec__" in worker.blas.advice)
+"""
+    code, output, errors = ending_of(PROLOGUE + program)
+    assert (code, output, errors) == (0, "1\nTrue\n", "")
