@@ -1,6 +1,7 @@
 """Running language servers: one on stdio, whose end is the end of the process, or many on TCP around one model."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import sys
@@ -160,6 +161,8 @@ async def _serve_connection(
     finally:
         letting_go = server.close()
         writer.close()
+        with contextlib.suppress(asyncio.CancelledError):  # the process ends: that must not stop what is being kept
+            await asyncio.shield(letting_go)
         await letting_go
 
 

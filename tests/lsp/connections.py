@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,10 +36,13 @@ class Connection:
         assert "error" in answer, answer
         return answer["error"]
 
-    async def _answer(self, number: int, method: str, params: object) -> dict[str, Any]:
+    async def until_told(
+        self, number: int, method: str, params: object, is_it: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Send a request and wait for a message of the server."""
         self.writer.write(encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
         async with asyncio.timeout(PATIENCE):
-            while not (found := [each for each in self.received if each.get("id") == number and "method" not in each]):
+            while not (found := list(filter(is_it, self.received))):
                 chunk = await self._reader.read(65536)
                 if not chunk:
                     raise EOFError
@@ -47,6 +50,11 @@ class Connection:
                     json.loads(each.octets) for each in self._decoder.feed(chunk) if isinstance(each, Body)
                 ]
         return found[0]
+
+    async def _answer(self, number: int, method: str, params: object) -> dict[str, Any]:
+        return await self.until_told(
+            number, method, params, lambda message: message.get("id") == number and "method" not in message
+        )
 
     async def ready(self) -> None:
         """Wait until the server has told that the model is ready."""

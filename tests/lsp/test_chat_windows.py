@@ -22,12 +22,14 @@ def initialize(folder: Path, model: Path) -> dict[str, Any]:
 
 def deltas(connection: Connection, token: str) -> str:
     """The text that came for a token."""
-    parts = [
-        message["params"]["part"]
-        for message in connection.received
-        if message.get("method") == "harmony/chat/delta" and message["params"]["token"] == token
-    ]
-    return "".join(part["text"] for part in parts if part["kind"] == "text")
+    return "".join(deltas_of(message, token) for message in connection.received)
+
+
+def deltas_of(message: dict[str, Any], token: str) -> str:
+    if message.get("method") != "harmony/chat/delta" or message["params"]["token"] != token:
+        return ""
+    part = message["params"]["part"]
+    return part["text"] if part["kind"] == "text" else ""
 
 
 async def test_two_windows_share_the_model_and_nothing_else(tmp_path: Path, harmony_vocabulary: None) -> None:
@@ -37,6 +39,7 @@ async def test_two_windows_share_the_model_and_nothing_else(tmp_path: Path, harm
             Rule(said("One"), final("First.")),
             Rule(said("Two"), final("Second.")),
             Rule(f"First.<|end|>{said('More')}", final("On.")),
+            Rule(said("Talk"), final("word " * 400)),
         ],
     )
     project = tmp_path / "project"
@@ -75,3 +78,10 @@ async def test_two_windows_share_the_model_and_nothing_else(tmp_path: Path, harm
         # What a window had open is free once it is closed.
         more = await one.call(8, "harmony/chat", {"token": "more", "text": "More", "sessionId": fork["sessionId"]})
         assert more["text"] == "On."
+
+        # Whose window closes in the middle of an answer, and whose server is ended right after, loses nothing of it.
+        talk = {"token": "talk", "text": "Talk", "sessionId": fork["sessionId"]}
+        await one.until_told(9, "harmony/chat", talk, lambda message: deltas_of(message, "talk") != "")
+    [file] = (tmp_path / "state").rglob(f"{fork['sessionId']}.json")
+    said_last = json.loads(file.read_text())["said"][-1]["text"]
+    assert said_last == "Talk"
