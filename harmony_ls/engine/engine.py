@@ -119,10 +119,12 @@ class Engine:
     def generate(self, model: Model, request: GenerationRequest) -> "Generation":
         """Start a generation. Iterate over it, and leave it with ``cancel`` or by closing it.
 
-        Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident,
-        EngineClosedError after ``close``.
+        Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident and for
+        ids that are no tokens of it, EngineClosedError after ``close``.
         """
         context = self._context(model, len(request.prompt))
+        model.require_tokens(request.prompt)
+        model.require_tokens(request.sampling.named_tokens)
         generation = Generation(self._worker, model, context, request)
         self._generations.add(generation)
         return generation

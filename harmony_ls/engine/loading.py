@@ -145,6 +145,7 @@ def load_part(
         path=folder,
         model_type=str(config["model_type"]),
         context_length=_context_length(config),
+        vocabulary_size=_vocabulary_size(network, config, tokenizer),
         n_parameters=n_parameters,
         n_bytes=sum(array.nbytes for array in parameters),
         precision=precision,
@@ -160,6 +161,19 @@ def _name(spec: ModelSpec, folder: Path) -> str:
     else:
         name = folder.name if Path(spec.reference).expanduser().is_dir() else spec.reference
     return name if spec.adapter_path is None else f"{name} with {Path(spec.adapter_path).name}"
+
+
+def _vocabulary_size(network: Any, config: dict[str, Any], tokenizer: Tokenizer) -> int:
+    """How many tokens there are weights for: what the configuration says of it, where an embedding is of that size."""
+    from mlx.nn import Embedding, QuantizedEmbedding
+
+    embeddings = [module for module in network.modules() if isinstance(module, Embedding | QuantizedEmbedding)]
+    sizes = {int(module.weight.shape[0]) for module in embeddings}
+    text_config = config.get("text_config")
+    stated = config.get("vocab_size") or (text_config.get("vocab_size") if isinstance(text_config, dict) else None)
+    if isinstance(stated, int) and (stated in sizes or not sizes):
+        return stated
+    return max(sizes, default=tokenizer.vocabulary_size)
 
 
 def _load_network(

@@ -1,5 +1,6 @@
 """What is asked for when a model is loaded, and what is known of it then. Values only; they hold no weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,8 +47,9 @@ class ModelSpec:
 class Model:
     """A resident model, seen from outside the MLX thread.
 
-    ``context_length`` is in tokens. ``n_bytes`` is what the weights take in this process's memory, a draft model's
-    included; the weights themselves stay with the MLX thread.
+    ``context_length`` is in tokens. ``vocabulary_size`` is how many tokens the weights have; the tokenizer may know
+    fewer of them. ``n_bytes`` is what the weights take in this process's memory, a draft model's included; the weights
+    themselves stay with the MLX thread.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     path: Path
     model_type: str
     context_length: int
+    vocabulary_size: int
     n_parameters: int
     n_bytes: int
     precision: str
@@ -65,3 +68,11 @@ class Model:
     def is_embedded(self) -> bool:
         """Whether this is the model that ships with the package."""
         return self.spec.reference is None
+
+    def require_tokens(self, tokens: Sequence[int]) -> None:
+        """Raise ValueError for an id that is no token of the model: MLX would read and write beyond the weights."""
+        if tokens and (min(tokens) < 0 or max(tokens) >= self.vocabulary_size):
+            unknown = next(token for token in tokens if not 0 <= token < self.vocabulary_size)
+            raise ValueError(
+                f"{unknown} is no token of {self.name}, which has the tokens 0 to {self.vocabulary_size - 1}."
+            )

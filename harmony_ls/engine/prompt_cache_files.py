@@ -54,6 +54,7 @@ def save_prompt_cache(
     """
     _require_whole(model)
     _require_suffix(file)
+    model.require_tokens(tokens)
     request = GenerationRequest(tokens, max_tokens=1, priority=Priority.BACKGROUND)
     layers = context.prompt_cache.copy(tokens)
     if layers is None:

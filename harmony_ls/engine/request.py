@@ -71,6 +71,11 @@ class Sampling:
         if self.seed is not None:
             _require_integer("seed", self.seed, -(1 << 63), (1 << 64) - 1)
 
+    @property
+    def named_tokens(self) -> tuple[int, ...]:
+        """The tokens whose logits are looked at by their ids."""
+        return (*self.xtc_special_tokens, *(token for token, _ in self.logit_bias))
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:

@@ -161,6 +161,26 @@ async def test_unloading_twice_leaves_alone_what_is_being_loaded_anew(tiny_llama
         assert len(await on_worker(engine, lambda: list(engine._contexts))) == 1
 
 
+async def test_ids_that_are_no_tokens_of_the_model_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    """MLX looks at no index: it would end the process, or answer from memory of something else."""
+    async with loaded(tiny_llama) as (engine, model):
+        last = model.vocabulary_size - 1
+        assert last == model.config["vocab_size"] - 1
+        for prompt in ((1, last + 1), (-1, 1), (1 << 70,)):
+            with pytest.raises(ValueError, match=f"is no token of .* 0 to {last}"):
+                engine.generate(model, GenerationRequest(prompt, 1))
+            with pytest.raises(ValueError, match="no token"):
+                await engine.save_prompt_cache(model, tmp_path / "cache.safetensors", prompt)
+        for sampling in (
+            Sampling(logit_bias=((last + 1, 1.0),)),
+            Sampling(temperature=1, xtc_probability=1, xtc_special_tokens=(last + 1,)),
+        ):
+            with pytest.raises(ValueError, match=f"{last + 1} is no token"):
+                engine.generate(model, GenerationRequest((1,), 1, sampling=sampling))
+        tokens, _ = await collect(engine, model, GenerationRequest((last, 0), 2))
+        assert len(tokens) == 2
+
+
 async def test_a_failure_ends_its_own_generation(tiny_llama: Path) -> None:
     async with loaded(tiny_llama, prefill_step_tokens=64) as (engine, model):
         wanted = GenerationRequest(prompt_of(1, 200), 6, cache_owner="file")
