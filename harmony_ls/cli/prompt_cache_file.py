@@ -53,14 +53,12 @@ async def _read(engine: "Engine", model: "Model", prompt: "Prompt", file: Path, 
     held = await engine.load_prompt_cache(model, file, prompt=prompt.tokens)
     pairs = zip(held, prompt.tokens, strict=False)
     n_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    told = f"{file} holds {len(held):,} tokens, and this prompt begins with only {n_shared:,} of them."
+    # With Harmony it is so from one day to the next: the date stands among the first tokens.
+    remedy = "Remove the file, and it will be written for this prompt."
     if n_shared < len(held) and not await engine.can_cut_prompt_caches(model):
-        return (
-            f"{file} holds {len(held):,} tokens, and this prompt has only the first {n_shared:,} of them. Caches of "
-            f"{model.name} cannot be cut, so the whole prompt is computed."
-        )
-    if n_shared < len(held) // 2:
-        return f"{file} holds {len(held):,} tokens, and this prompt has only the first {n_shared:,} of them."
-    return ""
+        return f"{told} Caches of {model.name} cannot be cut, so the whole prompt is computed. {remedy}"
+    return f"{told} {remedy}" if n_shared < len(held) // 2 else ""
 
 
 async def _write(

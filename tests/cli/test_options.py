@@ -243,7 +243,7 @@ def test_a_prompt_cache_file_serves_the_next_question(
     assert usage["prompt_tokens"] - 5 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
     assert file.stat().st_mtime_ns == written_at
     result = generate(llama, *kept, "--raw", "--prompt", "something else")
-    assert (result.exit_code, "this prompt has only the first 0 of them" in result.stderr) == (0, True)
+    assert (result.exit_code, "this prompt begins with only 0 of them" in result.stderr) == (0, True)
 
 
 def test_sliding_windows_keep_the_instructions(
