@@ -11,6 +11,7 @@ be another one.
 """
 
 import copy
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache, trim_prompt_cache
 
 from harmony_ls.engine import decode
-from harmony_ls.engine.cache_layers import needs_checkpoints, quantise
+from harmony_ls.engine.cache_layers import is_quantised, needs_checkpoints, quantise
 from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.decode import DecodeContext, Progress
 from harmony_ls.engine.mirror import LeadingNetwork, led
@@ -129,8 +130,8 @@ def _decode(
 ) -> Generator[Token | None, None, None]:
     """Yield tokens, and None for a part of a step. At the end ``held`` is what the layers of both networks hold."""
     network: SpeculativeNetwork = context.network
-    target = _Side(network.target, layers, slice(0, network.n_target_layers), context.cache_options, len(held))
-    draft = _Side(network.draft, layers, slice(network.n_target_layers, None), context.cache_options, len(held))
+    target = _Side(network.target, layers, slice(0, network.n_target_layers), len(held))
+    draft = _Side(network.draft, layers, slice(network.n_target_layers, None), len(held))
     chooser = Chooser(request.sampling, held, request.top_logprobs)
     sequence = list(request.prompt)
     n_end = len(sequence) + request.max_tokens
@@ -141,6 +142,8 @@ def _decode(
             chooser.feed(pending)
             # While text is owed the next step can be limited to what fits only when this one's token is known.
             n_guesses = 0 if owed else min(network.n_draft_tokens, n_end - len(sequence) - 1)
+            if not is_quantised(target.layers):
+                n_guesses = min(n_guesses, _n_before_quantised(context.cache_options, len(sequence)))
             guesses: list[mx.array] = []
             guesser, guess = copy.copy(chooser), mx.array(sequence[draft.n_held :])
             for _ in range(n_guesses):
@@ -167,6 +170,7 @@ def _decode(
             sequence.extend(token.id for token in tokens)
             target.trim_to(len(sequence) - 1)
             draft.trim_to(len(sequence) - 1)
+            quantise(layers, context.cache_options)
             for index, token in enumerate(tokens):
                 owed = owed[len(context.vocabulary.spelled(token.id)) :]
                 if index < len(guessed) and token.id == guessed[index]:
@@ -186,12 +190,11 @@ def _decode(
 class _Side:
     """One of the two networks with its part of the cache layers, which hold ``n_held`` tokens."""
 
-    def __init__(self, network: Any, layers: list[Any], part: slice, options: CacheOptions, n_held: int) -> None:
+    def __init__(self, network: Any, layers: list[Any], part: slice, n_held: int) -> None:
         self.n_held = n_held
         self._network = network
         self._all_layers = layers
         self._part = part
-        self._options = options
 
     @property
     def layers(self) -> list[Any]:
@@ -201,7 +204,6 @@ class _Side:
     def run(self, tokens: mx.array) -> mx.array:
         """The logits at each of ``tokens`` (1 x n x vocabulary), which the layers then hold."""
         logits: mx.array = self._network(tokens[None], cache=self.layers)
-        quantise(self._all_layers, self._options)
         self.n_held += tokens.size
         return logits
 
@@ -210,6 +212,15 @@ class _Side:
         if self.n_held > n_tokens:
             trim_prompt_cache(self.layers, self.n_held - n_tokens)
             self.n_held = n_tokens
+
+
+def _n_before_quantised(options: CacheOptions, n_tokens: int) -> int:
+    """How many guesses may follow so many tokens in one step, where the caches are whole.
+
+    Alone, the model has its caches quantised between two steps of one token each; no step with guesses may pass that
+    place, and nothing is quantised that may have to be trimmed.
+    """
+    return sys.maxsize if options.kv_bits is None else max(0, options.quantized_kv_start - n_tokens)
 
 
 def _choose(chooser: Chooser, logits: mx.array, guesses: list[mx.array]) -> tuple[list[Choice], list[Chooser]]:

@@ -279,6 +279,22 @@ async def test_quantised_caches_are_trimmed_too(start: int, tmp_path: Path) -> N
     assert kinds == {"QuantizedKVCache"}
 
 
+@pytest.mark.parametrize("start", [70, 80])
+@pytest.mark.parametrize("draft", ["itself", "another"])
+async def test_caches_are_quantised_where_the_model_alone_would_do_it(start: int, draft: str, tmp_path: Path) -> None:
+    """A step with guesses must not pass that place, nor be trimmed back across it."""
+    config = {"hidden_size": 128, "head_dim": 32}
+    folder = build_model(tmp_path / "model", "llama", config=config)
+    draft_folder = folder if draft == "itself" else build_model(tmp_path / "draft", "llama", config=config, seed=3)
+    options = CacheOptions(kv_bits=2, kv_group_size=32, quantized_kv_start=start)
+    wanted = GenerationRequest(prompt_of(1, 70), 40)
+    async with Engine() as engine:
+        expected, _ = await written(engine, ModelSpec(str(folder), cache_options=options), wanted)
+        spec = ModelSpec(str(folder), cache_options=options, draft=str(draft_folder))
+        tokens, _ = await written(engine, spec, wanted)
+    assert tokens == expected
+
+
 async def test_both_count_against_the_memory_budget(folders: dict[tuple[str, str], Path]) -> None:
     folder, draft = folders["llama", "itself"], folders["llama", "another"]
     async with Engine() as engine:
