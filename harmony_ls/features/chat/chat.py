@@ -65,6 +65,11 @@ class Chat:
         turns = () if conversation is None else history_of(conversation).turns
         return tuple(zip(self.stored.said, turns, strict=True))
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it has been read from disk and not been talked to since."""
+        return bool(self.stored.said) and self.tools is None and not self.is_running
+
     def begin(self) -> None:
         """A turn begins."""
         self._idle.clear()

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MakeTools = Callable[[Chat, Settings], Awaitable[ToolBox]]
 
 _LONGEST_TITLE = 60
+# So many are kept in memory that were opened and not talked to.
+_MOST_UNUSED = 16
 # How long a turn may take to end where its connection is gone.
 _LAST_WORDS_SECONDS = 5.0
 
@@ -52,6 +54,7 @@ class Chats:
         self._make_tools = make_tools
         self._claims = claims
         self._open: dict[str, Chat] = {}
+        self._is_closed = False
 
     def move(self, store: ChatStore) -> None:
         """The workspace has other folders now, whose conversations ``store`` keeps.
@@ -153,6 +156,11 @@ class Chats:
         """
         if _present(chat).is_running:
             raise UserError("An answer is being written in this conversation. Wait for its end, or cancel it.")
+        if self._is_closed:
+            raise UserError("The window is being closed.")
+        if chat.id not in self._open:  # many were looked at since it was opened
+            self._claims.take(chat.id, self)
+            self._open[chat.id] = chat
         chat.begin()
         try:
             if not question.text.strip():
@@ -182,6 +190,7 @@ class Chats:
 
     async def close(self) -> None:
         """End what runs, keep it, and let go of everything that the conversations hold."""
+        self._is_closed = True
         chats, self._open = tuple(self._open.values()), {}
         try:
             await asyncio.gather(*map(_let_go, chats))
@@ -192,6 +201,10 @@ class Chats:
     def _opened(self, stored: StoredChat, store: ChatStore | None = None) -> Chat:
         self._claims.take(stored.id, self)
         chat = self._open[stored.id] = Chat(stored, store or self._store)
+        unused = [each for each in self._open.values() if each.is_unused]
+        for each in unused[:-_MOST_UNUSED]:
+            del self._open[each.id]
+            self._claims.release(each.id)
         return chat
 
     async def _drop(self, chat: Chat) -> None:

@@ -277,3 +277,28 @@ async def test_half_characters_and_zeros_do_no_harm(tmp_path: Path, model: Path)
         assert any(isinstance(event, TextDelta) for event in events)
         assert not any(isinstance(event, Notice) for event in events)
         assert one.store.load(chat.id).said[0].text == text
+
+
+async def test_conversations_that_are_only_looked_at_are_let_go_and_can_still_be_gone_on_with(
+    tmp_path: Path, model: Path
+) -> None:
+    claims = Claims()
+    async with Engine() as engine:
+        one, other = (Window(tmp_path / "state", engine, model, claims) for _ in range(2))
+        await one.say(chat := one.chats.begin(), "Hi")
+        forks = [await one.chats.fork(chat.id) for _ in range(20)]
+        oldest, newest = forks[0], forks[-1]
+        assert await one.chats.open(newest.id) is newest
+        assert await one.chats.open(chat.id) is chat, "it was talked to"
+        with pytest.raises(UserError, match="open in another window"):
+            await other.chats.open(newest.id)
+        assert text_of(await one.say(oldest, "And?")) == "More."
+        assert await one.chats.open(oldest.id) is oldest
+        with pytest.raises(UserError, match="open in another window"):
+            await other.chats.open(oldest.id)
+        assert len(await one.chats.list()) == 21
+        await one.chats.close()
+        with pytest.raises(UserError, match="closed"):
+            await one.say(chat, "Hi")
+        assert len((await other.chats.open(oldest.id)).turns) == 2
+        await other.chats.close()

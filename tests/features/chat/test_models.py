@@ -49,6 +49,17 @@ async def test_a_model_that_is_in_use_is_unloaded_when_it_no_longer_is(folder: P
         assert engine.models == ()
 
 
+async def test_a_model_that_is_asked_for_while_it_is_about_to_go_stays(folder: Path) -> None:
+    async with Engine() as engine:
+        models = ChatModels(engine)
+        async with models.using(settings_of(folder)) as chat_model:
+            await models.unload(chat_model.model)
+        async with models.using(settings_of(folder)) as again:
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            assert again.model in engine.models
+
+
 async def test_a_model_that_somebody_else_unloaded_is_loaded_again(folder: Path) -> None:
     async with Engine() as engine:
         models = ChatModels(engine)
