@@ -16,7 +16,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -143,7 +143,7 @@ class AsyncTokenGenerator:
         messages: Sequence[Message | Mapping[str, Any]] | None = None,
         prompt: str | None = None,
         system_message: str | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         top_logprobs: int = 0,
         logit_bias: Mapping[int, float] | None = None,
         **options: Any,
@@ -153,10 +153,11 @@ class AsyncTokenGenerator:
         The first five parameters are those of the reference implementation of GPT-OSS, in its order: ``stop_tokens``
         None means the model's own, and an empty list none; the stop token is yielded, as the last one. ``max_tokens``
         0 means up to the end of the context, and more than that is cut to it. ``prompt`` is a user's message where the
-        model has a chat template, else text that is continued. ``stop`` are texts that end the generation; the token
-        that completes one is the last. ``top_logprobs`` adds so many of the likeliest tokens to each dictionary, under
-        ``top``. ``logit_bias`` is added to the logits of these ids. ``options`` are further fields of ``Sampling``
-        (``top_p``, ``seed``, ...), and of `render` (``tools``, ``effort``, ``template_arguments``, ``started``).
+        model has a chat template, else text that is continued. ``stop`` is a text that ends the generation, or several;
+        the token that completes one is the last. ``top_logprobs`` adds so many of the likeliest tokens to each
+        dictionary, under ``top``. ``logit_bias`` is added to the logits of these ids. ``options`` are further fields of
+        ``Sampling`` (``top_p``, ``seed``, ...), and of `render` (``tools``, ``effort``, ``template_arguments``,
+        ``started``).
 
         Raises TypeError for options that there are not, ValueError for arguments that do not go together, ModelError
         and PromptTooLongError as they say.
@@ -178,7 +179,7 @@ class AsyncTokenGenerator:
             sampling=Sampling(temperature=temperature, logit_bias=bias, **options),
             top_logprobs=top_logprobs,
         )
-        decoder, stops = model.tokenizer.decoder(), StopStrings(stop)
+        decoder, stops = model.tokenizer.decoder(), StopStrings((stop,) if isinstance(stop, str) else stop)
         generation = self._engine.generate(model, request)
         try:
             async for token in generation:
@@ -332,6 +333,8 @@ class TokenGenerator:
         future = self._submit(work)
         try:
             return future.result()
+        except CancelledError:
+            raise EngineClosedError("This generator is closed.") from None
         except BaseException:
             future.cancel()
             raise

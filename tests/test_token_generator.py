@@ -1,5 +1,6 @@
 """The Python API: what goes in, what comes out, and that both forms, with and without an event loop, are one."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ def test_stop_strings_alternatives_and_biases(tiny_llama: Path) -> None:
         text = generator.decode(plain)  # type: ignore[arg-type]
         stop = text[8:11]
         stopped = generator.decode(list(generator.generate(PROMPT, [], 0.0, 30, stop=[stop])))  # type: ignore[arg-type]
+        assert generator.decode(list(generator.generate(PROMPT, [], 0.0, 30, stop=stop))) == stopped  # type: ignore[arg-type]
         assert stop in stopped
         assert text.startswith(stopped[: stopped.index(stop) + len(stop)])
         assert len(stopped) < len(text)
@@ -140,6 +142,8 @@ def test_use_harmony_is_refused_where_it_cannot_be(tiny_llama: Path) -> None:
         ({"prompt": "a", "prompt_tokens": [1]}, ValueError, "prompt_tokens and prompt"),
         ({"prompt": ""}, ValueError, "empty"),
         ({"prompt_tokens": []}, ValueError, "empty"),
+        ({"prompt_tokens": [1, 10**9]}, ValueError, "1000000000 is no token"),
+        ({"prompt_tokens": [1], "logit_bias": {10**9: 1.0}}, ValueError, "1000000000 is no token"),
         ({"prompt_tokens": [1], "system_message": "Be brief."}, ValueError, "whole prompt"),
         ({"messages": []}, UserError, "no messages"),
         ({"messages": [{"role": "USER", "content": "x"}]}, UserError, "'USER'"),
@@ -199,6 +203,29 @@ def test_after_closing_there_is_nothing(tiny_llama: Path) -> None:
     generator.close()
     with pytest.raises(EngineClosedError):
         list(generator.generate(PROMPT))
+
+
+def test_closing_answers_those_who_still_wait() -> None:
+    generator = TokenGenerator(None, lazy=True)
+    has_begun = threading.Event()
+    errors: list[Exception] = []
+
+    async def wait_for_ever() -> None:
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    def call() -> None:
+        try:
+            generator._call(wait_for_ever())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    has_begun.wait()
+    generator.close()
+    thread.join()
+    assert [type(error) for error in errors] == [EngineClosedError]
 
 
 async def test_with_an_event_loop_it_is_the_same(tiny_llama: Path) -> None:
