@@ -250,7 +250,7 @@ class Engine:
         context = DecodeContext(
             network=network,
             n_bytes=model.n_bytes,
-            prompt_cache=PromptCache(network, self._prompt_cache_bytes, options),
+            prompt_cache=PromptCache(network, self._prompt_cache_bytes, options, self._prefill_step_tokens),
             cache_options=options,
             vocabulary=SpelledVocabulary(model.tokenizer.byte_table),
             prefill_step_tokens=self._prefill_step_tokens,

@@ -46,12 +46,17 @@ class Lease:
 
 
 class PromptCache:
-    """The caches of one model, under a byte budget; the least recently used go first."""
+    """The caches of one model, under a byte budget; the least recently used go first.
 
-    def __init__(self, network: Any, budget_bytes: int, options: CacheOptions) -> None:
+    ``prefill_step_tokens`` is how long the chunks are in which prompts are computed.
+    """
+
+    def __init__(self, network: Any, budget_bytes: int, options: CacheOptions, prefill_step_tokens: int) -> None:
         self._network = network
         self._budget_bytes = budget_bytes
         self._options = options
+        # A prompt is whole up to the end of the chunk in which it reaches that length.
+        self._quantised_from = -(-options.quantized_kv_start // prefill_step_tokens) * prefill_step_tokens
         self._entries: list[_Entry] = []
 
     @property
@@ -126,7 +131,7 @@ class PromptCache:
         """
         if not can_be_trimmed(entry.layers):
             return False
-        return n_tokens >= self._options.quantized_kv_start or not is_quantised(entry.layers)
+        return n_tokens >= self._quantised_from or not is_quantised(entry.layers)
 
     def _take(self, entry: _Entry, shared: int, owner: str) -> list[Any]:
         rest = len(entry.tokens) - shared

@@ -75,10 +75,11 @@ async def test_tokens_are_mlx_lms(
         assert await kinds_at_rest(engine, model) == kinds
 
 
-async def test_a_cache_that_was_quantised_later_does_not_stand_in_for_a_shorter_one(llama: Path) -> None:
+@pytest.mark.parametrize("n_shared", [100, 160], ids=["before the start", "in the chunk of the start"])
+async def test_a_cache_that_was_quantised_later_does_not_stand_in_for_a_shorter_one(n_shared: int, llama: Path) -> None:
     """A fresh run of the second prompt is whole where it parts from the first, and so writes other tokens."""
     options = {"kv_bits": 2, "quantized_kv_start": 150}
-    long, short = prompt_of(2, 200), (*prompt_of(2, 100), *prompt_of(3, 20))
+    long, short = prompt_of(2, 200), (*prompt_of(2, n_shared), *prompt_of(3, 20))
     async with Engine(prefill_step_tokens=STEP) as engine:
         model = await engine.load(spec_of(llama, **options))
         await collect(engine, model, GenerationRequest(long, 8))
