@@ -221,7 +221,8 @@ def _store(folders: "tuple[Path, ...]") -> "ChatStore":
 
 
 async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:
-    """Wait for a turn. Cancelled, it ends the turn and waits for what it leaves; cancelled again, it waits no more."""
+    """Wait for a turn. Cancelled, it ends the turn and waits for what it leaves; cancelled again, it does not wait for
+    what a tool still does, but for the turn to be kept: no part of it may come after the answer."""
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -230,11 +231,7 @@ async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:
         if not chat.cancel():
             # Nothing was written yet: a model is being loaded, for one.
             running.cancel()
-        try:
-            await running
-        except asyncio.CancelledError:
-            running.cancel()
-            raise
+        await running  # whoever cancels this cancels the task, too
 
 
 def _effort(effort: str | None) -> ReasoningEffort | None:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ __all__ = ["ChatStore", "ChatSummary", "Said", "StoredChat", "new_chat_id", "sta
 _ID = re.compile(r"[0-9a-f]{32}")
 _VERSION = 1
 _LARGEST_FILE_BYTES = 256 * 1024 * 1024
+# What is being written is there for moments; what is older was left by a process that was killed.
+_LEFTOVER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class ChatStore:
                 if _ID.fullmatch(path.stem):
                     known[path] = self._summary(path)
         self._known = known
+        self._sweep()
         return tuple(sorted((each for _, each in known.values()), key=lambda each: each.updated, reverse=True))
 
     def load(self, chat_id: str) -> StoredChat:
@@ -155,6 +159,14 @@ class ChatStore:
         except OSError as error:
             raise UserError(f"The conversation {chat_id} cannot be deleted: {error.strerror or error}.") from error
         self._versions.pop(chat_id, None)
+        self._sweep(chat_id)
+
+    def _sweep(self, chat_id: str = "") -> None:
+        """Remove what was left of files that were never written to their end; all that there is of one conversation."""
+        for path in self._folder.glob(f".{chat_id or '*'}.json.*"):
+            with contextlib.suppress(OSError):
+                if chat_id or time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                    path.unlink()
 
     def _path(self, chat_id: str) -> Path:
         if not _ID.fullmatch(chat_id):
