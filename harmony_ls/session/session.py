@@ -247,6 +247,8 @@ class Session:
             if self._settings.context_overflow == "summarise":
                 yield Notice("The conversation has outgrown its context. Its beginning is being summed up.")
                 fitted, summed_up = await self._summed_up(running, history, fitted)
+                if running.is_ended and not running.limit:
+                    return  # the person stopped it: what is not summed up is not hidden, and the next turn tries again
                 how = "summed up for the model" if summed_up else "no longer shown to the model, nor summed up"
             yield Notice(f"{turns} {how}: the conversation has outgrown its context.")
         self.history = fitted

@@ -184,11 +184,15 @@ async def test_stopping_before_a_summary_is_written_keeps_it_from_being_written(
                     session.cancel()
             if notices(events):
                 break
+        assert len(notices(events)) == 1
         assert "is being summed up" in notices(events)[0]
         assert isinstance(events[-1], TurnFinished)
         assert events[-1].reason is FinishReason.CANCELLED
         assert events[-1].usage.generated_tokens == 0
-        assert session.history.summary == ""
+        assert (session.history.n_hidden, session.history.summary) == (0, "")
+        events = await answer(session, words[-1])
+        assert any("summed up for the model" in notice for notice in notices(events))
+        assert text_of(events) == f"{words[-1]} it is. " * 5
 
 
 async def test_time_ends_a_tool_that_hangs(script: Script) -> None:
