@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from harmony_ls.cli import options
+from harmony_ls.cli.help_text import ReadableCommand
 from harmony_ls.cli.option_groups import grouped
 
 __all__ = ["chat_main", "generate_main"]
@@ -33,7 +34,7 @@ def generate_main() -> None:
     generate_app()
 
 
-@chat_app.command(epilog="The same with more options: harmony-ls chat --help")
+@chat_app.command(cls=ReadableCommand, epilog="The same with more options: harmony-ls chat --help")
 @grouped
 def _chat(
     model: options.ModelName = None,
@@ -72,7 +73,7 @@ def _chat(
         raise typer.Exit(run_chat(asked))
 
 
-@generate_app.command(epilog="The same with more options: harmony-ls generate --help")
+@generate_app.command(cls=ReadableCommand, epilog="The same with more options: harmony-ls generate --help")
 @grouped
 def _generate(
     prompt: Annotated[

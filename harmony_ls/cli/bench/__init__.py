@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from harmony_ls.cli.help_text import ReadableCommand
+
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Measure what harmony-ls promises, on this machine.")
@@ -15,7 +17,7 @@ def _bench() -> None:
     """Measure what harmony-ls promises, on this machine."""
 
 
-@app.command("inline")
+@app.command("inline", cls=ReadableCommand)
 def inline(
     model: Annotated[
         str | None,
@@ -68,7 +70,7 @@ def inline(
     raise typer.Exit(command.bench_inline(plan, as_json=json_output, report=report))
 
 
-@app.command("chat")
+@app.command("chat", cls=ReadableCommand)
 def chat(
     model: Annotated[
         list[str] | None,
@@ -101,7 +103,7 @@ def chat(
     raise typer.Exit(command.bench_chat(plan, as_json=json_output))
 
 
-@app.command("tools")
+@app.command("tools", cls=ReadableCommand)
 def tools(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
 ) -> None:
@@ -116,7 +118,7 @@ def tools(
     raise typer.Exit(bench_tools(ToolsPlan(settings.tools), as_json=json_output))
 
 
-@app.command("lsp")
+@app.command("lsp", cls=ReadableCommand)
 def lsp(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
     requests: Annotated[int, typer.Option(min=1, help="Requests of the soak, after a fifth as many.")] = 20_000,

@@ -97,7 +97,8 @@ class _Python:
             return ToolOutput(f"The code has {len(code):,} characters; {_LONGEST_CODE:,} are the most.", is_error=True)
         lines = [line.strip() for line in code.splitlines() if line.strip()]
         first = lines[0][:_N_SUMMARY] + ("…" if len(lines[0]) > _N_SUMMARY else "")
-        more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 else ""
+        n_more = len(lines) - 1
+        more = f" (and {n_more} more line{'s' if n_more > 1 else ''})" if n_more else ""
         return ApprovalRequest(call, f"Run Python: {visible(first)}{more}", visible(code))
 
     async def run(self, call: ToolCall) -> ToolOutput:
