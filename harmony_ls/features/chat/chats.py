@@ -192,10 +192,13 @@ class Chats:
         """End what runs, keep it, and let go of everything that the conversations hold."""
         self._is_closed = True
         chats, self._open = tuple(self._open.values()), {}
+        for chat in chats:
+            # Those that run are not free before they are kept: another window would go on with what was there earlier.
+            if not chat.is_running:
+                self._claims.release(chat.id)
         try:
             await asyncio.gather(*map(_let_go, chats))
         finally:
-            # Not before they are kept: another window would go on with what was there earlier.
             self._claims.release_all(self)
 
     def _opened(self, stored: StoredChat, store: ChatStore | None = None) -> Chat:
