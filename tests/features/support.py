@@ -27,15 +27,17 @@ def tokenizer_model(
 def describe(
     folder: Path, model_type: str, context_length: int, *, kind: str | None = None, embedded: bool = False
 ) -> Model:
+    own = read(folder) if kind is None else tokenizer(folder, kind)
     return Model(
         name=folder.name,
         spec=ModelSpec(None if embedded else str(folder)),
         path=folder,
         model_type=model_type,
         context_length=min(context_length, sys.maxsize),
+        vocabulary_size=own.vocabulary_size,
         n_parameters=1,
         n_bytes=4,
         precision="float32",
-        tokenizer=read(folder) if kind is None else tokenizer(folder, kind),
+        tokenizer=own,
         config={},
     )
