@@ -77,15 +77,12 @@ def read_settings(folder: Path, given: Mapping[str, Any]) -> Resolved:
 def model_spec(settings: Settings, reference: str | None, options: ModelOptions) -> "ModelSpec":
     """What the engine is asked for. Raises UserError for an adapter folder that is not there."""
     from harmony_ls.engine.cache_options import CacheOptions
-    from harmony_ls.engine.model import ModelSpec
+    from harmony_ls.features.model_spec import model_spec as spec_of_settings
 
     if options.adapter is not None and not options.adapter.is_dir():
         raise UserError(f"There is no adapter folder {options.adapter}. Name a folder that mlx_lm.lora has written.")
-    budget = settings.memory_budget_gb
-    return ModelSpec(
-        reference=reference,
-        trust_remote_code=settings.trust_remote_code,
-        memory_budget_bytes=None if budget is None else int(budget * 1e9),
+    return replace(
+        spec_of_settings(settings, reference),
         cache_options=options.cache or CacheOptions(),
         adapter_path=None if options.adapter is None else str(options.adapter),
         draft=options.draft,

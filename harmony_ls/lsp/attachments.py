@@ -18,6 +18,7 @@ from harmony_ls.features.inline.globs import first_match
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.chat_messages import AttachmentParam
 from harmony_ls.lsp.documents import path_of
+from harmony_ls.lsp.reading import SEVERITY_NAMES
 from harmony_ls.lsp.text import Position, PositionEncoding, Text
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["attachments_of"]
 
-_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
 _N_AROUND = 5
 _MOST_ATTACHMENTS = 50
 
@@ -143,7 +143,7 @@ def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
     return DiagnosticNote(
         line=start + 1 if isinstance(start, int) and start >= 0 else 1,
         message=message if isinstance(message, str) and message.strip() else "no message",
-        severity=_SEVERITIES.get(severity, "") if isinstance(severity, int) else "",
+        severity=SEVERITY_NAMES.get(severity, "") if isinstance(severity, int) else "",
         source=source if isinstance(source, str) else "",
     )
 

@@ -19,6 +19,7 @@ from harmony_ls.features.code_actions.listing import Offer, Place, offers, refus
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action_edit import edit_of_document, edit_of_tests, folder_of, name_of
 from harmony_ls.lsp.documents import Document, path_of
+from harmony_ls.lsp.reading import SEVERITY_NAMES
 from harmony_ls.lsp.synchronization import position_of
 from harmony_ls.lsp.text import Position
 from harmony_ls.lsp.work_progress import WorkProgress
@@ -33,7 +34,6 @@ _OPEN_CHAT: Final = "harmony-ls.openChat"
 """The client's command that the action "explain" calls, with what `harmony/chat` takes as text and attachments."""
 
 _MOST_DIAGNOSTICS = 100
-_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _described(diagnostic: types.Diagnostic) -> tuple[int, int, str, str, str]:
     start, end = diagnostic.range.start, diagnostic.range.end
     # One that ends before the first character of a line does not reach into it.
     last = end.line + 1 if end.character > 0 or end.line <= start.line else end.line
-    severity = _SEVERITIES.get(int(diagnostic.severity), "") if diagnostic.severity is not None else ""
+    severity = SEVERITY_NAMES.get(int(diagnostic.severity), "") if diagnostic.severity is not None else ""
     source = " ".join(str(each) for each in (diagnostic.source, diagnostic.code) if each is not None)
     return start.line, last, diagnostic.message, severity, source
 

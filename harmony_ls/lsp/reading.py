@@ -8,6 +8,7 @@ from cattrs import Converter
 from lsprotocol import types
 
 __all__ = [
+    "SEVERITY_NAMES",
     "describe",
     "id_and_method",
     "readable_code_action",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
+
+SEVERITY_NAMES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
+"""LSP's ``DiagnosticSeverity`` in words. Servers also send none, or numbers of their own."""
 
 
 def readable_initialize(converter: Converter, params: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Files that go along with a message, as fenced text under their path. A person names them; nothing is read unasked."""
 
 import os
-import re
 import shlex
 from pathlib import Path
 
 from harmony_ls.errors import UserError
+from harmony_ls.features.chat.attachments import fenced
 
 __all__ = ["attachment", "paths_of", "with_attachments"]
 
@@ -51,12 +51,7 @@ def attachment(path: Path) -> str:
         raise UserError(f"{path} is not text in UTF-8.") from None
     if "\0" in text:
         raise UserError(f"{path} is binary: it holds NUL characters.")
-    # A fence that is longer than all runs of backticks in the file cannot be closed by it.
-    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
-    fence = "`" * (longest + 1)
-    language = path.suffix.removeprefix(".")
-    end = "" if text.endswith("\n") or not text else "\n"
-    return f"{path}:\n{fence}{language}\n{text}{end}{fence}\n"
+    return f"{path}:\n{fenced(text, path.suffix.removeprefix('.'))}"
 
 
 def with_attachments(message: str, attachments: list[str]) -> str:
