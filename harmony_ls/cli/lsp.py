@@ -55,8 +55,8 @@ def lsp(
 
 
 def _serve_stdio(settings: dict[str, Any], log_level: str | None, log_file: Path | None) -> int:
-    from harmony_ls.lsp.handshake import Greeter
-    from harmony_ls.lsp.stdio import StdioStreams, claim_stdio
+    from harmony_ls.lsp.connection.handshake import Greeter
+    from harmony_ls.lsp.connection.stdio import StdioStreams, claim_stdio
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server has its own: no traceback of a half-done import
     # Before anything that is imported below can print; and the editor is answered while it is imported.

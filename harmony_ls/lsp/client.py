@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harmony_ls.lsp.framing import Body, FrameDecoder, encode
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
 __all__ = ["EDITOR_CAPABILITIES", "SERVER_COMMAND", "LspClient", "ResponseError", "ServerGoneError"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from harmony_ls.lsp.documents import path_of
+from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.settings.models import Settings
 from harmony_ls.settings.sources import (
     SECTION_NAMES,

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
-from harmony_ls.lsp.documents import Document
+from harmony_ls.lsp.documents.documents import Document
 from harmony_ls.lsp.messages import DoctorParams, DoctorReport, DocumentReport
 
 if TYPE_CHECKING:

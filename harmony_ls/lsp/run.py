@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.ending import GRACE_SECONDS, Ending, watch_parent
-from harmony_ls.lsp.framing import FrameDecoder
-from harmony_ls.lsp.handshake import Greeter
-from harmony_ls.lsp.logs import ClientLog, set_level, start_logging
-from harmony_ls.lsp.protocol import Stage
+from harmony_ls.lsp.connection.ending import GRACE_SECONDS, Ending, watch_parent
+from harmony_ls.lsp.connection.framing import FrameDecoder
+from harmony_ls.lsp.connection.handshake import Greeter
+from harmony_ls.lsp.connection.logs import ClientLog, set_level, start_logging
+from harmony_ls.lsp.connection.protocol import Stage
+from harmony_ls.lsp.connection.stdio import StdioStreams
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.stdio import StdioStreams
 
 __all__ = ["ServeOptions", "serve_stdio", "serve_tcp"]
 

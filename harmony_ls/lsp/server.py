@@ -18,16 +18,19 @@ from harmony_ls import __version__
 from harmony_ls.errors import HarmonyLsError
 from harmony_ls.features.inline.journal import Journal
 from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
-from harmony_ls.lsp import code_action, completion, configuration, doctor, inline_completion, synchronization
+from harmony_ls.lsp import configuration, doctor
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.chat import CHAT_METHODS, EditorChat
+from harmony_ls.lsp.chat.chat import CHAT_METHODS, EditorChat
+from harmony_ls.lsp.code_action import code_action
+from harmony_ls.lsp.completion import completion, inline_completion
 from harmony_ls.lsp.configuration import Configuration
-from harmony_ls.lsp.documents import Documents
-from harmony_ls.lsp.handshake import TRIGGER_CHARACTERS, choose_encoding, initialize_result
+from harmony_ls.lsp.connection.handshake import TRIGGER_CHARACTERS, choose_encoding, initialize_result
+from harmony_ls.lsp.connection.protocol import HarmonyProtocol
+from harmony_ls.lsp.documents import synchronization
+from harmony_ls.lsp.documents.documents import Documents
+from harmony_ls.lsp.documents.text import PositionEncoding
 from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
-from harmony_ls.lsp.protocol import HarmonyProtocol
 from harmony_ls.lsp.status import StatusReporter
-from harmony_ls.lsp.text import PositionEncoding
 from harmony_ls.lsp.work_progress import Cancellable, did_cancel_progress
 from harmony_ls.settings.models import Settings
 
@@ -293,4 +296,4 @@ METHODS: Mapping[str, Handler] = {
     **CHAT_METHODS,
 }
 """Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own; what is advertised is in
-`harmony_ls.lsp.handshake`."""
+`harmony_ls.lsp.connection.handshake`."""

@@ -11,11 +11,11 @@ import pytest
 from harmony_ls.edits.changes import FileChange
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.approvals import ALLOW_ONCE, NEVER, REVIEW, EditorApprovals, allow_for_session
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.framing import FrameDecoder
+from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, EditorApprovals, allow_for_session
+from harmony_ls.lsp.connection.framing import FrameDecoder
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.workspace import EditorWorkspace
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.messages import ToolCall
 from harmony_ls.tools.apply_patch import plan_patch
 from harmony_ls.tools.tool import ApprovalRequest, Decision

@@ -7,7 +7,7 @@ from typing import Any
 
 from harmony_ls.features.code_actions.question import prompt_text
 from harmony_ls.lsp.client import EDITOR_CAPABILITIES
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 from tests.lsp.peer import Peer, handshake, starting
 from tests.models import Rule
 from tests.session.support import final, scripted_gpt_oss

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harmony_ls.lsp.framing import Body, FrameDecoder, encode
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
 from tests.lsp.peer import PATIENCE, SERVER
 
 __all__ = ["Connection", "connected", "listening"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.lsp.client import EDITOR_CAPABILITIES
-from harmony_ls.lsp.documents import path_of
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.documents import path_of
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
 __all__ = ["CAPABILITIES", "Buffer", "Editor", "Refusal"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.framing import Body, FrameDecoder, encode
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
+from harmony_ls.lsp.documents.text import PositionEncoding
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.text import PositionEncoding
 from tests.lsp.editor import CAPABILITIES, Editor
 from tests.lsp.peer import PATIENCE, Peer
 

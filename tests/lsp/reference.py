@@ -2,7 +2,7 @@
 
 import re
 
-from harmony_ls.lsp.text import Position, PositionEncoding
+from harmony_ls.lsp.documents.text import Position, PositionEncoding
 
 __all__ = ["reference_offset", "reference_replace"]
 

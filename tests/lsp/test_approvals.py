@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.lsp.approvals import ALLOW_ONCE, NEVER, REVIEW, EditorApprovals, allow_for_session
+from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, EditorApprovals, allow_for_session
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.workspace import EditorWorkspace
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.messages import ToolCall
 from harmony_ls.tools.apply_patch import apply_patch_tool
 from harmony_ls.tools.tool import ApprovalRequest, Decision

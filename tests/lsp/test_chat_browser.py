@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.lsp.approvals import ALLOW_ONCE, allow_for_session
+from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, allow_for_session
 from tests.lsp.chatting import say
 from tests.lsp.editor import CAPABILITIES
 from tests.lsp.editor_connections import EditorPeer

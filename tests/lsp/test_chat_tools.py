@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.lsp.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
+from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
 from tests.lsp.chatting import say
 from tests.lsp.editor import CAPABILITIES, Refusal
 from tests.lsp.editor_connections import EditorPeer

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from harmony_ls.lsp.client import ResponseError
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 from tests.lsp.acting import (
     AUTOMATIC,
     acting,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.lsp.client import ResponseError
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 from tests.lsp.acting import acting, actions, applied, asked, named, place, resolved
 from tests.lsp.peer import Peer
 

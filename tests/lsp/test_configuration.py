@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harmony_ls.lsp.client import AUTOMATIC, EDITOR_CAPABILITIES, INVOKED
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 from tests.lsp.peer import PATIENCE, Peer, handshake, starting
 
 URI = "file:///settings.py"

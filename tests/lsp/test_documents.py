@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.lsp.documents import Change, Documents, path_of
-from harmony_ls.lsp.framing import encode
-from harmony_ls.lsp.handshake import Greeter, initialize_result
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.connection.framing import encode
+from harmony_ls.lsp.connection.handshake import Greeter, initialize_result
+from harmony_ls.lsp.documents.documents import Change, Documents, path_of
+from harmony_ls.lsp.documents.text import Position
 
 URI = "file:///d.py"
 

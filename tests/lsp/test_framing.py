@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.lsp.framing import Body, FrameDecoder, Oversized, decode, encode
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, Oversized, decode, encode
 
 PING = {"jsonrpc": "2.0", "id": 7, "method": "ping", "params": {"text": "a\r\nContent-Length: 5\r\n\r\n{}é👍"}}
 

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from harmony_ls.lsp.framing import Body, FrameDecoder, encode
-from harmony_ls.lsp.text import Position, PositionEncoding
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
+from harmony_ls.lsp.documents.text import Position, PositionEncoding
 from tests.lsp.peer import SERVER, frame
 from tests.lsp.reference import reference_replace
 

@@ -14,8 +14,8 @@ import pytest
 
 from harmony_ls.errors import ModelError
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.framing import Body, FrameDecoder
-from harmony_ls.lsp.protocol import Stage
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder
+from harmony_ls.lsp.connection.protocol import Stage
 from harmony_ls.lsp.server import HarmonyServer
 
 INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}

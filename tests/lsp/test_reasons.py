@@ -9,7 +9,7 @@ from lsprotocol import types
 
 from harmony_ls.features.inline.request import Reason
 from harmony_ls.lsp.backend import Backend
-from harmony_ls.lsp.inline_completion import offer_at
+from harmony_ls.lsp.completion.inline_completion import offer_at
 from harmony_ls.lsp.server import HarmonyServer
 from harmony_ls.settings import Source, resolve
 from tests.lsp.test_protocol import INITIALIZE, Wire

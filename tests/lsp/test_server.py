@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from harmony_ls.lsp.client import AUTOMATIC, EDITOR_CAPABILITIES, INVOKED
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 from tests.lsp.peer import PATIENCE, Peer, handshake, starting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

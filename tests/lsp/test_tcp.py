@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.lsp.framing import encode
+from harmony_ls.lsp.connection.framing import encode
 from tests.lsp.connections import Connection, connected, listening
 from tests.lsp.peer import SERVER
 

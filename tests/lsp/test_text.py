@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 from tests.lsp.reference import reference_offset, reference_replace
 
 # What ends lines, what looks as if it did (\f \v \x1c \x85 U+2028 U+2029), wide characters, combining ones.

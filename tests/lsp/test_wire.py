@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from harmony_ls.lsp.framing import MAX_MESSAGE_BYTES
+from harmony_ls.lsp.connection.framing import MAX_MESSAGE_BYTES
 from tests.lsp.peer import Peer, frame, handshake, starting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,7 @@ from harmony_ls.edits.changes import FileChange
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.workspace import EditorWorkspace, Patience
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace, Patience
 from harmony_ls.tools.apply_patch import plan_patch
 from harmony_ls.workspace.port import Applied
 from tests.lsp.editor import Refusal

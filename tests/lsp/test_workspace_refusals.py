@@ -11,7 +11,7 @@ import pytest
 
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.workspace import EditorWorkspace
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.workspace.port import Applied
 from tests.lsp.editor import CAPABILITIES, Editor
 from tests.lsp.editor_connections import connected_editor

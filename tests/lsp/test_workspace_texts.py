@@ -11,7 +11,7 @@ import pytest
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange, replace_lines
 from harmony_ls.edits.line_diff import line_edits
 from harmony_ls.edits.text_file import split_lines
-from harmony_ls.lsp.workspace import EditorWorkspace
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.workspace.port import Applied
 from tests.lsp.editor_connections import connected_editor
 

@@ -12,7 +12,7 @@ from harmony_ls.cli.typist import press
 from harmony_ls.engine import measure
 from harmony_ls.errors import UserError
 from harmony_ls.lsp.client import LspClient
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 from harmony_ls.session.chat_model import ChatModel
 
 __all__ = ["LspRecord", "LspSizes", "measure_chat", "measure_code_actions", "measure_keys", "measure_typing"]

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.cli.bench.lsp.numbers import LspRecord, LspSizes
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.text import Position
 
 __all__ = ["soak"]
 

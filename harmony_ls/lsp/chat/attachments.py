@@ -16,10 +16,10 @@ from harmony_ls.features.chat.diff import repository_diff
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
 from harmony_ls.features.syntax.symbols import symbol_at
-from harmony_ls.lsp.chat_messages import AttachmentParam
-from harmony_ls.lsp.documents import path_of
-from harmony_ls.lsp.reading import SEVERITY_NAMES
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.chat.messages import AttachmentParam
+from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
+from harmony_ls.lsp.documents.documents import path_of
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer

@@ -10,8 +10,8 @@ from lsprotocol import types
 from harmony_ls.edits.changes import TextChange, apply_text_changes
 from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
-from harmony_ls.lsp.documents import Document, path_of
-from harmony_ls.lsp.text import Position, Text
+from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.text import Position, Text
 from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:

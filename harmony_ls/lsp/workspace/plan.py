@@ -13,7 +13,7 @@ from pathlib import Path
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import decode
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.documents import path_of
+from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.workspace.files import read_state
 from harmony_ls.workspace.gate import GatedPath, PathGate
 from harmony_ls.workspace.transaction import verify

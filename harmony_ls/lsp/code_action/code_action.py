@@ -17,11 +17,11 @@ from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.code_actions.actions import Action, Subject, action_named
 from harmony_ls.features.code_actions.listing import Offer, Place, offers, refusal
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.lsp.code_action_edit import edit_of_document, edit_of_tests, folder_of, name_of
-from harmony_ls.lsp.documents import Document, path_of
-from harmony_ls.lsp.reading import SEVERITY_NAMES
-from harmony_ls.lsp.synchronization import position_of
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests, folder_of, name_of
+from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
+from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.synchronization import position_of
+from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.work_progress import WorkProgress
 
 if TYPE_CHECKING:

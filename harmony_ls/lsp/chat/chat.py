@@ -14,8 +14,8 @@ from pygls.exceptions import JsonRpcInvalidParams
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, TextDelta, ToolCallFinished, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
-from harmony_ls.lsp.attachments import attachments_of
-from harmony_ls.lsp.chat_messages import (
+from harmony_ls.lsp.chat.attachments import attachments_of
+from harmony_ls.lsp.chat.messages import (
     HARMONY_CHAT,
     HARMONY_CHAT_COMMANDS,
     HARMONY_CHAT_DELETE,
@@ -36,7 +36,7 @@ from harmony_ls.lsp.chat_messages import (
     Transcript,
     TranscriptTurn,
 )
-from harmony_ls.lsp.chat_parts import PartMaker, parts_of_messages, usage_report
+from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages, usage_report
 from harmony_ls.lsp.work_progress import WorkProgress
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from harmony_ls.features.chat.chats import Chats
     from harmony_ls.features.chat.store import ChatStore
     from harmony_ls.lsp.server import Handler, HarmonyServer
-    from harmony_ls.lsp.workspace import EditorWorkspace
+    from harmony_ls.lsp.workspace.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
     from harmony_ls.tools.toolbox import ToolBox
 
@@ -136,7 +136,7 @@ class EditorChat:
 
     def workspace(self) -> "EditorWorkspace | str":
         """The files that a model may read and change, or why there are none."""
-        from harmony_ls.lsp.workspace import EditorWorkspace
+        from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 
         folders = self._server.configuration.folders
         exclude = self._server.configuration.settings.inline_completion.exclude
@@ -156,7 +156,7 @@ class EditorChat:
         return Chats(store, models, self._make_tools, self._server.backend.claims)
 
     async def _make_tools(self, chat: "Chat", settings: Settings) -> "ToolBox":
-        from harmony_ls.lsp.approvals import EditorApprovals
+        from harmony_ls.lsp.chat.approvals import EditorApprovals
         from harmony_ls.tools.offered import offered_tools
 
         workspace = self.workspace()

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from harmony_ls.lsp.documents import Change
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.documents.documents import Change
+from harmony_ls.lsp.documents.text import Position
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer

@@ -17,9 +17,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.protocol import LanguageServerProtocol
 
 from harmony_ls.errors import UserError
-from harmony_ls.lsp import framing
-from harmony_ls.lsp.messages import MESSAGE_TYPES
-from harmony_ls.lsp.reading import (
+from harmony_ls.lsp.connection import framing
+from harmony_ls.lsp.connection.reading import (
     describe,
     id_and_method,
     readable_code_action,
@@ -27,6 +26,7 @@ from harmony_ls.lsp.reading import (
     uri_in,
     without_null_ranges,
 )
+from harmony_ls.lsp.messages import MESSAGE_TYPES
 
 __all__ = ["Handler", "HarmonyProtocol", "LifeCycle", "Stage", "Writer"]
 

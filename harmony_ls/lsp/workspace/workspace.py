@@ -18,18 +18,18 @@ from pygls.exceptions import JsonRpcException
 
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
-from harmony_ls.lsp.asking import Question
-from harmony_ls.lsp.documents import path_of
-from harmony_ls.lsp.workspace_edit import EditMeans, label_of, taken_back, workspace_edit
-from harmony_ls.lsp.workspace_outcome import Finding, Observed, Watch, observed, settled, told
-from harmony_ls.lsp.workspace_plan import Buffer, Place, PlannedChange, Unsaved, located, planned_changes
+from harmony_ls.lsp.connection.asking import Question
+from harmony_ls.lsp.documents.documents import path_of
+from harmony_ls.lsp.workspace.edit import EditMeans, label_of, taken_back, workspace_edit
+from harmony_ls.lsp.workspace.outcome import Finding, Observed, Watch, observed, settled, told
+from harmony_ls.lsp.workspace.plan import Buffer, Place, PlannedChange, Unsaved, located, planned_changes
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
 from harmony_ls.workspace.disk import DiskWorkspace
 from harmony_ls.workspace.gate import PathGate
 from harmony_ls.workspace.port import Applied, WorkspaceFile
 
 if TYPE_CHECKING:
-    from harmony_ls.lsp.documents import Document
+    from harmony_ls.lsp.documents.documents import Document
     from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["EditorWorkspace", "Patience"]

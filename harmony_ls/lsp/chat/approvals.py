@@ -12,8 +12,8 @@ from pygls.exceptions import JsonRpcException
 
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.diff import visible
-from harmony_ls.lsp.asking import asked
-from harmony_ls.lsp.workspace_edit import EditMeans
+from harmony_ls.lsp.connection.asking import asked
+from harmony_ls.lsp.workspace.edit import EditMeans
 from harmony_ls.tools.tool import ApprovalRequest, Decision
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from weakref import WeakSet
 
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
 __all__ = ["Change", "Document", "DocumentListener", "Documents", "path_of"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harmony_ls import __version__
 from harmony_ls.features.code_actions.actions import KINDS
-from harmony_ls.lsp import framing
+from harmony_ls.lsp.connection import framing
 
 __all__ = ["TRIGGER_CHARACTERS", "Greeter", "advertises_completion", "choose_encoding", "initialize_result"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from harmony_ls.features.inline.request import InlineCompletion
-from harmony_ls.lsp.inline_completion import offer_at
-from harmony_ls.lsp.synchronization import position_of
-from harmony_ls.lsp.text import Position
+from harmony_ls.lsp.completion.inline_completion import offer_at
+from harmony_ls.lsp.documents.synchronization import position_of
+from harmony_ls.lsp.documents.text import Position
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:

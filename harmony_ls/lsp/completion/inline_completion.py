@@ -19,9 +19,9 @@ from harmony_ls.features.inline.request import (
     Reason,
     SelectedCompletion,
 )
-from harmony_ls.lsp.documents import Document, path_of
+from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.synchronization import position_of
 from harmony_ls.lsp.messages import HARMONY_OUTCOME, OutcomeParams
-from harmony_ls.lsp.synchronization import position_of
 from harmony_ls.settings.models import InlineCompletionSettings
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Protocol
 from harmony_ls.edits.changes import ChangeKind
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.documents import Documents
-from harmony_ls.lsp.workspace_plan import PlannedChange, comparable, disk_text
+from harmony_ls.lsp.documents.documents import Documents
+from harmony_ls.lsp.workspace.plan import PlannedChange, comparable, disk_text
 
 __all__ = ["Finding", "Observed", "Watch", "observed", "settled", "told"]
 

@@ -10,8 +10,8 @@ from lsprotocol import types
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange, apply_text_changes
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.text import Position, PositionEncoding, Text
-from harmony_ls.lsp.workspace_plan import PlannedChange
+from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.workspace.plan import PlannedChange
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer

@@ -1,0 +1,1 @@
+"""Code actions: what is offered where, and the workspace edit that one becomes."""

@@ -1,0 +1,1 @@
+"""Completions while typing, as ghost text or as an item of the ordinary list."""
