@@ -1,0 +1,70 @@
+"""A small model that really answers (SmolLM2), through the product's doors: what no random or scripted model can tell.
+
+It answers greedily, so the same each time. What is held here is not how clever it is, but that nothing on the way makes
+it less so.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mlx_lm_program import asked
+from tests.smollm2 import NEEDS_SMOLLM2, built_smollm2, has_smollm2
+
+pytestmark = [pytest.mark.skipif(not has_smollm2(), reason=NEEDS_SMOLLM2), pytest.mark.slow]
+
+PROSE = (
+    "The harbour was quiet that morning. Two fishing boats lay against the wall, their nets hung up to dry, and an old "
+    "man sat on a crate and mended one of them with a wooden needle. He did not look up when the ferry came in. The "
+    "passengers walked past him in twos and threes, carrying their bags, and by noon the square behind the church was "
+    "full of people who had come to buy bread, cheese and fresh vegetables at the weekly market."
+)
+NONSENSE = " ".join(sorted(PROSE.split()))
+CODE = """def mean(values):
+    total = 0
+    for value in values:
+        total += value
+    return total / len(values)
+"""
+QUESTION = "Write a Python function that reverses a string."
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Path:
+    return built_smollm2()
+
+
+def generate(model: Path, state: Path, *arguments: str) -> dict[str, Any]:
+    """What ``harmony-ls generate --json`` says, in a process of its own and greedily."""
+    command = [sys.executable, "-P", "-m", "harmony_ls", "generate", "--model", str(model), "--temperature", "0"]
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(state), "XDG_STATE_HOME": str(state)}
+    done = subprocess.run(
+        [*command, "--json", *arguments], capture_output=True, text=True, env=environment, check=True, timeout=240
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_command_writes_what_mlx_lm_alone_writes(smollm2: Path, tmp_path: Path) -> None:
+    alone = asked(
+        smollm2, messages=[{"role": "user", "content": QUESTION}], max_tokens=60, texts=[PROSE, NONSENSE, CODE]
+    )
+    # The model is read right: it foresees English and Python, and is surprised by words in no order.
+    prose, nonsense, code = alone.perplexities
+    assert prose < 30
+    assert code < 10
+    assert nonsense > 10 * prose
+    answer = generate(smollm2, tmp_path, "--prompt", QUESTION, "--max-tokens", "60", "--logprobs", "3")
+    assert "[::-1]" in answer["text"]
+    assert (answer["text"], answer["usage"]["completion_tokens"]) == (alone.text, len(alone.tokens))
+    for each in answer["logprobs"]:
+        assert each["logprob"] <= 0
+        # Greedily: nothing is likelier than what was written.
+        assert each["top_logprobs"][0]["token"] == each["token"]
+        assert sum(math.exp(other["logprob"]) for other in each["top_logprobs"]) <= 1.0001
