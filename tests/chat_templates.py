@@ -113,6 +113,15 @@ PYTHONIC = QWEN_2.replace(
     "{{ key }}={{ value | tojson }}{% if not loop.last %}, {% endif %}{% endfor %})]<|tool_call_end|>",
 )
 
+# Calls whose arguments must be text, as DeepSeek's templates put them together.
+DEEPSEEK = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'tool' %}<|tool_output|>{{ message.content }}<|end|>"
+    "{% else %}<|{{ message.role }}|>{{ message.content }}{% for call in message.tool_calls %}"
+    "<|tool_call|>{{ call.function.name + '\n' + call.function.arguments }}{% endfor %}<|end|>{% endif %}"
+    "{% endfor %}" + OPENS + "<|assistant|>{% endif %}"
+)
+
 # Levels of effort, and a plain concatenation in which texts could make a marker together.
 EFFORTS = (
     "<|im_start|>system\nReasoning: {{ reasoning_effort | default('medium') }}\n<|im_end|>"
@@ -153,6 +162,12 @@ CHAT_RECIPES: Mapping[str, TokenizerRecipe] = {
         special=(*_CHATML.special, "<|tool_call_start|>", "<|tool_call_end|>"),
         plain=_TOOL_TAGS[2:],
         chat_template=PYTHONIC,
+    ),
+    "deepseek": TokenizerRecipe(
+        special=("<|system|>", "<|user|>", "<|assistant|>", "<|tool_call|>", "<|tool_output|>", "<|end|>", "<s>"),
+        eos="<|end|>",
+        bos="<s>",
+        chat_template=DEEPSEEK,
     ),
     "efforts": replace(_CHATML, chat_template=EFFORTS),
     "seams": replace(_CHATML, special=(*_CHATML.special, "<|tool|>"), chat_template=SEAMS),

@@ -11,6 +11,7 @@ from itertools import count, takewhile
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation, Message, Role
 from harmony_ls.prompts.chat_abilities import ChatAbilities, find_abilities
+from harmony_ls.prompts.chat_calls import has_calls, in_words, suited_calls
 from harmony_ls.prompts.chat_messages import can_join, function_of, in_openai_form, joined
 from harmony_ls.prompts.chat_parser import ChatMarkers, ChatParser
 from harmony_ls.prompts.format import EventParser, Prompt
@@ -64,6 +65,8 @@ class ChatFormat:
             parts.append("without tools (the template does not show them)")
         if answers.thinking_markers is not None:
             parts.append(f"reasoning between {' and '.join(answers.thinking_markers)}")
+        if not self._abilities.calls.takes_calls:
+            parts.append("tool calls of other models told in words")
         if not self._abilities.takes_system:
             parts.append("instructions as a part of the first question")
         return ", ".join(parts)
@@ -89,9 +92,18 @@ class ChatFormat:
     def render(self, conversation: Conversation) -> Prompt:
         """The prompt of a conversation; raises ModelError with the template's own words where it fails.
 
-        Answers whose tokens are known stand in it as these tokens, unless the template changes the text.
+        Answers whose tokens are known stand in it as these tokens, unless the template changes the text. Tool calls
+        that the template refuses, such as another model's, are told in words.
         """
-        messages = self._suited(conversation.messages)
+        try:
+            return self._prompt(self._suited(conversation.messages), conversation)
+        except ModelError:
+            if not self._abilities.calls.takes_calls or not has_calls(conversation.messages):
+                raise
+            return self._prompt(self._suited(in_words(conversation.messages)), conversation)
+
+    def _prompt(self, messages: list[Message], conversation: Conversation) -> Prompt:
+        """The prompt of messages as the template takes them."""
         slots = self._slots(messages)
         rendered = self._rendered(messages, conversation, slots)
         if changed := {
@@ -145,8 +157,7 @@ class ChatFormat:
             replace(message, content=_framed(message.content, slots[index])) if slots and index in slots else message
             for index, message in enumerate(messages)
         ]
-        takes_text_arguments = self._abilities.takes_text_arguments
-        form = in_openai_form(shown, conversation.tools, takes_text_arguments=takes_text_arguments)
+        form = in_openai_form(shown, conversation.tools, self._abilities.calls)
         return self._tokenizer.render_chat(form, tools, arguments)
 
     def _slots(self, messages: Sequence[Message]) -> dict[int, str]:
@@ -195,10 +206,13 @@ class ChatFormat:
         return (places[-1],) if places else ()
 
     def _suited(self, messages: Iterable[Message]) -> list[Message]:
-        """The messages as the template takes them: instructions that it would refuse go into the next question."""
+        """The messages as the template takes them: instructions that it would refuse go into the next question.
+
+        Calls that it would refuse are told otherwise (`harmony_ls.prompts.chat_calls`).
+        """
         suited: list[Message] = []
         waiting: list[str] = []
-        for message in messages:
+        for message in suited_calls(list(messages), self._abilities.calls):
             before = suited[-1] if suited else None
             if message.role is Role.SYSTEM:
                 is_first = before is None or (len(suited) == 1 and before.role is Role.SYSTEM)

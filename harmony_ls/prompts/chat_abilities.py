@@ -3,12 +3,15 @@
 No model's name is looked at. How conversations are rendered is decided in `harmony_ls.prompts.chat`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Message, ReasoningEffort, Role, ToolCall, ToolSpec
+from harmony_ls.prompts.chat_calls import CallForm, suited_calls
 from harmony_ls.prompts.chat_messages import function_of, in_openai_form
 from harmony_ls.prompts.tokenizer import RenderedChat, Tokenizer
 
@@ -21,6 +24,12 @@ _TOOL = ToolSpec("probetool", "probedescription")
 # Mistral's templates insist on nine letters and digits.
 _CALL = ToolCall("a1b2c3d4e", _TOOL.name, "{}")
 _RESULT = Message(Role.TOOL, "proberesult", tool_call_id=_CALL.id, name=_TOOL.name)
+# As another model may have made them: two at once, with ids of another kind.
+_CALLS = (
+    ToolCall("call_probeid1", "probefirst", '{"probename": "probevalue"}'),
+    ToolCall("call_probeid2", "probesecond", '{"probename": "probeother"}'),
+)
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +40,14 @@ class ChatAbilities:
     between them. ``can_resume``: what the template puts after an answer does not depend on whether it knows of the
     calls in it. ``efforts`` are the arguments by which it is told how much to think; where there are none for an
     effort, it is left as it is. ``turn_markers`` are what it puts between an answer and the next question.
-    ``takes_text_arguments``: calls whose arguments are no object, as models write them by mistake.
+    ``calls`` is what it takes of the calls of earlier turns and models.
     """
 
     takes_system: bool = True
     takes_late_system: bool = True
     takes_repeats: bool = True
     takes_tools: bool = False
-    takes_text_arguments: bool = True
+    calls: CallForm = field(default_factory=CallForm)
     can_resume: bool = False
     efforts: Mapping[ReasoningEffort, Mapping[str, Any]] = field(default_factory=dict)
     turn_markers: frozenset[int] = frozenset()
@@ -51,13 +60,14 @@ def find_abilities(tokenizer: Tokenizer) -> ChatAbilities:
         raise ModelError("The model's chat template does not show what is asked. Choose another model.")
     with_tool = _render(tokenizer, [_QUESTION], tools=[_TOOL])
     takes_tools = with_tool is not None and _TOOL.name in with_tool.text
+    calls = _call_form(tokenizer, [_TOOL] if takes_tools else [])
     return ChatAbilities(
         takes_system=_shows(tokenizer, [_RULE, _QUESTION], _RULE),
         takes_late_system=_shows(tokenizer, [_QUESTION, _ANSWER, _RULE, _QUESTION], _RULE),
         takes_repeats=_shows(tokenizer, [_QUESTION, _QUESTION], _QUESTION),
         takes_tools=takes_tools,
-        takes_text_arguments=not takes_tools or _shows_text_arguments(tokenizer),
-        can_resume=takes_tools and _can_resume(tokenizer),
+        calls=calls,
+        can_resume=takes_tools and calls.takes_calls and _can_resume(tokenizer),
         efforts=_efforts(tokenizer, plain),
         turn_markers=_turn_markers(tokenizer, plain),
     )
@@ -68,13 +78,15 @@ def _render(
     messages: Sequence[Message],
     *,
     tools: Sequence[ToolSpec] = (),
+    call_form: CallForm | None = None,
     arguments: Mapping[str, Any] | None = None,
     opens_answer: bool = True,
 ) -> RenderedChat | None:
     """The rendered template; None where it fails."""
     functions = [function_of(tool) for tool in tools]
+    form = in_openai_form(messages, call_form=call_form)
     try:
-        return tokenizer.render_chat(in_openai_form(messages), functions, arguments, opens_answer=opens_answer)
+        return tokenizer.render_chat(form, functions, arguments, opens_answer=opens_answer)
     except ModelError:
         return None
 
@@ -84,11 +96,31 @@ def _shows(tokenizer: Tokenizer, messages: Sequence[Message], message: Message) 
     return rendered is not None and rendered.text.count(message.content) >= messages.count(message)
 
 
-def _shows_text_arguments(tokenizer: Tokenizer) -> bool:
-    """Whether arguments may be a text; some templates go through them by name, and fail at anything else."""
-    call = replace(_CALL, arguments="probearguments")
-    rendered = _render(tokenizer, [_QUESTION, Message(Role.ASSISTANT, tool_calls=(call,)), _RESULT], tools=[_TOOL])
-    return rendered is not None and call.arguments in rendered.text
+def _call_form(tokenizer: Tokenizer, tools: Sequence[ToolSpec]) -> CallForm:
+    """The form, closest to how calls are made, in which the template shows them while their turn runs.
+
+    Of turns that are over it may leave them out, as its makers want it, but must not fail.
+    """
+
+    def shows(form: CallForm, *calls: ToolCall) -> bool:
+        results = [Message(Role.TOOL, f"{_RESULT.content}{call.id}", "", (), call.id, call.name) for call in calls]
+        running = suited_calls([_QUESTION, Message(Role.ASSISTANT, tool_calls=calls), *results], form)
+        rendered = _render(tokenizer, running, tools=tools, call_form=form)
+        over = _render(tokenizer, [*running, _ANSWER, _QUESTION], tools=tools, call_form=form)
+        if rendered is None or over is None:
+            return False
+        told = [text for call in calls for text in (call.name, _WORD.findall(call.arguments)[-1])]
+        return all(text in rendered.text for text in (*told, *(result.content for result in results)))
+
+    flags = (True, False)
+    forms = (
+        CallForm(takes_several=several, takes_any_id=any_id, takes_objects=objects)
+        for objects, any_id, several in product(flags, flags, flags)
+    )
+    form = next((form for form in forms if shows(form, *_CALLS)), None)
+    if form is None:
+        return CallForm(takes_calls=False)
+    return replace(form, takes_text=shows(form, replace(_CALL, arguments="probearguments")))
 
 
 def _efforts(tokenizer: Tokenizer, plain: str) -> dict[ReasoningEffort, dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
+from harmony_ls.prompts.chat_calls import CallForm
 
 __all__ = ["can_join", "function_of", "in_openai_form", "joined"]
 
@@ -32,30 +33,29 @@ def function_of(tool: ToolSpec) -> dict[str, Any]:
 
 
 def in_openai_form(
-    messages: Sequence[Message], tools: Sequence[ToolSpec] = (), *, takes_text_arguments: bool = True
+    messages: Sequence[Message], tools: Sequence[ToolSpec] = (), call_form: CallForm | None = None
 ) -> list[dict[str, Any]]:
     """Messages as chat templates expect them: arguments are an object where the model wrote one.
 
-    ``takes_text_arguments``: other arguments are shown as they were written; else they get an object around them.
+    What the ``call_form`` does not take is told otherwise: text gets an object around it, and an object becomes text.
     """
     plain_text_tools = {tool.name for tool in tools if tool.takes_text}
-    return [_message_in_openai_form(message, plain_text_tools, takes_text_arguments) for message in messages]
+    form = call_form or CallForm()
+    return [_message_in_openai_form(message, plain_text_tools, form) for message in messages]
 
 
-def _message_in_openai_form(message: Message, plain_text_tools: set[str], takes_text_arguments: bool) -> dict[str, Any]:
+def _message_in_openai_form(message: Message, plain_text_tools: set[str], call_form: CallForm) -> dict[str, Any]:
     form: dict[str, Any] = {"role": message.role.value, "content": message.content}
     if message.role is Role.TOOL:
         return {**form, "tool_call_id": message.tool_call_id, "name": message.name}
     if message.reasoning:
         form["reasoning_content"] = message.reasoning
     if message.tool_calls:
-        form["tool_calls"] = [
-            _call_in_openai_form(call, plain_text_tools, takes_text_arguments) for call in message.tool_calls
-        ]
+        form["tool_calls"] = [_call_in_openai_form(call, plain_text_tools, call_form) for call in message.tool_calls]
     return form
 
 
-def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str], takes_text_arguments: bool) -> dict[str, Any]:
+def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str], form: CallForm) -> dict[str, Any]:
     arguments: Any = call.arguments
     if call.name in plain_text_tools:
         arguments = {_PLAIN_TEXT_ARGUMENT: call.arguments}
@@ -66,8 +66,10 @@ def _call_in_openai_form(call: ToolCall, plain_text_tools: set[str], takes_text_
             values = None
         if isinstance(values, dict):
             arguments = values
-        elif not takes_text_arguments:
+        elif not form.takes_text:
             arguments = {_PLAIN_TEXT_ARGUMENT: call.arguments} if call.arguments else {}
+    if not form.takes_objects and not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
     return {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
