@@ -117,8 +117,9 @@ class Session:
     async def turn(self, text: str) -> AsyncIterator[Event]:
         """Say ``text`` and yield what happens; the last event is a ``TurnFinished``.
 
-        Raises UserError for a message without text, PromptTooLongError before anything has happened where the text
-        alone is too long, and ModelError where the model cannot be spoken to; the history is then as it was. Leaving
+        Raises UserError for a message without text, PromptTooLongError where the text alone is too long, ModelError
+        where the model cannot be spoken to, and whatever the engine raises; no ``TurnFinished`` comes then. If the
+        model has written nothing by then, the history is as it was; else it keeps what was written and done. Leaving
         the iteration early is cancelling.
         """
         self._refuse_while_running()
@@ -136,10 +137,13 @@ class Session:
             if running.limit:
                 yield Notice(running.limit)
             yield TurnFinished(running.reason, running.usage)
+        except Exception:
+            running.fail()
+            raise
         finally:
             running.close()
             self._running = None
-            if running.has_begun:
+            if running.is_to_be_kept:
                 self.history = self.history.with_turn(running.settled())
 
     async def _begin(self, running: Turn) -> AsyncGenerator[Event]:

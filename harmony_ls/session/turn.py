@@ -19,6 +19,8 @@ _OPEN_CALLS = {
     FinishReason.LIMIT: "The turn was ended before this was done.",
 }
 
+_FAILED = "The turn was ended by an error before this was done."
+
 # How long a tool may take to end when the whole task is cancelled, before it is left to itself.
 _LAST_WORDS_SECONDS = 5.0
 
@@ -41,6 +43,7 @@ class Turn:
         self.n_failures = 0
         self.timer: asyncio.TimerHandle | None = None
         self._is_cancelled = False
+        self._has_failed = False
         self._current: Pass | None = None
         self._tool: asyncio.Future[ToolOutput] | None = None
 
@@ -59,6 +62,20 @@ class Turn:
         if not self.is_ended:
             self.limit = limit
             self._stop()
+
+    def fail(self) -> None:
+        """An error ends the turn."""
+        self._has_failed = True
+
+    @property
+    def is_to_be_kept(self) -> bool:
+        """Whether the turn belongs into a history.
+
+        What was written and done stays, however the turn ended: the person has read it, and files may have changed. A
+        question to which an error alone came is to be asked again.
+        """
+        is_written = any(each.content or each.reasoning or each.tool_calls for each in self.messages[1:])
+        return self.has_begun and (is_written or not self._has_failed)
 
     def settle_reason(self) -> None:
         """Say why a turn that was ended from outside ended."""
@@ -114,6 +131,8 @@ class Turn:
     def settled(self) -> list[Message]:
         """The messages as a finished turn: every call answered, and an assistant's message at the end."""
         why = _OPEN_CALLS.get(self.reason, "The answer was cut off, so this was not done.")
+        if self._has_failed:
+            why = _FAILED
         settled = answer_open_calls(self.messages, why)
         if settled[-1].role is not Role.ASSISTANT:
             settled.append(Message(Role.ASSISTANT))
