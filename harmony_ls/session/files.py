@@ -1,22 +1,22 @@
 """Conversations as files: one JSON object, readable, private, and of use to whatever model comes next."""
 
 import contextlib
-import json
 import os
 import tempfile
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from harmony_ls.errors import UserError
 from harmony_ls.messages import Message, ReasoningEffort, Role
 from harmony_ls.session.history import History
 from harmony_ls.session.session import Session
+from harmony_ls.session.sliced_json import parsed, written
 
 __all__ = [
-    "as_json",
     "conversation_document",
     "first_turns",
     "history_of",
@@ -29,8 +29,8 @@ __all__ = [
 _LARGEST_FILE_BYTES = 256 * 1024 * 1024
 
 
-class _File(BaseModel):
-    """What a file holds. ``model`` names whose the remembered token ids are."""
+class _Head(BaseModel):
+    """What a file holds besides its turns. ``model`` names whose the remembered token ids are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +41,13 @@ class _File(BaseModel):
     effort: ReasoningEffort
     n_hidden: int
     summary: str
-    turns: list[list[Message]]
+
+
+_Turns = tuple[tuple[Message, ...], ...]
+
+# Turns are checked one by one: the validator holds the interpreter's lock, and a thousand of them are a third of a
+# second in which no other thread runs.
+_turn = TypeAdapter(list[Message])
 
 
 def save_conversation(path: Path, session: Session) -> None:
@@ -50,7 +56,7 @@ def save_conversation(path: Path, session: Session) -> None:
     Raises UserError where that cannot be done.
     """
     try:
-        write_private(path, as_json(conversation_document(session)))
+        write_private(path, written(conversation_document(session)))
     except OSError as error:
         raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
 
@@ -64,7 +70,7 @@ def load_conversation(path: Path, session: Session) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
-        use_document(json.loads(content.decode("utf-8")), session)
+        use_document(parsed(content.decode("utf-8")), session)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not a conversation that harmony-ls can read: {error}. Name a file made by /save."
@@ -72,9 +78,9 @@ def load_conversation(path: Path, session: Session) -> None:
 
 
 def conversation_document(session: Session) -> dict[str, Any]:
-    """The conversation as a value for `as_json`."""
+    """The conversation as a value for `harmony_ls.session.sliced_json`."""
     history = session.history
-    file = _File(
+    head = _Head(
         format="harmony-ls conversation",
         version=1,
         model=session.chat_model.model.name,
@@ -82,14 +88,13 @@ def conversation_document(session: Session) -> dict[str, Any]:
         effort=session.effort,
         n_hidden=history.n_hidden,
         summary=history.summary,
-        turns=[list(turn) for turn in history.turns],
     )
-    return file.model_dump(mode="python")
+    return _document(head, history.turns)
 
 
 def history_of(document: object) -> History:
     """The turns of a conversation as it was read from JSON. Raises ValueError where it is none."""
-    return _history(_checked(document))
+    return _history(*_checked(document))
 
 
 def first_turns(document: object, n_turns: int) -> dict[str, Any]:
@@ -97,43 +102,48 @@ def first_turns(document: object, n_turns: int) -> dict[str, Any]:
 
     A summary speaks of all turns that are hidden; where some of those are gone, so is it.
     """
-    file = _checked(document)
-    turns = file.turns[:n_turns]
-    update: dict[str, Any] = {"turns": turns}
-    if file.n_hidden > len(turns):
-        update |= {"n_hidden": 0, "summary": ""}
-    return file.model_copy(update=update).model_dump(mode="python")
+    head, turns = _checked(document)
+    if head.n_hidden > n_turns:
+        head = head.model_copy(update={"n_hidden": 0, "summary": ""})
+    return _document(head, turns[:n_turns])
 
 
 def use_document(document: object, session: Session) -> None:
     """Go on with a conversation as it was read from JSON. Raises ValueError, and changes nothing, where it is none."""
-    file = _checked(document)
+    head, turns = _checked(document)
     session.clear()
-    session.started = file.started
-    session.effort = file.effort
-    session.history = _history(file)
-    if file.model != session.chat_model.model.name:
+    session.started = head.started
+    session.effort = head.effort
+    session.history = _history(head, turns)
+    if head.model != session.chat_model.model.name:
         session.use(session.chat_model)  # its token ids are another vocabulary's
 
 
-def _history(file: _File) -> History:
-    return History(tuple(map(tuple, file.turns)), file.n_hidden, file.summary)
+def _document(head: _Head, turns: _Turns) -> dict[str, Any]:
+    return head.model_dump(mode="python") | {"turns": [_turn.dump_python(list(turn)) for turn in turns]}
 
 
-def _checked(document: object) -> _File:
+def _history(head: _Head, turns: _Turns) -> History:
+    return History(turns, head.n_hidden, head.summary)
+
+
+def _checked(document: object) -> tuple[_Head, _Turns]:
+    if not isinstance(document, dict) or not isinstance(document.get("turns"), list):
+        raise ValueError("it has no turns")
     try:
-        file = _File.model_validate(document)
+        head = _Head.model_validate({name: value for name, value in document.items() if name != "turns"})
+        turns = tuple(tuple(_turn.validate_python(turn)) for turn in document["turns"])
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"]) from error
-    _check(file)
-    return file
+    _check(head, turns)
+    return head, turns
 
 
-def _check(file: _File) -> None:
+def _check(head: _Head, turns: _Turns) -> None:
     """What the types do not say: turns begin with a user's message, and no more are hidden than there are."""
-    if not 0 <= file.n_hidden <= len(file.turns):
+    if not 0 <= head.n_hidden <= len(turns):
         raise ValueError("n_hidden is not a number of its turns")
-    for turn in file.turns:
+    for turn in turns:
         if not turn or turn[0].role is not Role.USER:
             raise ValueError("a turn does not begin with a user's message")
         open_calls: set[str] = set()
@@ -148,17 +158,12 @@ def _check(file: _File) -> None:
             raise ValueError("a turn has no end")
 
 
-def as_json(document: dict[str, Any]) -> str:
-    """A document as the text of a file, in ASCII: half a surrogate pair, as broken input leaves it, is no UTF-8."""
-    return json.dumps(document, default=str, indent=1, ensure_ascii=True)
-
-
-def write_private(path: Path, content: str) -> None:
-    """Write a file that its owner alone can read, whole or not at all. Raises OSError."""
+def write_private(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file that its owner alone can read, in ASCII, whole or not at all. Raises OSError."""
     descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(content)
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, path)

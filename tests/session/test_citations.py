@@ -7,8 +7,9 @@ import pytest
 
 from harmony_ls.events import ToolCallStarted
 from harmony_ls.messages import FinishReason
-from harmony_ls.session.files import as_json, conversation_document, use_document
+from harmony_ls.session.files import conversation_document, use_document
 from harmony_ls.session.session import Session
+from harmony_ls.session.sliced_json import written
 from harmony_ls.settings import Settings
 from harmony_ls.tools.browser import browser_tools
 from harmony_ls.tools.tool import ApprovalRequest, Decision
@@ -89,7 +90,7 @@ async def test_a_conversation_that_is_gone_on_with_gives_no_cursor_twice(script:
         async with chat_model(folder) as model:
             first = Session(model, greedy(), tools=tools_for(served))
             await answer(first, "Why tides?")
-            kept = json.loads(as_json(conversation_document(first)))
+            kept = json.loads("".join(written(conversation_document(first))))
             allowed = settings_for(served, other)
             again = Session(model, greedy(), tools=ToolBox(browser_tools(allowed), approve=approve))
             use_document(kept, again)

@@ -5,24 +5,24 @@ A file that cannot be read is told of and left as it is. All functions block; ca
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import stat
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, TypeVar
 
 import platformdirs
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from harmony_ls.errors import UserError
 from harmony_ls.messages import ReasoningEffort
-from harmony_ls.session.files import as_json, write_private
+from harmony_ls.session.files import write_private
+from harmony_ls.session.sliced_json import members, parsed, written
 
 __all__ = ["ChatStore", "ChatSummary", "Said", "StoredChat", "new_chat_id", "state_folder"]
 
@@ -31,6 +31,9 @@ _VERSION = 1
 _LARGEST_FILE_BYTES = 256 * 1024 * 1024
 # What is being written is there for moments; what is older was left by a process that was killed.
 _LEFTOVER_SECONDS = 3600.0
+# Most heads are read with the first piece.
+_HEAD_CHARACTERS = 8192
+_END_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ class ChatSummary:
     problem: str = ""
 
 
-class _File(BaseModel):
-    """What a file holds."""
+class _Head(BaseModel):
+    """What a file says of its conversation; it comes before the conversation itself."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,8 +90,16 @@ class _File(BaseModel):
     model: str | None
     effort: ReasoningEffort | None
     said: tuple[Said, ...]
+
+
+class _File(_Head):
+    """All that a file holds. Older ones lack the ``reference``."""
+
     conversation: dict[str, Any] | None
     reference: str | None = None
+
+
+_Kind = TypeVar("_Kind", bound=_Head)
 
 
 def new_chat_id() -> str:
@@ -144,7 +155,9 @@ class ChatStore:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 if stat.S_IMODE(folder.stat().st_mode) & 0o077:  # made by something else, or opened since
                     folder.chmod(0o700)
-            write_private(path, as_json(file.model_dump(mode="python")))
+            # What is in a conversation is plain already, and much: the model's dump would hold up all other threads.
+            document = file.model_dump(exclude={"conversation"}) | {"conversation": chat.conversation}
+            write_private(path, written(document))
             self._versions[chat.id] = _version(path.stat())
         except OSError as error:
             raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
@@ -180,25 +193,18 @@ class ChatStore:
         if known is not None and known[0] == _version(status):
             return known
         try:
-            chat, version = self._read(path)
+            with _opened(path) as (stream, status):
+                head = _head(stream, status, path)
         except UserError as error:
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
             return _version(status), ChatSummary(path.stem, "", modified, problem=str(error))
-        return version, ChatSummary(chat.id, chat.title, chat.updated, len(chat.said), chat.model)
+        return _version(status), ChatSummary(head.id, head.title, head.updated, len(head.said), head.model)
 
     @staticmethod
     def _read(path: Path) -> "tuple[StoredChat, _Version]":
-        try:
-            with open(path, "rb", opener=_without_waiting) as stream:
-                status = os.fstat(stream.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE_BYTES:
-                    raise UserError(f"{path} is no file, or too large, to be a conversation.")
-                content = stream.read()
-        except FileNotFoundError:
-            raise _none(path.stem) from None
-        except OSError as error:
-            raise UserError(f"The conversation {path.stem} cannot be read: {error.strerror or error}.") from error
-        return _parsed(content, path), _version(status)
+        with _opened(path) as (stream, status), _damage_told(path):
+            file = _checked(_File, parsed(stream.read()), path)
+        return StoredChat(**{name: getattr(file, name) for name in _FIELDS}), _version(status)
 
 
 _Version = tuple[int, int, int]
@@ -221,19 +227,71 @@ def _none(chat_id: str) -> UserError:
 _FIELDS = ("id", "title", "created", "updated", "model", "effort", "said", "conversation", "reference")
 
 
-def _parsed(content: bytes, path: Path) -> StoredChat:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[TextIO, os.stat_result]]:
+    """A file of a conversation, to be read. Raises UserError where it cannot be, while it is read, too."""
     try:
-        document = json.loads(content.decode("utf-8"))
-        version = document.get("version") if isinstance(document, dict) else None
-        if isinstance(version, int) and version != _VERSION:
-            raise UserError(
-                f"The conversation in {path} was written by another version of harmony-ls (its format is {version}, "
-                f"this one reads {_VERSION}). It is left as it is."
-            )
-        file = _File.model_validate(document)
+        with open(path, encoding="utf-8", opener=_without_waiting) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE_BYTES:
+                raise UserError(f"{path} is no file, or too large, to be a conversation.")
+            yield stream, status
+    except FileNotFoundError:
+        raise _none(path.stem) from None
+    except OSError as error:
+        raise UserError(f"The conversation {path.stem} cannot be read: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Tell of what cannot be understood as of a damaged file."""
+    try:
+        yield
     except (ValueError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else type(error).__name__
         raise UserError(f"The conversation in {path} is damaged ({reason}). It is left as it is.") from error
+
+
+def _head(stream: TextIO, status: os.stat_result, path: Path) -> _Head:
+    """What a file says of its conversation, read no further than that: there may be thousands of files, and what they
+    hold may be large. Raises UserError where that is damaged, or the end of the file is missing."""
+    with _damage_told(path):
+        head = _checked(_Head, _first_members(stream), path)
+        end = os.pread(stream.fileno(), _END_BYTES, max(0, status.st_size - _END_BYTES))
+        if not end.rstrip().endswith(b"}"):
+            raise UserError(f"The conversation in {path} is damaged (its end is missing). It is left as it is.")
+        return head
+
+
+def _first_members(stream: TextIO) -> dict[str, Any]:
+    """The members of a document up to the last one that a head has, however they are ordered."""
+    text = ""
+    while True:
+        piece = stream.read(max(_HEAD_CHARACTERS, len(text)))
+        text += piece
+        found: dict[str, Any] = {}
+        try:
+            for name, value in members(text):
+                if name in _Head.model_fields:
+                    found[name] = value
+                if len(found) == len(_Head.model_fields):
+                    break
+        except ValueError:
+            if not piece:
+                raise
+            continue  # the text ends in the middle of one
+        return found
+
+
+def _checked(kind: type[_Kind], document: object, path: Path) -> _Kind:
+    """A document as what it should be. Raises UserError, and ValueError where it is damaged."""
+    version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version != _VERSION:
+        raise UserError(
+            f"The conversation in {path} was written by another version of harmony-ls (its format is {version}, "
+            f"this one reads {_VERSION}). It is left as it is."
+        )
+    file = kind.model_validate(document)
     if file.id != path.stem:
         raise UserError(f"The conversation in {path} is damaged (it says that its id is another). It is left as it is.")
-    return StoredChat(**{name: getattr(file, name) for name in _FIELDS})
+    return file
