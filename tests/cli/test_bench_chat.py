@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from harmony_ls.cli import app
 from harmony_ls.cli.bench.chat.command import ChatPlan, bench_chat
 from harmony_ls.cli.bench.chat.numbers import ChatSizes
-from harmony_ls.cli.bench.chat.shapes import SHAPES, write_shape
+from harmony_ls.cli.bench.shapes import SHAPES, write_shape
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import ModelSpec
 from tests.models import Rule

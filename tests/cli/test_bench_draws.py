@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.cli.bench.cases import code_lines, draw_code_cases, draw_finished_cases
-from harmony_ls.cli.bench.corpus import SourceFile, read_sources
-from harmony_ls.cli.bench.replay import choose_compared
-from harmony_ls.cli.bench.typing_blocks import Block, draw_blocks
+from harmony_ls.cli.bench.inline.cases import code_lines, draw_code_cases, draw_finished_cases
+from harmony_ls.cli.bench.inline.corpus import SourceFile, read_sources
+from harmony_ls.cli.bench.inline.replay import choose_compared
+from harmony_ls.cli.bench.inline.typing_blocks import Block, draw_blocks
 from harmony_ls.errors import UserError
 
 SAMPLE = '''"""A module.

@@ -1,14 +1,31 @@
 """The arithmetic of the bench: statistics, the numbers made of records, the verdicts."""
 
-import pytest
+import io
+import json
 
-from harmony_ls.cli.bench.engine_numbers import EngineRecord
-from harmony_ls.cli.bench.figures import bootstrap_ratio, median, percentile, share, wilson_interval
-from harmony_ls.cli.bench.quality import CaseRecord, first_identifier
-from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.rival import RivalAnswer
-from harmony_ls.cli.bench.summary import engine_numbers, quality_numbers, replay_numbers
-from harmony_ls.cli.bench.targets import TARGETS, judge
+import pytest
+from rich.console import Console
+
+from harmony_ls.cli.bench.document import bench_document
+from harmony_ls.cli.bench.figures import (
+    Interval,
+    bootstrap_ratio,
+    median,
+    percentile,
+    ratio_of_medians,
+    ratio_of_pairs,
+    share,
+    wilson_interval,
+)
+from harmony_ls.cli.bench.inline.engine_numbers import EngineRecord
+from harmony_ls.cli.bench.inline.quality import CaseRecord, first_identifier
+from harmony_ls.cli.bench.inline.replay import KeyRecord
+from harmony_ls.cli.bench.inline.rival import RivalAnswer
+from harmony_ls.cli.bench.inline.summary import engine_numbers, quality_numbers, replay_numbers
+from harmony_ls.cli.bench.inline.targets import TARGETS, targets_for
+from harmony_ls.cli.bench.running import Outcome
+from harmony_ls.cli.bench.table import print_numbers
+from harmony_ls.cli.bench.targets import Target, judge, told_bound
 from harmony_ls.engine.measure import Step
 
 
@@ -159,17 +176,66 @@ def test_first_identifier(text: str, identifier: str) -> None:
 
 
 def test_verdicts() -> None:
-    targets = {target.key: target for target in TARGETS}
-    assert len(targets) == len(TARGETS)
+    targets = {
+        is_embedded: {target.key: target for target in targets_for(is_embedded=is_embedded)}
+        for is_embedded in (True, False)
+    }
+    assert len(targets[True]) == len(targets[False]) == len(TARGETS)
 
     def verdict(name: str, *, embedded: bool = True, **numbers: float) -> str:
-        return judge(targets[name], numbers, is_embedded=embedded)
+        return judge(targets[embedded][name], numbers)
 
     assert verdict("recomputed_p50", recomputed_p50=2) == "met"
     assert verdict("recomputed_p50", recomputed_p50=2.5) == "missed"
     assert verdict("recomputed_p50") == "not measured"
+    assert verdict("decode_ratio_vs_mlx_lm", decode_ratio_vs_mlx_lm=0.94) == "missed"
+    assert verdict("show_rate", show_rate=0.5) == "not promised"
+    assert verdict("show_rate") == "not measured"
     assert verdict("quiet_rate", quiet_rate=0.5) == "missed"
     assert verdict("quiet_rate", quiet_rate=0.5, embedded=False) == "not promised"
     assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=24.0, step_ms_p95=20.0) == "met"
     assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=26.0, step_ms_p95=20.0) == "missed"
     assert verdict("cancel_to_idle_ms_p95", cancel_to_idle_ms_p95=26.0) == "not measured"
+
+
+def test_a_promise_is_told_as_it_is_judged() -> None:
+    targets = {target.key: target for target in TARGETS}
+    assert told_bound(targets["recomputed_p50"], {}) == "<= 2"
+    assert told_bound(targets["cancel_to_idle_ms_p95"], {"step_ms_p95": 20.0}) == "<= 25"
+    assert told_bound(targets["cancel_to_idle_ms_p95"], {}) is None
+    assert told_bound(targets["show_rate"], {}) is None
+
+
+def test_all_benches_tell_their_results_in_one_shape() -> None:
+    targets = (Target("speed", "How fast it is", "x", ">=", 0.95), Target("size", "How large it is"))
+    outcome = Outcome(faults=["a part"])
+    numbers = {"speed": 0.97, "extra": 1 / 3}
+    document = bench_document(
+        "test",
+        outcome,
+        targets,
+        numbers,
+        samples={"speed": 7},
+        intervals={"speed": Interval(0.9, 1.0)},
+        notes=["Note."],
+    )
+    assert (document["bench"], document["faults"], document["partial"]) == ("test", ["a part"], False)
+    assert (document["speed"], document["size"], document["extra"]) == (0.97, None, 0.333333)
+    assert document["verdicts"] == {"speed": "met", "size": "not measured"}
+    assert document["targets"] == {"speed": ">= 0.95"}
+    assert document["meanings"] == {"speed": "How fast it is", "size": "How large it is"}
+    assert document["intervals"] == {"speed": {"low": 0.9, "high": 1.0}}
+    paper = io.StringIO()
+    print_numbers(json.loads(json.dumps(document)), targets, Console(file=paper, width=200), ["A condition."])
+    shown = paper.getvalue()
+    assert all(
+        text in shown for text in ("0.970", "0.900 … 1.000", ">= 0.95", "met", "not measured", "A condition.", "Note.")
+    )
+
+
+def test_ratios() -> None:
+    assert ratio_of_medians([3.0, 1.0, 2.0], [4.0]) == 0.5
+    assert ratio_of_medians([], [4.0]) is None
+    assert ratio_of_pairs([2.0, 9.0, 8.0], [4.0, 3.0, 8.0]) == 1.0
+    assert ratio_of_pairs([2.0, 9.0], [4.0]) == 0.5, "the last pair has only one half"
+    assert ratio_of_pairs([], []) is None

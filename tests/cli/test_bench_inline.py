@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.cli.bench.rival import MlxLmServer, RivalError
-from harmony_ls.cli.bench.targets import TARGETS
+from harmony_ls.cli.bench.inline.rival import MlxLmServer, RivalError
+from harmony_ls.cli.bench.inline.targets import TARGETS
 from tests.models import build_model
 
 SOURCES = Path(__file__).parent.parent.parent / "harmony_ls" / "lsp"

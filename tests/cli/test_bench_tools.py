@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.cli.bench.tools import ToolsPlan, bench_tools
+from harmony_ls.cli.bench.tools.command import ToolsPlan, bench_tools
 from harmony_ls.settings.models import ToolSettings
 
 

@@ -51,7 +51,7 @@ def inline(
     The whole takes about twenty minutes on two processor cores; --lines, --cases and --only make it shorter.
     Run it on a machine that does nothing else.
     """
-    from harmony_ls.cli.bench import command
+    from harmony_ls.cli.bench.inline import command
 
     parts = only or [part.value for part in command.Part]
     unknown = sorted(set(parts) - {part.value for part in command.Part})
@@ -111,7 +111,7 @@ def tools(
 
     It takes about ten seconds. The image and the engine are those of your settings.
     """
-    from harmony_ls.cli.bench.tools import ToolsPlan, bench_tools
+    from harmony_ls.cli.bench.tools.command import ToolsPlan, bench_tools
     from harmony_ls.settings.sources import read_user_file, resolve
 
     settings = resolve([read_user_file()]).settings

@@ -1,9 +1,14 @@
-"""The result as one JSON-able object: the numbers under their keys, and everything that tells what they mean."""
+"""The result of a bench as one JSON-able object, of the same shape for all of them.
+
+Numbers stand under their keys at the top level, as the project's targets name them; beside them stand what they mean,
+what was promised and the verdicts, and what they were measured on.
+"""
 
 import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,85 +16,64 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls import __version__
-from harmony_ls.cli.bench.inline import BenchResult
-from harmony_ls.cli.bench.targets import TARGETS, judge
-from harmony_ls.features.inline.completer import CONFIDENCE_THRESHOLDS
-from harmony_ls.settings.models import Settings
+from harmony_ls.cli.bench.figures import Interval
+from harmony_ls.cli.bench.running import Outcome
+from harmony_ls.cli.bench.targets import Target, judge, told_bound
 
-__all__ = ["as_document", "machine", "versions"]
-
-NOTES = {
-    "ratio": "The ratios beside mlx_lm.server, and preempt_ratio, are ratios of medians, ours / theirs. The intervals "
-    "are bootstrapped over keys at 95 %; keys of one line are alike, so the true uncertainty is larger.",
-    "typed_through": "The replay never accepts a suggestion: every key of it is typed through, and those keys are "
-    "answered without the model.",
-    "first_token": "The first token is the first that adds to what was typed, or ends the answer; an answer without "
-    "the model counts with its whole time.",
-    "refusals": "Answers in which nothing is shown, because the model is not sure or the deadline passed, count as "
-    "whole answers; latency_ratio_shown_with_model leaves them out.",
-    "thresholds": "The confidence thresholds of the embedded model were read off cases of these same packages, so the "
-    "shown and quiet rates are somewhat too good. The model itself never saw the packages.",
-}
-"""What a reader of the numbers must know; a note is in a result that has its numbers."""
+__all__ = ["bench_document"]
 
 _DIGITS = 6
 
 
-def as_document(result: BenchResult) -> dict[str, Any]:
-    """All keys at the top level, as the project's targets name them."""
-    numbers = result.numbers
-    facts = result.facts
-    is_embedded = facts is not None and facts.is_embedded
-    settings = Settings().inline_completion
+def bench_document(
+    bench: str,
+    outcome: Outcome,
+    targets: Sequence[Target],
+    numbers: Mapping[str, Any],
+    *,
+    samples: Mapping[str, int] | None = None,
+    intervals: Mapping[str, Interval] | None = None,
+    notes: Sequence[str] = (),
+    conditions: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result of a run. A number that has a target is there even if it was not measured: as null.
+
+    ``samples`` says of how many values a number is, ``intervals`` how sure it is (95 %), ``notes`` what a reader must
+    know. ``conditions`` is what else the run was made with, at the top level.
+    """
     document = {
-        "bench": "inline",
+        "bench": bench,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "partial": result.is_partial,
-        "faults": list(result.faults),
-        "seed": result.plan.seed,
-        "seconds": result.seconds,
-        "model": None
-        if facts is None
-        else {
-            "name": facts.name,
-            "embedded": facts.is_embedded,
-            "type": facts.model_type,
-            "parameters": facts.n_parameters,
-            "precision": facts.precision,
-            "capability": facts.capability,
-        },
-        "machine": machine(),
-        "versions": versions(),
-        "packages": result.packages,
-        "settings": {
-            "eagerness": settings.eagerness,
-            "threshold": CONFIDENCE_THRESHOLDS[settings.eagerness],
-            "maxTokens": settings.max_tokens,
-            "deadlineMs": settings.deadline_ms,
-            "blas": None if facts is None else bool(facts.blas_library),
-        },
-        **{target.key: numbers.get(target.key) for target in TARGETS},
-        **{key: value for key, value in numbers.items() if key != "intervals"},
-        "intervals": {key: {"low": low, "high": high} for key, (low, high) in numbers["intervals"].items()},
-        "notes": [NOTES[key] for key in _notes(result)],
-        "verdicts": {target.key: judge(target, numbers, is_embedded=is_embedded) for target in TARGETS},
-        "targets": {
-            target.key: f"{target.comparison} {round(bound, 3):g}"
-            for target in TARGETS
-            if target.comparison is not None and (bound := target.bound_of(numbers)) is not None
-        },
+        "partial": outcome.is_partial,
+        "faults": list(outcome.faults),
+        **(conditions or {}),
+        "machine": _machine(),
+        "versions": _versions(),
+        **{target.key: numbers.get(target.key) for target in targets},
+        **numbers,
+        "samples": dict(samples or {}),
+        "intervals": {key: interval._asdict() for key, interval in (intervals or {}).items()},
+        "meanings": {target.key: target.meaning for target in targets},
+        "targets": {target.key: told for target in targets if (told := told_bound(target, numbers)) is not None},
+        "verdicts": {target.key: judge(target, numbers) for target in targets},
+        "notes": list(notes),
     }
     return {key: _rounded(value) for key, value in document.items()}
 
 
-def _notes(result: BenchResult) -> list[str]:
-    chosen = ["ratio", "typed_through", "first_token", "refusals"] if result.keys else []
-    is_embedded = result.facts is not None and result.facts.is_embedded
-    return [*chosen, "thresholds"] if result.cases and is_embedded else chosen
+def _rounded(value: Any) -> Any:
+    """The same with numbers that a person can read."""
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return value
 
 
-def machine() -> dict[str, Any]:
-    """What a figure was measured on."""
+def _machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -110,18 +94,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """The versions of the programs that a figure depends on."""
     libraries = {name: importlib.metadata.version(name) for name in ("mlx", "mlx-lm", "pygls")}
     return {"harmony-ls": __version__, "python": platform.python_version(), **libraries}
-
-
-def _rounded(value: Any) -> Any:
-    """The same with numbers that a person can read."""
-    if isinstance(value, float):
-        return round(value, _DIGITS)
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    return value

@@ -6,7 +6,16 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Interval", "bootstrap_ratio", "median", "percentile", "share", "wilson_interval"]
+__all__ = [
+    "Interval",
+    "bootstrap_ratio",
+    "median",
+    "percentile",
+    "ratio_of_medians",
+    "ratio_of_pairs",
+    "share",
+    "wilson_interval",
+]
 
 # The two-sided 95 % quantile of the normal distribution.
 _Z = 1.959964
@@ -33,6 +42,17 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     below = math.floor(rank)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """median(ours) / median(theirs), or None where that is none."""
+    numerator, denominator = median(ours), median(theirs)
+    return numerator / denominator if numerator is not None and denominator else None
+
+
+def ratio_of_pairs(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """The median of ours / theirs over the pairs that are whole: an interrupted run may have half of one at its end."""
+    return median([one / other for one, other in zip(ours, theirs, strict=False) if other])
 
 
 def share(count: int, total: int) -> float | None:

@@ -1,80 +1,58 @@
-"""The numbers that the program promises, and the verdict on each that was measured."""
+"""What a bench promises: its numbers with their meanings and bounds, and the verdict on each that was measured.
+
+Every bench has a table of targets beside its command. Nothing is measured here.
+"""
 
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["TARGETS", "Target", "Verdict", "judge"]
+__all__ = ["Bound", "Target", "Unit", "Verdict", "judge", "told_bound"]
 
 Verdict = Literal["met", "missed", "not measured", "not promised"]
-Unit = Literal["", "tokens", "%", "ms", "x"]
+Unit = Literal["", "tokens", "%", "ms", "us", "x"]
+"""A plain count, tokens, a share (1 is shown as 100 %), milliseconds, microseconds, a ratio."""
 
-_SLACK_MS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One promised number: its key, what it means, and its bound. ``embedded_only``: no promise for other models."""
-
-    key: str
-    meaning: str
-    unit: Unit
-    comparison: Literal["<=", ">="] | None = None
-    bound: float | None = None
-    embedded_only: bool = False
-
-    def bound_of(self, numbers: Mapping[str, Any]) -> float | None:
-        """The bound; letting go is measured against the machine's own step."""
-        if self.key == "cancel_to_idle_ms_p95":
-            step = numbers.get("step_ms_p95")
-            return None if step is None else float(step) + _SLACK_MS
-        return self.bound
-
-
-TARGETS: tuple[Target, ...] = (
-    Target("recomputed_p50", "Prompt tokens recomputed per key that asked the model, median", "tokens", "<=", 2),
-    Target("recomputed_p95", "The same within a line, 95th percentile", "tokens", "<=", 64),
-    Target("ttft_ratio_with_model", "First token, ours / mlx_lm.server, keys that asked the model", "x"),
-    Target("ttft_ratio_vs_mlx_lm_server", "The same for all keys, those answered without it too", "x", "<=", 0.2),
-    Target("latency_ratio_with_model", "Whole answer, ours / mlx_lm.server, keys that asked the model", "x"),
-    Target("latency_ratio_shown_with_model", "The same, only keys at which the model's text is shown", "x"),
-    Target("latency_ratio_equal_length", "The same, mlx_lm.server's answers cut to the length of ours", "x"),
-    Target("latency_ratio_vs_mlx_lm_server", "The same for all keys, those answered without it too", "x", "<=", 0.4),
-    Target("compared_answered_without_model_rate", "Of the compared keys: answered without the model", "%"),
-    Target("answered_without_model_rate", "Of all keys: answered without the model", "%"),
-    Target("decode_ratio_vs_mlx_lm", "Decode speed, engine / mlx-lm alone", "x", ">=", 0.95),
-    Target("cancel_to_idle_ms_p95", "Cancel to idle, 95th percentile (one step + 5 ms)", "ms", "<="),
-    Target("step_ms_p95", "One step of the same jobs, 95th percentile of moments", "ms"),
-    Target("preempt_ratio", "Time to the first token while a chat is written / while idle", "x", "<=", 1.3),
-    Target("n_cases", "Code cases asked about", "", ">=", 300),
-    Target("exact_match_rate", "Exact rest of the line, nothing held back", "%", ">=", 0.25, embedded_only=True),
-    Target("first_identifier_rate", "First identifier right, nothing held back", "%"),
-    Target("show_rate", "Cases in which something is shown", "%"),
-    Target("shown_exact_rate", "Of what is shown: exact rest of the line", "%", ">=", 0.40, embedded_only=True),
-    Target(
-        "shown_first_identifier_rate",
-        "Of what is shown: first identifier right",
-        "%",
-        ">=",
-        0.80,
-        embedded_only=True,
-    ),
-    Target("quiet_rate", "Quiet after a finished statement", "%", ">=", 0.90, embedded_only=True),
-)
-"""In the order in which they are shown: like is compared with like before all keys are. All ratios but that of decode
-speed are ratios of medians. Those without a comparison are told, not promised."""
+Bound = Callable[[Mapping[str, Any]], float | None]
+"""A bound that other numbers of the same run decide; None where these were not measured."""
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 
-def judge(target: Target, numbers: Mapping[str, Any], *, is_embedded: bool) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One number: its key, what exactly it is, its unit, and its bound. Without a comparison it is told, not promised.
+
+    ``meaning`` is all that a reader of the table or of the JSON is told, so it says what is measured and what is not.
+    """
+
+    key: str
+    meaning: str
+    unit: Unit = ""
+    comparison: Literal["<=", ">="] | None = None
+    bound: float | Bound | None = None
+
+    def bound_in(self, numbers: Mapping[str, Any]) -> float | None:
+        """The bound in a run that measured ``numbers``; None where there is none, or where it is not known."""
+        if self.comparison is None or self.bound is None:
+            return None
+        return self.bound(numbers) if callable(self.bound) else self.bound
+
+
+def judge(target: Target, numbers: Mapping[str, Any]) -> Verdict:
     """Whether a number keeps its promise."""
-    value, bound = numbers.get(target.key), target.bound_of(numbers)
+    value, bound = numbers.get(target.key), target.bound_in(numbers)
     if value is None:
         return "not measured"
-    if target.comparison is None or (target.embedded_only and not is_embedded):
+    if target.comparison is None:
         return "not promised"
     if bound is None:
         return "not measured"
     return "met" if _COMPARE[target.comparison](value, bound) else "missed"
+
+
+def told_bound(target: Target, numbers: Mapping[str, Any]) -> str | None:
+    """The promise as people read it, such as ``<= 1.3``; None where there is none."""
+    bound = target.bound_in(numbers)
+    return None if bound is None else f"{target.comparison} {round(bound, 3):g}"

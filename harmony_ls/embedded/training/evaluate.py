@@ -22,8 +22,8 @@ from mlx_lm.models import llama
 from mlx_lm.models.cache import make_prompt_cache
 from tokenizers import Tokenizer
 
-from harmony_ls.cli.bench.cases import Case, draw_code_cases, draw_finished_cases
-from harmony_ls.cli.bench.corpus import read_sources
+from harmony_ls.cli.bench.inline.cases import Case, draw_code_cases, draw_finished_cases
+from harmony_ls.cli.bench.inline.corpus import read_sources
 
 END, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, FIM_PAD = range(5)
 GATE_TOKENS = 6

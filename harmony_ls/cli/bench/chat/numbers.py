@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harmony_ls.cli.bench.figures import ratio_of_pairs
 from harmony_ls.engine import measure
 from harmony_ls.engine.request import Sampling
 from harmony_ls.errors import UserError
@@ -64,8 +65,7 @@ class ChatRecord:
     @property
     def decode_ratio(self) -> float | None:
         """Session / mlx-lm alone, the median of the pairs."""
-        pairs = list(zip(self.session_rates, self.mlx_lm_rates, strict=False))
-        return statistics.median(ours / theirs for ours, theirs in pairs) if pairs else None
+        return ratio_of_pairs(self.session_rates, self.mlx_lm_rates)
 
     @property
     def turn2_ratio(self) -> float | None:

@@ -1,22 +1,16 @@
 """``harmony-ls bench lsp``: its parts, each with a server of its own, and what their figures come to."""
 
 import argparse
-import operator
 import statistics
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from harmony_ls.cli.bench.chat.shapes import SHAPES, write_shape
-from harmony_ls.cli.bench.document import machine, versions
-from harmony_ls.cli.bench.figures import percentile
+from harmony_ls.cli.bench.document import bench_document
+from harmony_ls.cli.bench.figures import percentile, ratio_of_medians, ratio_of_pairs
 from harmony_ls.cli.bench.lsp.numbers import (
     LspRecord,
     LspSizes,
@@ -26,7 +20,10 @@ from harmony_ls.cli.bench.lsp.numbers import (
     measure_typing,
 )
 from harmony_ls.cli.bench.lsp.soak import soak
-from harmony_ls.cli.bench.running import Outcome, Say, run_bench
+from harmony_ls.cli.bench.lsp.targets import TARGETS
+from harmony_ls.cli.bench.running import Outcome, Watcher, run_bench
+from harmony_ls.cli.bench.shapes import SHAPES, write_shape
+from harmony_ls.cli.bench.table import print_numbers
 from harmony_ls.cli.typist import CAPABILITIES, model_ready
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.model import ModelSpec
@@ -37,20 +34,6 @@ from harmony_ls.session.chat_model import load_chat_model
 __all__ = ["PARTS", "LspPlan", "bench_lsp"]
 
 PARTS = ("typing", "actions", "chat", "keys", "soak")
-_TARGETS: Mapping[str, tuple[str, float | None, str]] = {
-    "did_change_ms_p50": ("<=", 1.0, "A change while a chat is written, to the answer behind it, median"),
-    "did_change_ms_p99": ("<=", 50.0, "The same, 99th percentile"),
-    "idle_change_ms_p50": ("<=", None, "The same while nothing else is done, median"),
-    "barrier_ms_p50": ("<=", None, "The smallest request alone, which is part of the others, median"),
-    "step_ms_p50": ("<=", None, "One token of that chat, median"),
-    "code_action_ms_p95": ("<=", 10.0, "The list of code actions, 95th percentile"),
-    "chat_decode_ratio": (">=", 0.95, "A chat's tokens at the client / mlx-lm alone"),
-    "preempt_ratio": ("<=", 1.3, "A completion while a chat is written / while idle, of medians"),
-    "rss_growth": ("<=", 0.05, "Growth of memory over the soak, after its warm-up"),
-    "n_unanswered": ("<=", 0.0, "Requests of the soak that were never answered"),
-    "n_surplus": ("<=", 0.0, "Answers of the soak that came to no request, or again"),
-    "n_requests": (">=", None, "Requests of the soak"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +55,25 @@ def bench_lsp(plan: LspPlan, *, as_json: bool) -> int:
     # A text that is on every machine.
     text = Path(argparse.__file__).read_text(encoding="utf-8")
     return run_bench(
-        lambda say: _run(plan, text, result, say), result, lambda: _document(result), _print, as_json=as_json
+        lambda watcher: _run(plan, text, result, watcher),
+        result,
+        lambda: bench_document("lsp", result, TARGETS, _numbers(result.record)),
+        lambda document, console: print_numbers(document, TARGETS, console),
+        as_json=as_json,
     )
 
 
-async def _run(plan: LspPlan, text: str, result: _Result, say: Say) -> None:
+async def _run(plan: LspPlan, text: str, result: _Result, watcher: Watcher) -> None:
     with tempfile.TemporaryDirectory(prefix="harmony-ls-bench-") as name:
         folder = Path(name)
-        say("Making the models")
+        watcher.begin("Making the models", None)
         async with Engine() as engine:
             for shape in ("llama", "tiny"):
                 await write_shape(engine, SHAPES[shape], folder / shape)
         for part in plan.parts:
-            say(f"Measuring: {part}")
+            watcher.begin(f"Measuring: {part}", None)
             try:
-                await _PARTS[part](plan.sizes, folder, text, result.record, say)
+                await _PARTS[part](plan.sizes, folder, text, result.record, watcher)
             except (HarmonyLsError, OSError, ResponseError, ServerGoneError) as error:
                 result.faults.append(f"{part}: {error}")
 
@@ -106,7 +93,7 @@ async def _server(
         await client.shutdown()
 
 
-async def _typing(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _say: Say) -> None:
+async def _typing(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _watcher: Watcher) -> None:
     async with _server(folder, "llama", max_tokens=30_000) as client:
         uri = "file:///bench/typing.py"
         client.open(uri, text)
@@ -114,7 +101,7 @@ async def _typing(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _
         await measure_typing(client, uri, text, sizes, record)
 
 
-async def _actions(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _say: Say) -> None:
+async def _actions(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _watcher: Watcher) -> None:
     async with _server(folder, "llama", max_tokens=30_000) as client:
         uri = "file:///bench/actions.py"
         client.open(uri, text)
@@ -122,38 +109,24 @@ async def _actions(sizes: LspSizes, folder: Path, text: str, record: LspRecord, 
         await measure_code_actions(client, uri, sizes, record)
 
 
-async def _chat(sizes: LspSizes, folder: Path, text: str, record: LspRecord, say: Say) -> None:
+async def _chat(sizes: LspSizes, folder: Path, text: str, record: LspRecord, watcher: Watcher) -> None:
     async with Engine() as engine, _server(folder, "llama", max_tokens=sizes.decode_tokens) as client:
         chat_model = await load_chat_model(engine, ModelSpec(str(folder / "llama")))
-        await measure_chat(client, chat_model, text, sizes, record, lambda: say("One more pair"))
+        await measure_chat(client, chat_model, text, sizes, record, watcher.advance)
 
 
-async def _keys(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _say: Say) -> None:
+async def _keys(sizes: LspSizes, folder: Path, text: str, record: LspRecord, _watcher: Watcher) -> None:
     async with _server(folder, "llama", max_tokens=30_000) as client:
         await measure_keys(client, text, sizes, record, lambda: None)
 
 
-async def _soak(sizes: LspSizes, folder: Path, text: str, record: LspRecord, say: Say) -> None:
+async def _soak(sizes: LspSizes, folder: Path, text: str, record: LspRecord, watcher: Watcher) -> None:
     # A prompt cache that is full before the warm-up is over: what grows then is a leak.
     async with _server(folder, "tiny", max_tokens=8, model=str(folder / "tiny"), prompt_cache_mb=16) as client:
-        await soak(client, text[:4_000], sizes, record, lambda number: say(f"{number:,} requests"))
+        await soak(client, text[:4_000], sizes, record, lambda _number: watcher.advance())
 
 
 _PARTS = {"typing": _typing, "actions": _actions, "chat": _chat, "keys": _keys, "soak": _soak}
-
-
-def _document(result: _Result) -> dict[str, Any]:
-    numbers = _numbers(result.record)
-    return {
-        "bench": "lsp",
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "partial": result.is_partial,
-        "faults": result.faults,
-        "machine": machine(),
-        "versions": versions(),
-        **{key: None if value is None else round(value, 4) for key, value in numbers.items()},
-        "verdicts": {key: _verdict(key, value) for key, value in numbers.items()},
-    }
 
 
 def _numbers(record: LspRecord) -> dict[str, float | None]:
@@ -167,8 +140,8 @@ def _numbers(record: LspRecord) -> dict[str, float | None]:
         "barrier_ms_p50": percentile(record.barrier_ms, 50),
         "step_ms_p50": percentile(record.token_ms, 50),
         "code_action_ms_p95": percentile(record.code_action_ms, 95),
-        "chat_decode_ratio": _ratio_of_pairs(record.chat_rates, record.mlx_lm_rates),
-        "preempt_ratio": _ratio_of_medians(record.busy_key_ms, record.idle_key_ms),
+        "chat_decode_ratio": ratio_of_pairs(record.chat_rates, record.mlx_lm_rates),
+        "preempt_ratio": ratio_of_medians(record.busy_key_ms, record.idle_key_ms),
         "rss_growth": statistics.median(resident[-tenth:]) / statistics.median(resident[:tenth]) - 1
         if len(resident) > 1
         else None,
@@ -176,33 +149,3 @@ def _numbers(record: LspRecord) -> dict[str, float | None]:
         "n_surplus": float(record.n_surplus) if record.n_requests else None,
         "n_requests": float(record.n_requests) if record.n_requests else None,
     }
-
-
-def _ratio_of_pairs(ours: list[float], theirs: list[float]) -> float | None:
-    pairs = list(zip(ours, theirs, strict=False))
-    return statistics.median(one / other for one, other in pairs) if pairs else None
-
-
-def _ratio_of_medians(ours: list[float], theirs: list[float]) -> float | None:
-    return statistics.median(ours) / statistics.median(theirs) if ours and theirs else None
-
-
-def _verdict(key: str, value: float | None) -> str:
-    comparison, bound, _ = _TARGETS[key]
-    if value is None:
-        return "not measured"
-    if bound is None:
-        return "not promised"
-    return "met" if (operator.le if comparison == "<=" else operator.ge)(value, bound) else "missed"
-
-
-def _print(document: dict[str, Any], console: Console) -> None:
-    table = Table(title="harmony-ls bench lsp" + (" (partial)" if document["partial"] else ""), title_justify="left")
-    for column in ("number", "what it is", "measured", "target", "verdict"):
-        table.add_column(column)
-    for key, verdict in document["verdicts"].items():
-        value, (comparison, bound, meaning) = document[key], _TARGETS[key]
-        style = {"met": "green", "missed": "bold red"}.get(verdict, "yellow")
-        target = "" if bound is None else f"{comparison} {bound:g}"
-        table.add_row(key, meaning, "-" if value is None else f"{value:g}", target, verdict, style=style)
-    console.print(table)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.report import svg
-from harmony_ls.cli.bench.rival import RivalAnswer
+from harmony_ls.cli.bench.inline.replay import KeyRecord
+from harmony_ls.cli.bench.inline.report import svg
+from harmony_ls.cli.bench.inline.rival import RivalAnswer
 from harmony_ls.features.inline.request import Source
 
 __all__ = ["answer_bar", "answer_curve", "line_strip"]

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harmony_ls.cli.bench.cases import Case
-from harmony_ls.cli.bench.subject import Subject
+from harmony_ls.cli.bench.inline.cases import Case
+from harmony_ls.cli.bench.inline.subject import Subject
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline import trim
 from harmony_ls.features.inline.completer import InlineCompleter

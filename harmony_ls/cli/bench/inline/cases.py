@@ -10,7 +10,7 @@ import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harmony_ls.cli.bench.corpus import SourceFile
+from harmony_ls.cli.bench.inline.corpus import SourceFile
 
 __all__ = ["Case", "CodeLine", "code_lines", "draw_code_cases", "draw_finished_cases"]
 

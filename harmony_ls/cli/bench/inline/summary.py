@@ -4,11 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from harmony_ls.cli.bench.comparison import comparison_numbers
-from harmony_ls.cli.bench.engine_numbers import EngineRecord
-from harmony_ls.cli.bench.figures import Interval, median, percentile, share, wilson_interval
-from harmony_ls.cli.bench.quality import CaseRecord
-from harmony_ls.cli.bench.replay import KeyRecord
+from harmony_ls.cli.bench.figures import (
+    Interval,
+    median,
+    percentile,
+    ratio_of_medians,
+    ratio_of_pairs,
+    share,
+    wilson_interval,
+)
+from harmony_ls.cli.bench.inline.comparison import comparison_numbers
+from harmony_ls.cli.bench.inline.engine_numbers import EngineRecord
+from harmony_ls.cli.bench.inline.quality import CaseRecord
+from harmony_ls.cli.bench.inline.replay import KeyRecord
 from harmony_ls.features.inline.request import Reason, Source
 
 __all__ = ["CALIBRATION_THRESHOLDS", "calibration", "engine_numbers", "quality_numbers", "replay_numbers"]
@@ -80,13 +88,13 @@ def replay_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
 def engine_numbers(record: EngineRecord) -> Numbers:
     """What the engine's own measurements say; a key is there only where something was measured."""
     numbers: Numbers = {}
-    pairs = list(zip(record.engine_rates, record.mlx_lm_rates, strict=False))
-    if pairs:
+    n_pairs = min(len(record.engine_rates), len(record.mlx_lm_rates))
+    if n_pairs:
         numbers |= {
-            "decode_ratio_vs_mlx_lm": median([ours / theirs for ours, theirs in pairs]),
+            "decode_ratio_vs_mlx_lm": ratio_of_pairs(record.engine_rates, record.mlx_lm_rates),
             "decode_tokens_per_second": median(record.engine_rates),
             "mlx_lm_tokens_per_second": median(record.mlx_lm_rates),
-            "n_decode_pairs": len(pairs),
+            "n_decode_pairs": n_pairs,
         }
     if record.steps:
         lengths = [step.milliseconds for step in record.steps]
@@ -106,7 +114,7 @@ def engine_numbers(record: EngineRecord) -> Numbers:
         }
     if record.idle_first_token_ms and record.busy_first_token_ms:
         numbers |= {
-            "preempt_ratio": _ratio(record.busy_first_token_ms, record.idle_first_token_ms),
+            "preempt_ratio": ratio_of_medians(record.busy_first_token_ms, record.idle_first_token_ms),
             "n_preempt_not_counted": record.n_preempt_not_counted,
             "first_token_idle_ms_p50": median(record.idle_first_token_ms),
             "first_token_during_chat_ms_p50": median(record.busy_first_token_ms),
@@ -185,11 +193,6 @@ def _percentile_of_moments(lengths: Sequence[float], percent: float) -> float | 
         if passed >= total * percent / 100:
             return length
     return None
-
-
-def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    numerator, denominator = median(ours), median(theirs)
-    return numerator / denominator if numerator is not None and denominator else None
 
 
 def _without_none(intervals: dict[str, Interval | None]) -> dict[str, Interval]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harmony_ls.cli.bench.corpus import SourceFile
-from harmony_ls.cli.bench.subject import Subject
+from harmony_ls.cli.bench.inline.corpus import SourceFile
+from harmony_ls.cli.bench.inline.subject import Subject
 from harmony_ls.engine import measure
 from harmony_ls.engine.engine import Generation
 from harmony_ls.engine.request import GenerationRequest

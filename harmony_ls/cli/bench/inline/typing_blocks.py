@@ -8,8 +8,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmony_ls.cli.bench.cases import code_lines
-from harmony_ls.cli.bench.corpus import SourceFile
+from harmony_ls.cli.bench.inline.cases import code_lines
+from harmony_ls.cli.bench.inline.corpus import SourceFile
 from harmony_ls.cli.typist import next_key
 
 __all__ = ["Block", "Key", "draw_blocks"]

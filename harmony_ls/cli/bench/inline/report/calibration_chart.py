@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harmony_ls.cli.bench.report import svg
+from harmony_ls.cli.bench.inline.report import svg
 
 __all__ = ["SERIES", "calibration_chart"]
 

@@ -6,15 +6,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harmony_ls.cli.bench.inline import BenchResult
-from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.report.calibration_chart import SERIES, calibration_chart
-from harmony_ls.cli.bench.report.key_charts import answer_bar, answer_curve, line_strip
-from harmony_ls.cli.bench.report.method import conditions, method
-from harmony_ls.cli.bench.report.overview_chart import overview_chart
+from harmony_ls.cli.bench.inline.course import BenchResult
+from harmony_ls.cli.bench.inline.replay import KeyRecord
+from harmony_ls.cli.bench.inline.report.calibration_chart import SERIES, calibration_chart
+from harmony_ls.cli.bench.inline.report.key_charts import answer_bar, answer_curve, line_strip
+from harmony_ls.cli.bench.inline.report.method import conditions, method
+from harmony_ls.cli.bench.inline.report.overview_chart import overview_chart
+from harmony_ls.cli.bench.inline.targets import TARGETS
+from harmony_ls.cli.bench.inline.typing_blocks import Block
 from harmony_ls.cli.bench.table import format_value
-from harmony_ls.cli.bench.targets import TARGETS
-from harmony_ls.cli.bench.typing_blocks import Block
 
 __all__ = ["render"]
 

@@ -1,5 +1,5 @@
 """The bench's result as one HTML page that needs nothing else: style and pictures are in it, and no script."""
 
-from harmony_ls.cli.bench.report.page import render
+from harmony_ls.cli.bench.inline.report.page import render
 
 __all__ = ["render"]

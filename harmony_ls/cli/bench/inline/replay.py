@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped]
 
-from harmony_ls.cli.bench.rival import MlxLmServer, RivalAnswer
-from harmony_ls.cli.bench.subject import ModelFacts
-from harmony_ls.cli.bench.typing_blocks import Block, Key
+from harmony_ls.cli.bench.inline.rival import MlxLmServer, RivalAnswer
+from harmony_ls.cli.bench.inline.subject import ModelFacts
+from harmony_ls.cli.bench.inline.typing_blocks import Block, Key
 from harmony_ls.cli.typist import model_ready, press
 from harmony_ls.features.inline.window import PromptWindow
 from harmony_ls.lsp.client import LspClient

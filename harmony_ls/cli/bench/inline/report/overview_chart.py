@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.report import svg
+from harmony_ls.cli.bench.inline.replay import KeyRecord
+from harmony_ls.cli.bench.inline.report import svg
 
 __all__ = ["overview_chart"]
 

@@ -7,29 +7,30 @@ and mlx_lm.server as processes of their own, so that no more than two copies of 
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harmony_ls.cli.bench import summary
-from harmony_ls.cli.bench.cases import Case, draw_code_cases, draw_finished_cases
-from harmony_ls.cli.bench.corpus import SourceFile, installed_packages, package_versions, read_sources
-from harmony_ls.cli.bench.engine_numbers import EngineRecord, EngineSizes, measure_engine
-from harmony_ls.cli.bench.quality import CaseRecord, ask_about_cases
-from harmony_ls.cli.bench.replay import Comparison, KeyRecord, choose_compared, replay
-from harmony_ls.cli.bench.rival import MlxLmServer
-from harmony_ls.cli.bench.subject import ModelFacts, Subject, load_subject
-from harmony_ls.cli.bench.typing_blocks import Block, draw_blocks
+from harmony_ls.cli.bench.inline import summary
+from harmony_ls.cli.bench.inline.cases import Case, draw_code_cases, draw_finished_cases
+from harmony_ls.cli.bench.inline.corpus import SourceFile, installed_packages, package_versions, read_sources
+from harmony_ls.cli.bench.inline.engine_numbers import EngineRecord, EngineSizes, measure_engine
+from harmony_ls.cli.bench.inline.quality import CaseRecord, ask_about_cases
+from harmony_ls.cli.bench.inline.replay import Comparison, KeyRecord, choose_compared, replay
+from harmony_ls.cli.bench.inline.rival import MlxLmServer
+from harmony_ls.cli.bench.inline.subject import ModelFacts, Subject, load_subject
+from harmony_ls.cli.bench.inline.typing_blocks import Block, draw_blocks
+from harmony_ls.cli.bench.running import Outcome, Watcher
 from harmony_ls.cli.typist import CAPABILITIES
 from harmony_ls.engine import measure
 from harmony_ls.errors import HarmonyLsError, UserError
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 from harmony_ls.settings.models import Settings
 
-__all__ = ["BenchResult", "Part", "Plan", "Watcher", "run_bench"]
+__all__ = ["BenchResult", "Part", "Plan", "measure_inline"]
 
 
 class Part(StrEnum):
@@ -56,31 +57,18 @@ class Plan:
     packages: dict[str, Path] = field(default_factory=installed_packages)
 
 
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who follows the bench: ``begin`` a part of so many steps, ``advance`` by one."""
-
-    begin: Callable[[str, int | None], None] = lambda _name, _steps: None
-    advance: Callable[[], None] = lambda: None
-
-
 @dataclass(slots=True)
-class BenchResult:
-    """Everything that was measured. ``faults`` are parts that failed; ``is_partial``: it was interrupted.
+class BenchResult(Outcome):
+    """Everything that was measured. ``seconds`` says how long each part took."""
 
-    ``seconds`` says how long each part took.
-    """
-
-    plan: Plan
+    plan: Plan = field(default_factory=Plan)
     facts: ModelFacts | None = None
     packages: dict[str, str] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
     keys: list[KeyRecord] = field(default_factory=list)
     cases: list[CaseRecord] = field(default_factory=list)
     engine: EngineRecord = field(default_factory=EngineRecord)
-    faults: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    is_partial: bool = False
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -100,7 +88,7 @@ class BenchResult:
         return merged | {"intervals": intervals, "samples": samples}
 
 
-async def run_bench(plan: Plan, result: BenchResult, watcher: Watcher) -> None:
+async def measure_inline(plan: Plan, result: BenchResult, watcher: Watcher) -> None:
     """Run the parts of the plan. What was measured before a fault or a cancellation stays in ``result``.
 
     Raises UserError when nothing can be measured at all.

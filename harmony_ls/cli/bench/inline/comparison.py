@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harmony_ls.cli.bench.figures import Interval, bootstrap_ratio, median, share, wilson_interval
-from harmony_ls.cli.bench.replay import KeyRecord
-from harmony_ls.cli.bench.rival import RivalAnswer
+from harmony_ls.cli.bench.inline.replay import KeyRecord
+from harmony_ls.cli.bench.inline.rival import RivalAnswer
 from harmony_ls.features.inline.request import Reason, Source
 
 __all__ = ["comparison_numbers"]

@@ -1,0 +1,1 @@
+"""``harmony-ls bench tools``: what the tools cost beside the model."""
