@@ -116,11 +116,12 @@ def generate(
     except GeneratorExit:
         progress.stats = replace(progress.stats, finish_reason=FinishReason.CANCELLED)
         raise
-    except BaseException:
-        # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally). The
-        # usual failure is a lack of memory, so the caches at rest go too.
+    except BaseException as error:
+        # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally).
         held = []
-        context.prompt_cache.clear()
+        if isinstance(error, RuntimeError | MemoryError):
+            # So MLX tells that it failed, mostly for a lack of memory, which the caches at rest take up too.
+            context.prompt_cache.clear()
         raise
     finally:
         context.prompt_cache.keep(held, lease.layers, request.cache_owner)
