@@ -6,7 +6,7 @@ The turns themselves are `harmony_ls.session`'s; what a client says and hears of
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -15,14 +15,14 @@ from typing import Any
 
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.errors import UserError
-from harmony_ls.events import Event, Notice
+from harmony_ls.events import Event, Notice, TextDelta, Usage
 from harmony_ls.features.chat.attachments import with_attachments
 from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
-from harmony_ls.messages import ReasoningEffort
+from harmony_ls.messages import ReasoningEffort, Role
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
 from harmony_ls.session.session import Session
@@ -170,17 +170,18 @@ class Chats:
             chosen = replace(chat.stored, model=model or chat.stored.model, effort=effort or chat.stored.effort)
             async with self._models.using(settings, chosen.model, on_progress) as chat_model:
                 session = await self._session(chat, chat_model, settings, chosen.effort)
-                n_before, problem = len(session.history.turns), ""
+                n_before, problem, shown = len(session.history.turns), "", [""]
                 try:
                     if chat_model.notice and n_before == 0:
                         yield Notice(chat_model.notice)
                     # Whoever leaves early leaves the turn now, so that what was written is settled before it is kept.
                     async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
                         async for event in events:
+                            _note_shown(shown, event)
                             yield event
                 finally:
                     if len(session.history.turns) > n_before:
-                        problem = await self._kept(chat, chosen, question, session)
+                        problem = await self._kept(chat, chosen, _said(question, shown, session), session)
                 if problem:
                     yield Notice(problem)
         finally:
@@ -250,10 +251,10 @@ class Chats:
         chat.session.effort = effort or ReasoningEffort(settings.chat.effort)
         return chat.session
 
-    async def _kept(self, chat: Chat, stored: StoredChat, question: Question, session: Session) -> str:
+    async def _kept(self, chat: Chat, stored: StoredChat, said: Said, session: Session) -> str:
         """Keep what was just said, to the end, even where whoever asked for it is gone meanwhile: a turn that the
         session has and the file lacks would leave both of no use."""
-        keeping = asyncio.create_task(self._keep(chat, stored, question, session), name="keep a conversation")
+        keeping = asyncio.create_task(self._keep(chat, stored, said, session), name="keep a conversation")
         chat.is_keeping = True
         is_cancelled = False
         try:
@@ -270,11 +271,11 @@ class Chats:
             raise asyncio.CancelledError
         return keeping.result()
 
-    async def _keep(self, chat: Chat, stored: StoredChat, question: Question, session: Session) -> str:
+    async def _keep(self, chat: Chat, stored: StoredChat, said: Said, session: Session) -> str:
         """Write a conversation with what was just said to disk. What is said of it where there is something to say; one
         that cannot be written lives on in memory."""
         conversation = await asyncio.to_thread(conversation_document, session)
-        stored = _with_turn(stored, question, conversation, session.chat_model.model.spec.reference)
+        stored = _with_turn(stored, said, conversation, session.chat_model.model.spec.reference)
         problem = ""
         try:
             if await asyncio.to_thread(chat.store.has_changed, chat.id):
@@ -352,14 +353,28 @@ def _differ_in_tools(one: Settings, other: Settings) -> bool:
     )
 
 
-def _with_turn(
-    stored: StoredChat, question: Question, conversation: dict[str, Any], reference: str | None
-) -> StoredChat:
+def _note_shown(shown: list[str], event: Event) -> None:
+    """Put down what people see of the answer, pass by pass."""
+    match event:
+        case TextDelta(text):
+            shown[-1] += text
+        case Usage():
+            shown.append("")
+
+
+def _said(question: Question, shown: Sequence[str], session: Session) -> Said:
+    """The turn that has just ended, as people see it."""
+    written = [message.content for message in session.history.turns[-1] if message.role is Role.ASSISTANT]
+    differs = any(one.strip() not in ("", other.strip()) for one, other in zip(shown, written, strict=False))
+    labels = tuple(attachment.label for attachment in question.attachments)
+    return Said(question.text, labels, tuple(shown) if differs else ())
+
+
+def _with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], reference: str | None) -> StoredChat:
     """The conversation with what was just said, and answered by the model of ``reference``."""
-    said = Said(question.text, tuple(attachment.label for attachment in question.attachments))
     return replace(
         stored,
-        title=stored.title or _title(question.text),
+        title=stored.title or _title(said.text),
         updated=datetime.now(UTC),
         said=(*stored.said, said),
         conversation=conversation,

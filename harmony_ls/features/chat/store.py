@@ -38,10 +38,15 @@ _END_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the person said in one turn, as they said it, and the labels of what they attached."""
+    """One turn as people see it: what the person said, as they said it, and the labels of what they attached.
+
+    ``shown`` are the texts of the answer, one for each pass of the model, where they are not what the model wrote:
+    citations are shown as links to pages that nobody knows of any more once the conversation was closed.
+    """
 
     text: str
     attachments: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pygls.exceptions import JsonRpcInvalidParams
 
 from harmony_ls.errors import UserError
-from harmony_ls.events import Event, TextDelta, ToolCallFinished, TurnFinished, Usage
+from harmony_ls.events import Event, ToolCallFinished, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
 from harmony_ls.lsp.chat.attachments import attachments_of
 from harmony_ls.lsp.chat.messages import (
@@ -33,11 +33,12 @@ from harmony_ls.lsp.chat.messages import (
     SessionParams,
     SessionsParams,
     SessionSummary,
+    TextPart,
     Transcript,
     TranscriptTurn,
 )
 from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages, usage_report
-from harmony_ls.lsp.work_progress import WorkProgress
+from harmony_ls.lsp.progress import WorkProgress
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
@@ -198,8 +199,6 @@ class EditorChat:
 
     def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: WorkProgress) -> None:
         match event:
-            case TextDelta(text):
-                turn.text.append(text)
             case ToolCallFinished(_, call):
                 progress.say(f"Running {call.name}")
             case Usage():
@@ -207,6 +206,8 @@ class EditorChat:
             case TurnFinished(reason, usage):
                 turn.reason, turn.usage = reason, usage
         part = turn.parts.part_of(event)
+        if isinstance(part, TextPart):
+            turn.text.append(part.text)
         if part is not None:
             self._tell(chat, turn, part)
 
@@ -286,7 +287,8 @@ async def _commands(_server: "HarmonyServer", _params: SessionsParams) -> list[C
 
 def _transcript(chat: "Chat") -> Transcript:
     turns = [
-        TranscriptTurn(said.text, list(said.attachments), parts_of_messages(messages)) for said, messages in chat.turns
+        TranscriptTurn(said.text, list(said.attachments), parts_of_messages(messages, said.shown))
+        for said, messages in chat.turns
     ]
     effort = chat.stored.effort
     return Transcript(chat.id, chat.stored.title, turns, chat.stored.model, str(effort) if effort else None)

@@ -44,14 +44,15 @@ class PartMaker:
         self._begun: dict[int, tuple[int, str]] = {}
         self._patches: dict[int, StreamingPatch] = {}
         self._numbers: dict[str, int] = {}
+        self._text, self._reasoning = _Paragraphs(), _Paragraphs()
 
     def part_of(self, event: Event) -> Part | None:
         """What the client is told of an event; None for the end of the turn, which the result tells."""
         match event:
             case TextDelta(text):
-                return TextPart(text)
+                return TextPart(self._text.grown(text))
             case ReasoningDelta(text):
-                return ReasoningPart(text)
+                return ReasoningPart(self._reasoning.grown(text))
             case ToolCallStarted(index, name):
                 self._n_calls += 1
                 self._begun[index] = (self._n_calls, name)
@@ -71,6 +72,8 @@ class PartMaker:
             case Notice(text):
                 return NoticePart(text)
             case Usage():
+                self._text.end()
+                self._reasoning.end()
                 return usage_report(event)
             case TurnFinished():
                 return None
@@ -90,10 +93,34 @@ class PartMaker:
         return [_preview_file(operation) for operation in patch.operations]
 
 
-def parts_of_messages(messages: Sequence[Message]) -> list[Any]:
-    """The parts of a turn that is over."""
+class _Paragraphs:
+    """What the passes of a turn write, each a paragraph of its own, so that a client can simply join the pieces."""
+
+    def __init__(self) -> None:
+        self._end = ""
+        self._is_ended = False
+
+    def grown(self, text: str) -> str:
+        """The next piece, with the blank line before it that it may need."""
+        if self._is_ended and text:
+            self._is_ended = False
+            n_line_ends = len(self._end) - len(self._end.rstrip("\n"))
+            text = ("\n" * (2 - n_line_ends) if self._end else "") + text
+        self._end = (self._end + text)[-2:]
+        return text
+
+    def end(self) -> None:
+        """A pass is over; what comes next is another paragraph."""
+        self._is_ended = True
+
+
+def parts_of_messages(messages: Sequence[Message], shown: Sequence[str] = ()) -> list[Any]:
+    """The parts of a turn that is over; ``shown`` are the texts of its passes as they were streamed, where that is
+    known."""
     parts: list[Any] = []
     numbers: dict[str, int] = {}
+    texts, reasoning = _Paragraphs(), _Paragraphs()
+    shown_texts = iter(shown)
     for message in messages:
         if message.role is Role.TOOL:
             number = numbers.get(message.tool_call_id, 0)
@@ -101,10 +128,13 @@ def parts_of_messages(messages: Sequence[Message]) -> list[Any]:
             continue
         if message.role is not Role.ASSISTANT:
             continue
+        text = next(shown_texts, "") or message.content
         if message.reasoning:
-            parts.append(ReasoningPart(message.reasoning))
-        if message.content:
-            parts.append(TextPart(message.content))
+            parts.append(ReasoningPart(reasoning.grown(message.reasoning)))
+        if text:
+            parts.append(TextPart(texts.grown(text)))
+        texts.end()
+        reasoning.end()
         for call in message.tool_calls:
             numbers[call.id] = len(numbers) + 1
             parts.append(ToolCallPart(numbers[call.id], call.name, "complete", call.arguments))
