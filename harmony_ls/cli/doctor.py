@@ -172,6 +172,9 @@ def _environment_checks(report: dict[str, Any]) -> list[Check]:
         checks.append(Check("OpenBLAS", bool(blas["active"]), finding, blas["advice"]))
     sources = sorted({origin for origin in report["origins"].values() if origin != "default"})
     finding = "from " + ", ".join(sources) if sources else "all at their defaults"
+    own = environment["configFile"]
+    if own["path"] not in sources:
+        finding += f"; your own file {'is' if own['exists'] else 'would be'} {own['path']}"
     checks.append(Check("settings", not report["problems"], finding, "; ".join(report["problems"])))
     return checks
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmony_ls.lsp.documents.documents import Document
 from harmony_ls.lsp.messages import DoctorParams, DoctorReport, DocumentReport
+from harmony_ls.settings.sources import user_file
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
@@ -42,6 +43,7 @@ def _environment(server: "HarmonyServer") -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in _PACKAGES},
+        "configFile": {"path": str(user_file()), "exists": user_file().is_file()},
         "device": engine.device or None if engine is not None else None,
         "blas": dataclasses.asdict(engine.blas) if engine is not None else None,
     }

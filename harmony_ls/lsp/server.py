@@ -30,8 +30,8 @@ from harmony_ls.lsp.documents import synchronization
 from harmony_ls.lsp.documents.documents import Documents
 from harmony_ls.lsp.documents.text import PositionEncoding
 from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
+from harmony_ls.lsp.progress import Cancellable, did_cancel_progress
 from harmony_ls.lsp.status import StatusReporter
-from harmony_ls.lsp.work_progress import Cancellable, did_cancel_progress
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:

@@ -115,6 +115,24 @@ def test_doctor_finds_a_working_installation_healthy(
     assert report["report"]["status"]["state"] == "ready"
 
 
+def test_doctor_says_where_a_persons_own_settings_are_or_would_be(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "config" / "harmony-ls" / "config.toml"
+    for text, expected in (
+        ("inlineCompletion.enabled = false\n", f"from {file}, command line"),
+        ("", f"from command line; your own file is {file}"),
+        (None, f"from command line; your own file would be {file}"),
+    ):
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_text(text)
+        report = json.loads(run("doctor", "--json", "--folder", ".").stdout)
+        [check] = [check for check in report["checks"] if check["name"] == "settings"]
+        assert check["finding"] == expected
+        assert report["report"]["environment"]["configFile"] == {"path": str(file), "exists": text is not None}
+
+
 def test_doctor_explains_what_is_broken(run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.harmony-ls]\nmodel = "evil"\n')
     result = run("doctor", "--model", "./no-such-model")

@@ -22,7 +22,7 @@ from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.synchronization import position_of
 from harmony_ls.lsp.documents.text import Position
-from harmony_ls.lsp.work_progress import WorkProgress
+from harmony_ls.lsp.progress import WorkProgress
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
