@@ -7,31 +7,42 @@ stdin and writes the answer to stdout. Nothing of the source is executed, and no
 
 import ast
 import json
+import re
 import sys
 from typing import Any
 
 __all__ = ["definition_lines", "fault_of_change", "statement_lines"]
 
 _FAULTS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+_LINE_END = re.compile("\r\n|\r|\n")
+# Some editors keep the byte order mark in the text. Python takes it in the bytes of a file alone.
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def statement_lines(text: str, start: int, end: int) -> tuple[int, int]:
     """The smallest run of whole statements that holds the lines ``start`` to ``end``, counted from 0, ``end`` excluded.
 
-    Decorators belong to their statement. Lines of no statement stay as they are, and so do those of a text that cannot
-    be parsed.
+    Decorators belong to their statement, and an `elif` to its `if`. Lines of no statement stay as they are, and so do
+    those of a text that cannot be parsed.
     """
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     try:
         body: list[ast.stmt] = ast.parse(text).body
     except _FAULTS:
         return start, end
+    lines = [line.encode("utf-8", "surrogatepass") for line in _LINE_END.split(text)]
+    around: tuple[int, int] | None = None
     while True:
         touched = [statement for statement in body if _first(statement) < end and _last(statement) > start]
         if not touched:
             return start, end
-        inner = _body_around(touched[0], start, end) if len(touched) == 1 else None
+        inner = _body_around(touched[0], lines, start, end) if len(touched) == 1 else None
         if inner is None:
-            return min(start, _first(touched[0])), max(end, _last(touched[-1]))
+            return around or (min(start, _first(touched[0])), max(end, _last(touched[-1])))
+        if not _text_from(inner[0], lines).startswith(b"elif"):
+            around = None
+        elif around is None:
+            around = _first(touched[0]), _last(touched[0])
         body = inner
 
 
@@ -41,7 +52,7 @@ def definition_lines(text: str, line: int) -> tuple[str, int, int] | bool | None
     None where there is none, False where the text cannot be parsed.
     """
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text.removeprefix(_BYTE_ORDER_MARK))
     except _FAULTS:
         return False
     found: tuple[str, int, int] | None = None
@@ -65,15 +76,26 @@ def fault_of_change(old: str, new: str) -> str | None:
     return None
 
 
-def _body_around(statement: ast.stmt, start: int, end: int) -> list[ast.stmt] | None:
-    """The body inside a statement that holds all the lines."""
+def _body_around(statement: ast.stmt, lines: list[bytes], start: int, end: int) -> list[ast.stmt] | None:
+    """The body inside a statement that holds all the lines, if it has them for itself."""
     branches: list[Any] = [statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())]
     for branch in branches:
         for name in ("body", "orelse", "finalbody"):
             inner = getattr(branch, name, None)
-            if isinstance(inner, list) and inner and _first(inner[0]) <= start and end <= _last(inner[-1]):
+            if not isinstance(inner, list) or not inner:
+                continue
+            if _first(inner[0]) <= start and end <= _last(inner[-1]) and _begins_line(inner[0], lines):
                 return inner
     return None
+
+
+def _begins_line(statement: ast.stmt, lines: list[bytes]) -> bool:
+    """Whether nothing stands before a statement in its line, such as `else:`."""
+    return not lines[statement.lineno - 1][: statement.col_offset].strip()
+
+
+def _text_from(statement: ast.stmt, lines: list[bytes]) -> bytes:
+    return lines[statement.lineno - 1][statement.col_offset :]
 
 
 def _first(statement: ast.stmt) -> int:
@@ -87,7 +109,7 @@ def _last(statement: ast.stmt) -> int:
 
 def _fault(text: str, flags: int) -> str | None:
     try:
-        compile(text, "document", "exec", flags=flags, dont_inherit=True)
+        compile(text.removeprefix(_BYTE_ORDER_MARK), "document", "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         return f"line {error.lineno}: {error.msg}"
     except _FAULTS as error:

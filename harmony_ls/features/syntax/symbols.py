@@ -6,6 +6,7 @@ see blocks too.
 
 from dataclasses import dataclass
 
+from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.python import definition_at
 
 __all__ = ["Symbol", "symbol_at"]
@@ -23,7 +24,7 @@ class Symbol:
 
 async def symbol_at(text: str, line: int, language: str) -> Symbol | None:
     """The innermost definition around a line (from 0), decorators included; None on top of everything."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = with_plain_line_ends(text).split("\n")
     if not 0 <= line < len(lines):
         return None
     if language == "python":

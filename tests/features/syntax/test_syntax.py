@@ -4,7 +4,7 @@ import pytest
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.syntax import python as syntax
-from harmony_ls.features.syntax.python_source import fault_of_change, statement_lines
+from harmony_ls.features.syntax.python_source import definition_lines, fault_of_change, statement_lines
 
 TEXT = """\
 import os
@@ -63,6 +63,61 @@ class Thing:
 )
 def test_lines_grow_to_whole_statements(lines: tuple[int, int], grown: tuple[int, int]) -> None:
     assert statement_lines(TEXT, *lines) == grown
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "grown"),
+    [
+        ("def f(\n    a): return a\n", (1, 2), (0, 2)),
+        ("if a:\n    x()\nelse: z()\n", (2, 3), (0, 3)),
+        ("match a:\n    case 1:\n        x()\n    case _: y()\n", (3, 4), (0, 4)),
+        ("with a as b, \\\n    c: d()\n", (1, 2), (0, 2)),
+        ("try:\n    a()\nexcept E: b()\n", (2, 3), (0, 3)),
+        ("class A:\n    é = 1; b = 2\n", (1, 2), (1, 2)),
+    ],
+)
+def test_a_body_in_the_line_of_its_header_is_no_part_of_its_own(
+    text: str, lines: tuple[int, int], grown: tuple[int, int]
+) -> None:
+    assert statement_lines(text, *lines) == grown
+
+
+@pytest.mark.parametrize(
+    ("lines", "grown"),
+    [((2, 3), (0, 8)), ((4, 5), (0, 8)), ((2, 6), (0, 8)), ((3, 4), (3, 4)), ((5, 6), (5, 6)), ((6, 7), (0, 8))],
+)
+def test_an_elif_is_no_statement_without_its_if(lines: tuple[int, int], grown: tuple[int, int]) -> None:
+    """Written anew as an `if`, it would parse and mean something else."""
+    text = "if a:\n    x()\nelif b:\n    y()\nelif c:\n    z()\nelse:\n    w()\n"
+    assert statement_lines(text, *lines) == grown
+
+
+def test_an_if_below_an_else_is_a_statement() -> None:
+    assert statement_lines("if a:\n    x()\nelse:\n    if b:\n        y()\n    z()\n", 3, 4) == (3, 5)
+
+
+def test_a_byte_order_mark_is_no_fault_of_the_text() -> None:
+    text = "\ufeffdef f():\n    return (\n        1\n    )\n"
+    assert statement_lines(text, 2, 3) == (1, 4)
+    assert definition_lines(text, 2) == ("f", 0, 4)
+    assert fault_of_change(text, text.replace(")\n", "\n")) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("def f():\n    async def g():\n        pass\n    return g\n", 2, ("g", 1, 3)),
+        ("def f():\n    async def g():\n        pass\n    return g\n", 3, ("f", 0, 4)),
+        ("@a\n@b(\n    c\n)\nasync def f():\n    await x\n", 2, ("f", 0, 6)),
+        ("class A:\n    x: int\n\n    @property\n    def y(self): return 1\n", 1, ("A", 0, 5)),
+        ("class A:\n    x: int\n\n    @property\n    def y(self): return 1\n", 3, ("y", 3, 5)),
+        ("def f():  # type: () -> int\r\n    return 1\r\n\r\nx = f()\r\n", 1, ("f", 0, 2)),
+        ("def f(): ...\n\ndef g(): ...\n", 1, None),
+        ("x = lambda: 1\n", 0, None),
+    ],
+)
+def test_the_innermost_definition_is_found(text: str, line: int, found: tuple[str, int, int] | None) -> None:
+    assert definition_lines(text, line) == found
 
 
 def test_lines_of_a_text_that_does_not_parse_stay() -> None:
