@@ -85,7 +85,7 @@ class Engine:
         if self._closed:
             raise EngineClosedError("The engine is closed.")
         load = self._loads.get(spec)
-        if load is None or (load.task.done() and (load.task.cancelled() or load.task.exception() is not None)):
+        if load is None or load.has_failed:
             name = f"load {spec.reference or 'embedded'}"
             self._loads.pop(spec, None)  # in the order of their beginning
             load = self._loads[spec] = _Load(asyncio.create_task(self._load(spec, on_progress), name=name))
@@ -99,10 +99,11 @@ class Engine:
             raise
         finally:
             load.n_callers -= 1
-            if not load.n_callers and not load.task.done():
-                if self._loads.get(spec) is load:
-                    del self._loads[spec]
+            is_given_up = not load.n_callers and not load.task.done()
+            if is_given_up:
                 load.task.cancel()
+            if (is_given_up or load.has_failed) and self._loads.get(spec) is load:
+                del self._loads[spec]
 
     async def unload(self, model: Model) -> None:
         """Free a model, its weights and its prompt caches. Running generations of it end first."""
@@ -180,7 +181,6 @@ class Engine:
 
     async def _load(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None] | None) -> Model:
         loop = asyncio.get_running_loop()
-
         abandoned = threading.Event()
 
         def report(progress: LoadProgress) -> None:
@@ -389,6 +389,11 @@ class Generation(AsyncIterator[Token]):
 class _Load:
     task: asyncio.Task[Model]
     n_callers: int = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the load came to an end without a model."""
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
 
 
 def _one_step(function: Callable[[], Result]) -> Iterator[tuple[Result]]:

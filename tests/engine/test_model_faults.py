@@ -1,10 +1,13 @@
 """Whatever is wrong with a model folder: a ModelError that names the fault and a remedy, and no traceback in it."""
 
+import asyncio
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -254,6 +257,19 @@ async def test_a_failed_load_can_be_tried_again(tmp_path: Path) -> None:
         model = await engine.load(ModelSpec(str(folder)))
         assert model.name == "model"
         assert await engine.load(ModelSpec(str(folder))) is model
+
+
+async def test_nothing_is_kept_of_a_load_that_failed(tmp_path: Path) -> None:
+    spec = ModelSpec(str(build_model(tmp_path / "model", "llama")))
+    (tmp_path / "model" / "config.json").unlink()
+    async with Engine() as engine:
+        errors = await asyncio.gather(engine.load(spec), engine.load(spec), return_exceptions=True)
+        assert [type(error) for error in errors] == [ModelError, ModelError]
+        gone = weakref.ref(errors[0])
+        del errors
+        async with asyncio.timeout(60):
+            while gone() is not None:  # until the thread that looked for the model has ended
+                await asyncio.to_thread(gc.collect)
 
 
 # The hub. HF_HUB_OFFLINE and HF_HOME are read when huggingface_hub is imported, hence a process of its own.
