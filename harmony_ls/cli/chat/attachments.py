@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.chat.attachments import fenced
+from harmony_ls.features.markdown import fenced
 
 __all__ = ["attachment", "paths_of", "with_attachments"]
 

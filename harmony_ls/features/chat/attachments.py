@@ -3,17 +3,16 @@
 Where they come from is a front end's matter. Nothing here reads a file.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harmony_ls.errors import UserError
+from harmony_ls.features.markdown import fenced
 
-__all__ = ["Attachment", "DiagnosticNote", "diagnostics_text", "fenced", "with_attachments"]
+__all__ = ["Attachment", "with_attachments"]
 
 # What a model reads of this size fills the context of most, and takes minutes.
 _MOST_CHARACTERS = 1_000_000
-_MOST_DIAGNOSTICS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +25,6 @@ class Attachment:
     label: str
     text: str
     language: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DiagnosticNote:
-    """A diagnostic: its ``line`` counted from 1, what it says, and where the client told it its severity and source."""
-
-    line: int
-    message: str
-    severity: str = ""
-    source: str = ""
-
-
-def diagnostics_text(notes: Sequence[DiagnosticNote]) -> str:
-    """Diagnostics, one a line."""
-    lines = [_diagnostic_line(note) for note in notes[:_MOST_DIAGNOSTICS]]
-    if len(notes) > _MOST_DIAGNOSTICS:
-        lines.append(f"and {len(notes) - _MOST_DIAGNOSTICS} more")
-    return "\n".join(lines)
 
 
 def with_attachments(message: str, attachments: Sequence[Attachment]) -> str:
@@ -59,17 +40,3 @@ def with_attachments(message: str, attachments: Sequence[Attachment]) -> str:
         )
     pieces = [f"{each.label}:\n{fenced(each.text, each.language)}" for each in attachments]
     return "\n".join([*pieces, message])
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Text in a fence that it cannot close."""
-    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
-    fence = "`" * (longest + 1)
-    end = "" if text.endswith("\n") or not text else "\n"
-    return f"{fence}{language}\n{text}{end}{fence}\n"
-
-
-def _diagnostic_line(note: DiagnosticNote) -> str:
-    kind = " ".join(filter(None, (note.severity, f"({note.source})" if note.source else "")))
-    message = " ".join(note.message.split())
-    return f"line {note.line}: {kind + ': ' if kind else ''}{message}"

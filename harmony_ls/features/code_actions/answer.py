@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harmony_ls.edits.diff import visible
 from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.errors import UserError
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["code_of", "fitted", "refuse_repeated"]
 
@@ -79,7 +80,7 @@ def _blocks(answer: str) -> list[_Block]:
     """The fenced blocks of a Markdown text, as CommonMark has them."""
     blocks: list[_Block] = []
     current: _Block | None = None
-    for line in answer.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for line in with_plain_line_ends(answer).split("\n"):
         fence = _FENCE.fullmatch(line)
         if current is None:
             if fence and not (fence["fence"].startswith("`") and "`" in fence["info"]):

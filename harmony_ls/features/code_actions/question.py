@@ -15,7 +15,8 @@ from importlib import resources
 from harmony_ls.edits.diff import visible
 from harmony_ls.edits.text_file import Lines
 from harmony_ls.errors import PromptTooLongError
-from harmony_ls.features.chat.attachments import DiagnosticNote, diagnostics_text, fenced
+from harmony_ls.features.diagnostics import DiagnosticNote, diagnostics_text
+from harmony_ls.features.markdown import fenced
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.settings.models import ChatSettings

@@ -13,12 +13,12 @@ from harmony_ls.edits.line_diff import line_edits
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.events import ReasoningDelta, TextDelta, TurnFinished
-from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.code_actions.actions import Action, Subject
 from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
 from harmony_ls.features.code_actions.imports import import_edit, split_imports, without_imports
 from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
+from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.safety import clean

@@ -14,9 +14,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.context import CursorContext, with_plain_line_ends
+from harmony_ls.features.inline.context import CursorContext
 from harmony_ls.features.inline.overlap import fit_rest_of_line
 from harmony_ls.features.inline.refusal import Refusal
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["Answer", "Answers"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harmony_ls.features.document import DocumentSnapshot
 
-__all__ = ["CursorContext", "is_inert", "with_plain_line_ends"]
+__all__ = ["CursorContext", "is_inert"]
 
 N_CHARACTERS_BEFORE = 4_000
 N_CHARACTERS_AFTER = 2_000
@@ -19,11 +19,6 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # Text that an editor puts there by itself, or that ends the construct being typed: closing brackets, quotes, comment
 # ends and tags, then at most one sign that ends or opens a statement. The quantifiers are possessive: no backtracking.
 _INERT = re.compile(r"""(?:[)\]}>"'`\s]|\*/|-->|%>|\?>|</[\w.:-]*+>)*+[:{;,]?\s*+""")
-
-
-def with_plain_line_ends(text: str) -> str:
-    """The text with ``\\n`` for every ``\\r\\n`` and ``\\r``: the three line ends that the protocol knows."""
-    return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_inert(rest_of_line: str) -> bool:

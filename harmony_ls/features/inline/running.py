@@ -15,9 +15,9 @@ from harmony_ls.engine.request import FinishReason, GenerationRequest, Generatio
 from harmony_ls.engine.worker import Priority
 from harmony_ls.features.completion_model import CompletionModel, PromptPlan
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.request import InlineCompletionRequest
 from harmony_ls.features.inline.stop_rules import StopDecision, StopRules
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["Running", "RunningState"]
 

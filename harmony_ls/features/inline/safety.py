@@ -14,9 +14,9 @@ import re
 import unicodedata
 
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import Reason
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["clean"]
 

@@ -11,7 +11,7 @@ Sizes are characters: what a token holds is known only after tokenising.
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from harmony_ls.features.inline.context import with_plain_line_ends
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["PromptWindow", "Window", "WindowLimits"]
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.chat.attachments import Attachment, DiagnosticNote, diagnostics_text
+from harmony_ls.features.chat.attachments import Attachment
 from harmony_ls.features.chat.diff import repository_diff
+from harmony_ls.features.diagnostics import DiagnosticNote, diagnostics_text
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
+from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.chat.messages import AttachmentParam
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
@@ -176,7 +178,7 @@ def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
 
 def _lines(snapshot: DocumentSnapshot, name: str, start: int, end: int) -> Attachment:
     """Lines ``start`` to ``end`` of a document, counted from 0."""
-    lines = snapshot.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = with_plain_line_ends(snapshot.text).split("\n")
     start, end = min(start, len(lines) - 1), min(end, len(lines))
     return Attachment(_label(name, start, end), "\n".join(lines[start:end]), snapshot.language_id)
 

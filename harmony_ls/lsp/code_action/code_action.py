@@ -13,9 +13,9 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.code_actions.actions import Action, Subject, action_named
 from harmony_ls.features.code_actions.listing import Offer, Place, offers, refusal
+from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests, folder_of, name_of
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES

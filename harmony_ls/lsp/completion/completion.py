@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from harmony_ls.features.inline.request import InlineCompletion
+from harmony_ls.features.markdown import fenced
 from harmony_ls.lsp.completion.inline_completion import offer_at
 from harmony_ls.lsp.documents.synchronization import position_of
 from harmony_ls.lsp.documents.text import Position
@@ -94,12 +95,4 @@ def _documentation(server: "HarmonyServer", text: str, language_id: str) -> type
     formats = server.client_can("text_document.completion.completion_item.documentation_format") or ()
     if types.MarkupKind.Markdown not in formats:
         return text
-    return types.MarkupContent(kind=types.MarkupKind.Markdown, value=_fenced(text, language_id))
-
-
-def _fenced(text: str, language_id: str) -> str:
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    language = language_id if re.fullmatch(r"[\w+#-]+", language_id) else ""
-    return f"{fence}{language}\n{text}\n{fence}"
+    return types.MarkupContent(kind=types.MarkupKind.Markdown, value=fenced(text, language_id))

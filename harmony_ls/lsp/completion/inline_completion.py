@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from lsprotocol import types
 
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.context import with_plain_line_ends
 from harmony_ls.features.inline.request import (
     InlineCompletion,
     InlineCompletionRequest,
@@ -19,6 +18,7 @@ from harmony_ls.features.inline.request import (
     Reason,
     SelectedCompletion,
 )
+from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.synchronization import position_of
 from harmony_ls.lsp.messages import HARMONY_OUTCOME, OutcomeParams

@@ -6,8 +6,8 @@ import pytest
 
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import PromptTooLongError
-from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.code_actions.question import Question, Region, fitted_question, prompt_text
+from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.settings.models import ChatSettings

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from harmony_ls.edits.changes import apply_text_changes
 from harmony_ls.errors import UserError
-from harmony_ls.features.chat.attachments import DiagnosticNote
 from harmony_ls.features.code_actions.actions import Action, action_named
 from harmony_ls.features.code_actions.writing import Job, added_tests, changes_for
+from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.session.chat_model import ChatModel
 from tests.lsp.acting import asked

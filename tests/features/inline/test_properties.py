@@ -7,13 +7,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.context import CursorContext, with_plain_line_ends
+from harmony_ls.features.inline.context import CursorContext
 from harmony_ls.features.inline.gates import TypingHistory, apply_selection, check, observe, restore_selection
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import InlineCompletion, InlineCompletionRequest, SelectedCompletion, Source
 from harmony_ls.features.inline.safety import clean
 from harmony_ls.features.inline.stop_rules import StopRules
 from harmony_ls.features.inline.trim import Trimmed, trim
+from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.settings.models import InlineCompletionSettings
 
 SETTINGS = InlineCompletionSettings()

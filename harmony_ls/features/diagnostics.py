@@ -1,0 +1,32 @@
+"""Diagnostics as a model is told of them. What they are in a protocol is a front end's matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["DiagnosticNote", "diagnostics_text"]
+
+_MOST_DIAGNOSTICS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosticNote:
+    """A diagnostic: its ``line`` counted from 1, what it says, and where the client told it its severity and source."""
+
+    line: int
+    message: str
+    severity: str = ""
+    source: str = ""
+
+
+def diagnostics_text(notes: Sequence[DiagnosticNote]) -> str:
+    """Diagnostics, one a line."""
+    lines = [_diagnostic_line(note) for note in notes[:_MOST_DIAGNOSTICS]]
+    if len(notes) > _MOST_DIAGNOSTICS:
+        lines.append(f"and {len(notes) - _MOST_DIAGNOSTICS} more")
+    return "\n".join(lines)
+
+
+def _diagnostic_line(note: DiagnosticNote) -> str:
+    kind = " ".join(filter(None, (note.severity, f"({note.source})" if note.source else "")))
+    message = " ".join(note.message.split())
+    return f"line {note.line}: {kind + ': ' if kind else ''}{message}"
