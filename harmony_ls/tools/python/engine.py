@@ -5,7 +5,7 @@ Everything in here blocks: it belongs into a thread.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -19,7 +19,10 @@ from harmony_ls.settings.models import ToolSettings
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["PROJECT_LABEL", "check_answers", "connect", "engine_faults", "owner_labels", "remove_leftovers"]
+__all__ = [
+    "PROJECT_LABEL", "address_of", "addresses", "asked", "check_answers", "check_is_engine", "connect", "connection_to",
+    "engine_faults", "no_engine", "owner_labels", "remove_leftovers",
+]  # fmt: skip
 
 PROJECT_LABEL = "harmony-ls.tool"
 _PID, _STARTED, _PLACE = "harmony-ls.owner-pid", "harmony-ls.owner-started", "harmony-ls.owner-place"
@@ -27,24 +30,30 @@ _PID, _STARTED, _PLACE = "harmony-ls.owner-pid", "harmony-ls.owner-started", "ha
 _SAME_SECONDS = 5.0
 _CALL_SECONDS = 30
 _PROBE_SECONDS = 5
+_N_ANSWER = 100
 
 
 def connect(settings: ToolSettings) -> "DockerClient":
     """A client of an engine that answers. Raises UserError with the reason where there is none."""
     from docker import DockerClient
 
-    faults = []
-    for address in _addresses(settings):
+    faults: list[tuple[str, Exception]] = []
+    for address in addresses(settings):
         try:
             # The client asks things while it is made, and keeps its connection to what does not answer them.
             _probe(address)
             client = DockerClient(base_url=address, timeout=_CALL_SECONDS)
         except engine_faults() as error:
-            faults.append(f"{address}: {_why(error)}")
+            faults.append((address, error))
             continue
         return client
-    told = f" ({faults[0]})" if faults else ""
-    raise UserError(f"The python tool needs Docker, and no engine answers{told}. Start Docker, then begin a new chat.")
+    raise UserError(no_engine(faults))
+
+
+def no_engine(faults: Sequence[tuple[str, Exception]]) -> str:
+    """Why there is no python tool, for a person: at none of these addresses an engine answered."""
+    told = f" ({faults[0][0]}: {_why(faults[0][1])})" if faults else ""
+    return f"The python tool needs Docker, and no engine answers{told}. Start Docker, then begin a new chat."
 
 
 def check_answers(client: "DockerClient") -> None:
@@ -52,8 +61,13 @@ def check_answers(client: "DockerClient") -> None:
 
     The client would leave its connection open then, and wait much longer for an answer.
     """
-    base = client.api.base_url
-    _probe(f"unix://{client.api._custom_adapter.socket_path}" if base.startswith("http+docker") else base)
+    _probe(address_of(client))
+
+
+def address_of(client: "DockerClient") -> str:
+    """Where the engine of a client is."""
+    base = str(client.api.base_url)
+    return f"unix://{client.api._custom_adapter.socket_path}" if base.startswith("http+docker") else base
 
 
 def engine_faults() -> tuple[type[Exception], ...]:
@@ -95,7 +109,8 @@ def remove_leftovers(client: "DockerClient") -> int:
     return n_removed
 
 
-def _addresses(settings: ToolSettings) -> Iterator[str]:
+def addresses(settings: ToolSettings) -> Iterator[str]:
+    """Where an engine may be, the likeliest first. Raises UserError where the environment names one elsewhere."""
     if settings.docker_host is not None:
         yield settings.docker_host
         return
@@ -118,22 +133,46 @@ def _addresses(settings: ToolSettings) -> Iterator[str]:
             yield f"unix://{place}"
 
 
-def _probe(address: str) -> None:
-    """Raise OSError or HTTPException unless an engine answers at the address."""
+def connection_to(address: str, seconds: float) -> HTTPConnection:
+    """A connection to an engine, which waits for so long for each thing that it is told. Raises OSError."""
     scheme, _, place = address.partition("://")
-    connection = HTTPConnection("localhost" if scheme == "unix" else place, timeout=_PROBE_SECONDS)
-    if scheme == "unix":
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(_PROBE_SECONDS)
+    connection = HTTPConnection("localhost" if scheme == "unix" else place, timeout=seconds)
     try:
         if scheme == "unix":
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(seconds)
             connection.sock.connect(place)
-        connection.request("GET", "/_ping")
+        else:
+            connection.connect()
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def asked(address: str, path: str, seconds: float) -> tuple[int, bytes]:
+    """What an engine answers when it is asked for a path: the status, and the beginning of the text.
+
+    Raises OSError and HTTPException.
+    """
+    connection = connection_to(address, seconds)
+    try:
+        connection.request("GET", path)
         response = connection.getresponse()
-        if response.status != 200 or response.read(100) != b"OK":
-            raise OSError(f"it answers {response.status}, which is not what a Docker engine says")
+        return response.status, response.read(_N_ANSWER)
     finally:
         connection.close()
+
+
+def _probe(address: str) -> None:
+    """Raise OSError or HTTPException unless an engine answers at the address."""
+    check_is_engine(*asked(address, "/_ping", _PROBE_SECONDS))
+
+
+def check_is_engine(status: int, answer: bytes) -> None:
+    """Raise OSError unless this is what an engine answers to a ping."""
+    if status != 200 or answer != b"OK":
+        raise OSError(f"it answers {status}, which is not what a Docker engine says")
 
 
 def _why(error: Exception) -> str:

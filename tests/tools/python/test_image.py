@@ -1,5 +1,6 @@
 """The image is fetched once, from a real registry of images on this machine, with progress, and only when asked to."""
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -27,8 +28,25 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def registry() -> web.Application:
-    """One image with one layer, as the registry protocol of Docker serves it."""
+class Stall:
+    """Where a registry falls silent: before it says what the image is, or in the middle of its layer."""
+
+    def __init__(self, *, in_layer: bool) -> None:
+        self.in_layer = in_layer
+        self.is_reached, self.is_over = asyncio.Event(), asyncio.Event()
+
+    async def answer(self, request: web.Request, data: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        if self.in_layer:
+            await response.prepare(request)
+            await response.write(data[: len(data) // 2])
+        self.is_reached.set()
+        await self.is_over.wait()
+        return response
+
+
+def registry(stalls: "Stall | None" = None) -> web.Application:
+    """One image with one layer, as the registry protocol of Docker serves it; it may stall in the middle."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:
         entry = tarfile.TarInfo("noise")
@@ -51,10 +69,12 @@ def registry() -> web.Application:
     async def version(_: web.Request) -> web.Response:
         return web.json_response({})
 
-    async def content(request: web.Request) -> web.Response:
+    async def content(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         if name not in contents:
             raise web.HTTPNotFound
+        if stalls is not None and name == (digest(packed) if stalls.in_layer else "1"):
+            return await stalls.answer(request, packed)
         kind = MANIFEST if contents[name] is manifest else "application/octet-stream"
         headers = {"Docker-Content-Digest": digest(contents[name])}
         return web.Response(body=contents[name], content_type=kind, headers=headers)
@@ -98,6 +118,27 @@ async def test_41_what_cannot_be_fetched_is_an_error_that_tells_how_to_do_withou
         await fetch_image(settings, lambda _done, _total: None)
     assert "`docker load -i image.tar` here" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("in_layer", [False, True])
+async def test_41_a_fetch_that_is_cancelled_hangs_up_at_once(python_settings: ToolSettings, in_layer: bool) -> None:
+    """Also where neither the registry nor the engine says anything, for which nobody should have to wait."""
+    stall = Stall(in_layer=in_layer)
+    server = TestServer(registry(stall), host="127.0.0.1")
+    await server.start_server()
+    settings = python_settings.model_copy(update={"python_image": f"127.0.0.1:{server.port}/noise:1"})
+    fetching = asyncio.ensure_future(fetch_image(settings, lambda _done, _total: None))
+    try:
+        async with asyncio.timeout(30):
+            await stall.is_reached.wait()
+            fetching.cancel()
+            async with asyncio.timeout(2):
+                with pytest.raises(asyncio.CancelledError):
+                    await fetching
+        assert await image_to_fetch(settings) == settings.python_image
+    finally:
+        stall.is_over.set()
+        await server.close()
 
 
 async def test_41_without_an_engine_nothing_is_offered(python_settings: ToolSettings) -> None:
