@@ -40,6 +40,11 @@ async def shown(peer: Peer, state: Path, text: str, *attachments: dict[str, Any]
     return content
 
 
+def git(folder: Path, *arguments: str) -> None:
+    names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True)
+
+
 def place(line: int, character: int) -> dict[str, int]:
     return {"line": line, "character": character}
 
@@ -124,23 +129,19 @@ async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_pro
     state, project = tmp_path / "state", tmp_path / "project"
     project.mkdir()
 
-    def git(*arguments: str) -> None:
-        names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        subprocess.run(["git", *names, *arguments], cwd=project, check=True, capture_output=True)
-
-    git("init", "--quiet")
+    git(project, "init", "--quiet")
     for name in ("a.py", "key.pem", "clé.pem", "moved.pem"):
         (project / name).write_text("old\n" * 20)
     (project / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "Begin")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Begin")
     for name in ("a.py", "key.pem", "clé.pem"):
         (project / name).write_text("new\n")
     (project / "moved.pem").unlink()
     witness = tmp_path / "witness"
     for name in ("filter.evil.clean", "diff.evil.textconv", "diff.evil.command", "diff.external", "core.fsmonitor"):
-        git("config", name, f"touch {witness}; cat")
-    git("config", "filter.evil.required", "true")
+        git(project, "config", name, f"touch {witness}; cat")
+    git(project, "config", "filter.evil.required", "true")
     async with chatting(echo, state, project) as peer:
         text = await shown(peer, state, "/commit", {"kind": "diff"})
         assert "-old\n+new\n" in text
@@ -148,3 +149,45 @@ async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_pro
         assert "pem" not in text
         assert "a.py" in text
         assert not witness.exists()
+
+
+async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_all(echo: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    folders = [tmp_path / name for name in ("one", "two", "still", "bare")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.py").write_text("old\n")
+        if folder.name != "bare":
+            git(folder, "init", "--quiet")
+            git(folder, "add", "--all")
+            git(folder, "commit", "--quiet", "--message", "Begin")
+    one, two, still, bare = folders
+    (one / "a.py").write_text("new one\n")
+    (two / "a.py").write_text("new two\n")
+    (two / "inner").mkdir()
+    uris = [{"uri": each.as_uri(), "name": each.name} for each in (two, two / "inner", still, bare)]
+    async with chatting(echo, state, one) as peer:
+        peer.notify("workspace/didChangeWorkspaceFolders", {"event": {"added": uris, "removed": []}})
+        both = await shown(peer, state, "/commit", {"kind": "diff"})
+        assert both.count("diff --git") == 2
+        assert both.index("Changes since the last commit in `one`:\n```diff") < both.index("+new one")
+        assert both.index("+new one") < both.index("in `two`") < both.index("+new two")
+
+        file = {"kind": "file", "uri": (two / "a.py").as_uri()}
+        of_two = await shown(peer, state, "/commit", {"kind": "diff"}, file)
+        assert "+new two" in of_two
+        assert "+new one" not in of_two
+        assert "Changes since the last commit:" in of_two
+
+        # An untitled document says nothing of a folder, and one that is not saved yet is in the nearest that is there.
+        unsaved = (two / "later" / "b.py").as_uri()
+        for uri in ("untitled:Untitled-1", unsaved):
+            peer.open(uri, "x = 1\n")
+        untitled = await shown(peer, state, "/commit", {"kind": "diff"}, {"kind": "file", "uri": "untitled:Untitled-1"})
+        assert untitled.count("diff --git") == 2
+        new = await shown(peer, state, "/commit", {"kind": "diff"}, {"kind": "file", "uri": unsaved})
+        assert new.count("diff --git") == 1
+
+        for uri, reason in (((still / "a.py").as_uri(), "Nothing has changed"), ((bare / "a.py").as_uri(), "git says")):
+            turn = await say(peer, "/commit", attachments=[{"kind": "diff"}, {"kind": "file", "uri": uri}])
+            assert reason in turn.error["message"]

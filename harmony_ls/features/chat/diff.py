@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harmony_ls.errors import UserError
 
-__all__ = ["repository_diff"]
+__all__ = ["repository_diff", "repository_of"]
 
 _MOST_BYTES = 1_000_000
 _PATIENCE_SECONDS = 20.0
@@ -28,14 +28,19 @@ _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submo
 _MOST_HIDDEN = 1000
 
 
+async def repository_of(folder: Path) -> Path:
+    """The repository that a folder is in. Raises UserError where there is none, or no git."""
+    return Path((await _git(folder, ["rev-parse", "--show-toplevel"], _HARMLESS)).removesuffix("\n"))
+
+
 async def repository_diff(folder: Path, path: Path | None, is_hidden: Callable[[str], bool]) -> str:
     """The changes in the repository around ``folder``: what is staged, or, where nothing is, everything since HEAD.
 
     ``path`` limits it to one file. Files that ``is_hidden`` says of (by their whole path) are left out, and so is what
     they were called, or held, before or after. Raises UserError where there is no git, no repository, or no change.
     """
+    top = await repository_of(folder)
     settings = _HARMLESS | await _without_filters(folder)
-    top = (await _git(folder, ["rev-parse", "--show-toplevel"], settings)).removesuffix("\n")
     limit = f":(literal){path}" if path is not None else ":(top)"
     for since in ("--cached", "HEAD"):
         # The names alone come first: git leaves out itself what is hidden, so that no renaming shows it either.

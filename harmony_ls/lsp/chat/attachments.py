@@ -5,14 +5,14 @@ Open documents are read as the client has them at this moment, saved or not; oth
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.chat.attachments import Attachment
-from harmony_ls.features.chat.diff import repository_diff
+from harmony_ls.features.chat.diff import repository_diff, repository_of
 from harmony_ls.features.diagnostics import DiagnosticNote, diagnostics_text
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
@@ -31,6 +31,7 @@ __all__ = ["attachments_of"]
 
 _N_AROUND = 5
 _MOST_ATTACHMENTS = 50
+_CHANGES = "Changes since the last commit"
 
 
 async def attachments_of(
@@ -45,7 +46,10 @@ async def attachments_of(
     snapshots = [_snapshot(server, each) for each in params]
     resolved: list[Attachment] = []
     for param, snapshot in zip(params, snapshots, strict=True):
-        resolved.append(await _resolve(server, param, snapshot, workspace))
+        if param.kind == "diff":
+            resolved += await _diff(server, param, params)
+        else:
+            resolved.append(await _resolve(server, param, snapshot, workspace))
     return tuple(resolved)
 
 
@@ -59,8 +63,6 @@ def _snapshot(server: "HarmonyServer", param: AttachmentParam) -> DocumentSnapsh
 async def _resolve(
     server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: "Workspace | str"
 ) -> Attachment:
-    if param.kind == "diff":
-        return await _diff(server, param)
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
     if not param.uri:
@@ -150,24 +152,67 @@ def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
     )
 
 
-async def _diff(server: "HarmonyServer", param: AttachmentParam) -> Attachment:
+async def _diff(server: "HarmonyServer", param: AttachmentParam, params: Sequence[AttachmentParam]) -> list[Attachment]:
+    """What has changed: in the one file that is named; else in the repositories of what else is attached; else in all
+    of the workspace."""
     folders = server.configuration.folders
     if not folders:
         raise UserError("There are no changes to attach: no folder is open.")
-    path = None
-    if param.uri:
-        written = path_of(param.uri)
-        path = None if written is None else await asyncio.to_thread(_inside, Path(written), folders)
-        if path is None:
-            raise UserError(f"{param.uri} is outside the workspace, so its changes are not shown to the model.")
-    folder = path.parent if path is not None else folders[0]
     exclude = server.configuration.settings.inline_completion.exclude
 
     def is_hidden(name: str) -> bool:
         return first_match(DocumentSnapshot("", name, "", None, ""), exclude) is not None
 
-    text = await repository_diff(folder, path, is_hidden)
-    return Attachment("Changes since the last commit", text, "diff")
+    if param.uri:
+        path = await asyncio.to_thread(_place_of, param.uri, folders)
+        if path is None:
+            raise UserError(f"{param.uri} is outside the workspace, so its changes are not shown to the model.")
+        folder = await asyncio.to_thread(_folder_of, path)
+        return [Attachment(_CHANGES, await repository_diff(folder, path, is_hidden), "diff")]
+    if len(folders) > 1:
+        others = [each.uri for each in params if each.uri]
+        folders = await asyncio.to_thread(_folders_of, others, folders) or folders
+    return await _diffs(folders, is_hidden)
+
+
+async def _diffs(folders: Sequence[Path], is_hidden: Callable[[str], bool]) -> list[Attachment]:
+    """The changes of each repository, under its name where there are several; those without any are passed over.
+
+    Raises UserError where there is nothing to show in any of them, and why in the first.
+    """
+    repositories: dict[Path, str] = {}
+    problems: list[UserError] = []
+    for folder in folders:
+        try:
+            repository = await repository_of(folder)
+            if repository not in repositories:
+                repositories[repository] = ""
+                repositories[repository] = await repository_diff(folder, None, is_hidden)
+        except UserError as error:
+            problems.append(error)
+    changed = {repository: text for repository, text in repositories.items() if text}
+    if not changed:
+        raise problems[0]
+    if len(folders) == 1:
+        return [Attachment(_CHANGES, text, "diff") for text in changed.values()]
+    return [Attachment(f"{_CHANGES} in `{each.name}`", text, "diff") for each, text in changed.items()]
+
+
+def _folders_of(uris: Sequence[str], folders: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders in which documents are, each once."""
+    paths = [path for path in (_place_of(uri, folders) for uri in uris) if path is not None]
+    return tuple(dict.fromkeys(map(_folder_of, paths)))
+
+
+def _folder_of(path: Path) -> Path:
+    """The nearest folder around a path that is there: the document may be new, or its folder deleted."""
+    return next(parent for parent in path.parents if parent.is_dir())
+
+
+def _place_of(uri: str, folders: Sequence[Path]) -> Path | None:
+    """Where a document is, if that is inside the workspace."""
+    written = path_of(uri)
+    return None if written is None else _inside(Path(written), folders)
 
 
 def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
