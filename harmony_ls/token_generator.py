@@ -17,7 +17,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,13 +27,14 @@ from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.request import GenerationRequest, Sampling, Token
 from harmony_ls.engine.stop_strings import StopStrings
 from harmony_ls.errors import EngineClosedError, ModelError
-from harmony_ls.messages import Conversation, Message, ReasoningEffort, ToolSpec
+from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, ToolSpec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model
 from harmony_ls.session.openai_messages import messages_of
 
 __all__ = ["AsyncTokenGenerator", "GeneratedToken", "TokenGenerator"]
 
 Result = TypeVar("Result")
+_CLOSED = "This generator is closed."
 GeneratedToken = int | dict[str, Any]
 """A token id; with ``return_logprobs`` a dictionary with ``token`` (id), ``logprob`` (natural logarithm) and
 ``text`` (what the token completes, empty for markers and unfinished characters); ``top_logprobs`` adds ``top``, the
@@ -160,7 +161,7 @@ class AsyncTokenGenerator:
         ``started``).
 
         Raises TypeError for options that there are not, ValueError for arguments that do not go together, ModelError
-        and PromptTooLongError as they say.
+        and PromptTooLongError as they say, and EngineClosedError where the generator is closed before the end.
         """
         given = [name for name, value in _named(prompt_tokens, messages, prompt) if value is not None]
         if len(given) != 1:
@@ -174,12 +175,13 @@ class AsyncTokenGenerator:
         bias = tuple((logit_bias or {}).items())
         request = GenerationRequest(
             prompt=tuple(tokens),
-            max_tokens=min(max_tokens or room, room),
+            max_tokens=max_tokens or room,
             stop_tokens=self._stops() if stop_tokens is None else frozenset(stop_tokens),
             sampling=Sampling(temperature=temperature, logit_bias=bias, **options),
             top_logprobs=top_logprobs,
         )
         decoder, stops = model.tokenizer.decoder(), StopStrings((stop,) if isinstance(stop, str) else stop)
+        request = replace(request, max_tokens=min(request.max_tokens, room))
         generation = self._engine.generate(model, request)
         try:
             async for token in generation:
@@ -188,6 +190,8 @@ class AsyncTokenGenerator:
                 yield _with_logprob(token, text) if return_logprobs else token.id
                 if is_stopped:
                     return
+            if generation.stats.finish_reason in (None, FinishReason.CANCELLED):
+                raise EngineClosedError(_CLOSED)  # nobody else ends it before its end
         finally:
             generation.cancel()
 
@@ -334,7 +338,7 @@ class TokenGenerator:
         try:
             return future.result()
         except CancelledError:
-            raise EngineClosedError("This generator is closed.") from None
+            raise EngineClosedError(_CLOSED) from None
         except BaseException:
             future.cancel()
             raise
@@ -343,7 +347,7 @@ class TokenGenerator:
         with self._lock:
             if self._is_closed:
                 work.close()  # it will never be awaited
-                raise EngineClosedError("This generator is closed.")
+                raise EngineClosedError(_CLOSED)
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
@@ -362,7 +366,7 @@ async def _pump(tokens: AsyncIterator[GeneratedToken], put: Callable[[_Item], No
             async for token in tokens:
                 put(_Item(token))
     except asyncio.CancelledError:
-        error = EngineClosedError("This generator is closed.")
+        error = EngineClosedError(_CLOSED)
         raise
     except Exception as failure:
         error = failure

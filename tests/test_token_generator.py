@@ -149,6 +149,9 @@ def test_use_harmony_is_refused_where_it_cannot_be(tiny_llama: Path) -> None:
         ({"messages": [{"role": "USER", "content": "x"}]}, UserError, "'USER'"),
         ({"prompt_tokens": [1] * 5000}, PromptTooLongError, "5000 tokens"),
         ({"prompt": "a", "temperature": -1.0}, ValueError, "temperature"),
+        ({"prompt": "a", "max_tokens": 2.5}, ValueError, "max_tokens is 2.5; it must be an integer of at least 1"),
+        ({"prompt": "a", "max_tokens": 1e9}, ValueError, "max_tokens is 1000000000.0"),
+        ({"prompt": "a", "max_tokens": -1}, ValueError, "max_tokens is -1"),
     ],
 )
 def test_bad_arguments_are_named_and_do_no_harm(
@@ -226,6 +229,40 @@ def test_closing_answers_those_who_still_wait() -> None:
     generator.close()
     thread.join()
     assert [type(error) for error in errors] == [EngineClosedError]
+
+
+def test_closing_tells_a_thread_that_still_iterates(tmp_path: Path) -> None:
+    endless = build_model(tmp_path, "llama", config={"max_position_embeddings": 10**8})
+    generator = TokenGenerator(str(endless))
+    has_begun = threading.Event()
+    errors: list[Exception] = []
+    n_tokens = 0
+
+    def iterate() -> None:
+        nonlocal n_tokens
+        try:
+            for _ in generator.generate(PROMPT, [], 0.0):
+                n_tokens += 1
+                has_begun.set()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=iterate)
+    thread.start()
+    has_begun.wait()
+    generator.close()
+    thread.join()
+    assert [type(error) for error in errors] == [EngineClosedError]
+    assert n_tokens >= 1
+
+
+async def test_with_an_event_loop_closing_is_told_too(tmp_path: Path) -> None:
+    generator = AsyncTokenGenerator(str(build_model(tmp_path, "llama", config={"max_position_embeddings": 10**8})))
+    tokens = generator.generate(PROMPT, [], 0.0)
+    await anext(tokens)
+    await generator.close()
+    with pytest.raises(EngineClosedError, match="generator is closed"):
+        [token async for token in tokens]
 
 
 async def test_with_an_event_loop_it_is_the_same(tiny_llama: Path) -> None:

@@ -114,7 +114,8 @@ def generate(
         if progress.stats.finish_reason is None:
             progress.stats = replace(progress.stats, finish_reason=FinishReason.STOP)
     except GeneratorExit:
-        progress.stats = replace(progress.stats, finish_reason=FinishReason.CANCELLED)
+        if progress.stats.finish_reason is None:  # else it was over, and only had no chance to say so
+            progress.stats = replace(progress.stats, finish_reason=FinishReason.CANCELLED)
         raise
     except BaseException as error:
         # What the layers hold is unknown after a failure in the middle of a step: forget the cache (see finally).

@@ -100,8 +100,7 @@ class GenerationRequest:
     def __post_init__(self) -> None:
         if not self.prompt:
             raise ValueError("The prompt is empty: a model needs at least one token to go on from.")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1.")
+        _require_integer("max_tokens", self.max_tokens, 1)
         _require_integer("top_logprobs", self.top_logprobs, 0, _MOST_TOP_LOGPROBS)
 
 
