@@ -21,7 +21,6 @@ import codecs
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
@@ -37,7 +36,7 @@ from harmony_ls.prompts.harmony_header import (
 from harmony_ls.prompts.harmony_markers import HarmonyMarkers, MarkerKind
 from harmony_ls.prompts.harmony_open import OpenHeader, OpenMessage, Purpose
 
-__all__ = ["HarmonyParser", "ParsedMessage", "new_call_id"]
+__all__ = ["HarmonyParser", "new_call_id"]
 
 # A header has a dozen words at most. What is longer is a text whose <|message|> was left out.
 _MAX_HEADER_BYTES = 512
@@ -46,22 +45,6 @@ _MAX_HEADER_BYTES = 512
 def new_call_id() -> str:
     """An id for a tool call, in the form of OpenAI's."""
     return f"call_{secrets.token_hex(12)}"
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedMessage:
-    """One message as the model wrote it, before anything is made of it.
-
-    ``author`` is the name of the tool where the role is ``tool``. ``channel`` may be none of Harmony's, and
-    ``content_type`` is spelled as openai_harmony spells it: neither is for people.
-    """
-
-    role: str
-    author: str
-    recipient: str | None
-    channel: str | None
-    content_type: str | None
-    text: str
 
 
 class HarmonyParser:
@@ -108,17 +91,6 @@ class HarmonyParser:
     def in_reasoning(self) -> bool:
         """Whether the token that was fed last belongs to the reasoning."""
         return self._message is not None and self._message.purpose is Purpose.REASONING
-
-    @property
-    def parsed_messages(self) -> tuple[ParsedMessage, ...]:
-        """All messages so far as they were written, those that nothing is made of included."""
-        return tuple(
-            ParsedMessage(
-                header.role, header.author, header.recipient, header.channel, header.content_type, message.text
-            )
-            for message in self._messages
-            for header in (message.header,)
-        )
 
     def feed(self, token: int) -> list[Event]:
         """The events that ``token`` completes.

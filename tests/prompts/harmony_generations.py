@@ -14,16 +14,43 @@ from typing import Any
 from harmony_ls.events import Event, ReasoningDelta, TextDelta
 from harmony_ls.messages import Message, ToolSpec
 from harmony_ls.prompts.harmony_markers import HarmonyMarkers, markers_of
-from harmony_ls.prompts.harmony_parser import HarmonyParser, ParsedMessage
+from harmony_ls.prompts.harmony_parser import HarmonyParser
 from tests.harmony_vocabulary import SPECIAL_TOKENS, PublishedTokenizer, published_encoding, published_ranks
 
-__all__ = ["MARKERS", "Parsed", "joined", "numbered_calls", "parse", "parser", "token_bytes", "tokens_of"]
+__all__ = [
+    "MARKERS",
+    "Parsed",
+    "ParsedMessage",
+    "joined",
+    "numbered_calls",
+    "parse",
+    "parsed_messages",
+    "parser",
+    "token_bytes",
+    "tokens_of",
+]
 
 _MARKERS = markers_of(PublishedTokenizer())
 assert _MARKERS is not None
 MARKERS: HarmonyMarkers = _MARKERS
 
 _SPECIAL = re.compile(r"(<#-?\d+>|<\|[a-z]+\|>)")
+
+
+@dataclass(frozen=True)
+class ParsedMessage:
+    """One message as the model wrote it, before anything is made of it.
+
+    ``author`` is the name of the tool where the role is ``tool``. ``content_type`` is spelled as openai_harmony spells
+    it.
+    """
+
+    role: str
+    author: str
+    recipient: str | None
+    channel: str | None
+    content_type: str | None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +117,16 @@ def parse(
     parsing = parser(tools, **options)
     events = [event for token in tokens for event in parsing.feed(token)]
     events += parsing.finish(complete=complete)
-    return Parsed(tuple(events), parsing.message(), parsing.parsed_messages, parsing.is_over)
+    return Parsed(tuple(events), parsing.message(), parsed_messages(parsing), parsing.is_over)
+
+
+def parsed_messages(parsing: HarmonyParser) -> tuple[ParsedMessage, ...]:
+    """All messages so far as they were written, those that nothing is made of included."""
+    return tuple(
+        ParsedMessage(header.role, header.author, header.recipient, header.channel, header.content_type, message.text)
+        for message in parsing._messages
+        for header in (message.header,)
+    )
 
 
 def joined(events: Iterable[Event], kind: type[TextDelta] | type[ReasoningDelta]) -> str:

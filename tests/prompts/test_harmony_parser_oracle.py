@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from harmony_ls.prompts.harmony_header import callable_names, called_tool
-from harmony_ls.prompts.harmony_parser import ParsedMessage
-from tests.prompts.harmony_generations import MARKERS, parse, tokens_of
+from tests.prompts.harmony_generations import MARKERS, ParsedMessage, parse, tokens_of
 
 N_BATCHES = 10
 N_CONVERSATIONS = 1000
