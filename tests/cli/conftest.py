@@ -12,7 +12,7 @@ from harmony_ls.cli.background import Background
 from harmony_ls.cli.chat.approvals import Approvals
 from harmony_ls.cli.chat.history import InputHistory
 from harmony_ls.cli.chat.input import TerminalInput
-from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.opening import ChatOptions
 from harmony_ls.cli.chat.plain_view import PlainView
 from harmony_ls.engine.engine import Engine

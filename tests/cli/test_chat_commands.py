@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.cli.chat.commands import run_command
-from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.errors import UserError
 from harmony_ls.messages import Message, Role
 from harmony_ls.session.files import save_conversation

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harmony_ls.cli.chat.approvals import Question, answers_of, decision_of, question_of
-from harmony_ls.cli.chat.loop import Chat
+from harmony_ls.cli.chat.conversation import Chat
+from harmony_ls.cli.chat.loop import decide, stop
 from harmony_ls.events import Event
 from harmony_ls.messages import ToolCall
 from harmony_ls.tools.tool import ApprovalRequest, Decision
@@ -76,15 +77,15 @@ def test_a_question_is_withdrawn_with_the_tool_that_asks(asking: Asking) -> None
 def test_a_question_that_was_withdrawn_is_not_asked(chat: Chat, asking: Asking, paper: io.StringIO) -> None:
     question = asking.ask()
     asking.cancel()
-    chat._decide(question)
+    decide(chat, question)
     assert paper.getvalue() == ""
 
 
 def test_a_question_of_a_turn_that_was_stopped_is_answered_no(chat: Chat, asking: Asking, paper: io.StringIO) -> None:
     """The turn is stopped, but the event loop has not heard of it yet."""
     question = asking.ask()
-    chat._stop()
-    chat._decide(question)
+    stop(chat)
+    decide(chat, question)
     assert asking.decision() is Decision.NO
     assert paper.getvalue() == ""
 
@@ -94,7 +95,7 @@ def test_the_end_of_input_means_no(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("maybe\n"))
     question = asking.ask()
-    chat._decide(question)
+    decide(chat, question)
     assert asking.decision() is Decision.NO
     assert "apply_patch: Change a.txt" in paper.getvalue()
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harmony_ls.cli.background import on_interrupt
 from harmony_ls.cli.chat.attachments import attachment, paths_of
+from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.rendering import shortened
 from harmony_ls.cli.plain_text import clean
 from harmony_ls.errors import UserError, WorkspaceError
@@ -23,7 +24,6 @@ from harmony_ls.settings.models import ToolPermission
 from harmony_ls.workspace.port import Applied
 
 if TYPE_CHECKING:
-    from harmony_ls.cli.chat.loop import Chat
     from harmony_ls.tools.toolbox import ToolBox
 
 __all__ = ["COMMANDS", "Command", "completions", "run_command"]
@@ -50,10 +50,10 @@ class Command:
     name: str
     arguments: str
     meaning: str
-    run: "Callable[[Chat, str], None]"
+    run: Callable[[Chat, str], None]
 
 
-def run_command(chat: "Chat", line: str) -> bool:
+def run_command(chat: Chat, line: str) -> bool:
     """Run the command that ``line`` begins with; false where it was the one to leave. Raises UserError."""
     name, _, argument = line.strip().partition(" ")
     wanted = "/exit" if name.lower() == "/quit" else name.lower()
@@ -93,7 +93,7 @@ def completions(line: str, tool_names: Sequence[str]) -> list[str]:
     return [choice for choice in choices if choice.startswith(word)]
 
 
-def _help(chat: "Chat", _argument: str) -> None:
+def _help(chat: Chat, _argument: str) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for command in COMMANDS:
         table.add_row(Text(f"{command.name} {command.arguments}".strip(), "bold"), Text(command.meaning))
@@ -102,14 +102,14 @@ def _help(chat: "Chat", _argument: str) -> None:
         chat.view.say(text, "dim")
 
 
-def _model(chat: "Chat", argument: str) -> None:
+def _model(chat: Chat, argument: str) -> None:
     if argument:
         chat.use_model(argument)
     chat_model = chat.session.chat_model
     chat.view.say(f"{chat_model.model.name} · {chat_model.format.summary}")
 
 
-def _effort(chat: "Chat", argument: str) -> None:
+def _effort(chat: Chat, argument: str) -> None:
     session = chat.session
     if argument:
         if argument.lower() not in _EFFORTS:
@@ -121,7 +121,7 @@ def _effort(chat: "Chat", argument: str) -> None:
         chat.view.say(f"{session.chat_model.model.name} cannot be told; its answers stay the same.", "yellow")
 
 
-def _tools(chat: "Chat", argument: str) -> None:
+def _tools(chat: Chat, argument: str) -> None:
     tools = chat.session.tools
     if argument:
         name, _, permission = argument.partition(" ")
@@ -141,7 +141,7 @@ def _tools(chat: "Chat", argument: str) -> None:
         chat.view.say(f"{chat.session.chat_model.model.name} cannot be told of tools.", "yellow")
 
 
-def _save(chat: "Chat", argument: str) -> None:
+def _save(chat: Chat, argument: str) -> None:
     path = _one_path(argument, "/save")
     # A folder is refused when it is written. These functions of os.path raise nothing, however odd the path is.
     is_there = os.path.exists(path) and not os.path.isdir(path)
@@ -153,7 +153,7 @@ def _save(chat: "Chat", argument: str) -> None:
     chat.view.say(f"Saved to {path}.")
 
 
-def _load(chat: "Chat", argument: str) -> None:
+def _load(chat: Chat, argument: str) -> None:
     path = _one_path(argument, "/load")
     if os.path.exists(path) and not _may_be_left(chat, "Leave it for the other?"):
         chat.view.say("Nothing was loaded.")
@@ -163,7 +163,7 @@ def _load(chat: "Chat", argument: str) -> None:
     show_loaded(chat, path)
 
 
-def show_loaded(chat: "Chat", path: Path) -> None:
+def show_loaded(chat: Chat, path: Path) -> None:
     """Say what was loaded, and where the conversation stands."""
     messages = [message for message in chat.session.messages if message.role in (Role.USER, Role.ASSISTANT)]
     n_turns = sum(message.role is Role.USER for message in messages)
@@ -174,7 +174,7 @@ def show_loaded(chat: "Chat", path: Path) -> None:
         chat.view.say(shortened("\n".join(each.content for each in messages[last + 1 :] if each.content)), "dim")
 
 
-def _undo(chat: "Chat", _argument: str) -> None:
+def _undo(chat: Chat, _argument: str) -> None:
     said = [message.content for message in chat.session.messages if message.role is Role.USER]
     if not said:
         chat.view.say("There is nothing to take back.")
@@ -198,7 +198,7 @@ def _undo(chat: "Chat", _argument: str) -> None:
         chat.view.say(shortened(f"Taken back: {said[-1]}"))
 
 
-def _change_sets_to_take_back(chat: "Chat") -> tuple[int, ...]:
+def _change_sets_to_take_back(chat: Chat) -> tuple[int, ...]:
     """The change sets of the last turn, where the person wants them to be taken back and they can be."""
     made = chat.changes[-1] if chat.changes else ()
     kept = chat.workspace.change_sets
@@ -213,13 +213,13 @@ def _change_sets_to_take_back(chat: "Chat") -> tuple[int, ...]:
     return mine if chat.confirm(f"This turn changed files {times}.{limit} Take that back too?") else ()
 
 
-def _show_applied(chat: "Chat", applied: Applied) -> None:
+def _show_applied(chat: Chat, applied: Applied) -> None:
     for verb, paths in (("created", applied.created), ("modified", applied.modified), ("deleted", applied.deleted)):
         for path in paths:
             chat.view.say(f"{verb} {path}")
 
 
-def _clear(chat: "Chat", _argument: str) -> None:
+def _clear(chat: Chat, _argument: str) -> None:
     if not _may_be_left(chat, "Begin a new one all the same?"):
         chat.view.say("Nothing was cleared.")
         return
@@ -228,14 +228,14 @@ def _clear(chat: "Chat", _argument: str) -> None:
     chat.view.say("The conversation is empty. Files stay as they are.")
 
 
-def _may_be_left(chat: "Chat", question: str) -> bool:
+def _may_be_left(chat: Chat, question: str) -> bool:
     """Whether nothing would be lost with the conversation, or the person agrees to that."""
     if chat.is_saved or not chat.session.messages:
         return True
     return chat.confirm(f"This conversation is not saved. {question}")
 
 
-def _file(chat: "Chat", argument: str) -> None:
+def _file(chat: Chat, argument: str) -> None:
     paths = paths_of(argument)
     if not paths and not chat.attachments:
         raise UserError("Name the files: /file PATH...")
@@ -245,7 +245,7 @@ def _file(chat: "Chat", argument: str) -> None:
     chat.view.say(f"With the next message: {names}")
 
 
-def _status(chat: "Chat", _argument: str) -> None:
+def _status(chat: Chat, _argument: str) -> None:
     session = chat.session
     chat_model = session.chat_model
     model = chat_model.model
@@ -272,7 +272,7 @@ def _status(chat: "Chat", _argument: str) -> None:
     chat.view.aside.print(table)
 
 
-def _leave(_chat: "Chat", _argument: str) -> None:
+def _leave(_chat: Chat, _argument: str) -> None:
     """Never called: `run_command` ends the chat itself."""
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harmony_ls.cli.background import Background
+from harmony_ls.cli.chat import loop
 from harmony_ls.cli.chat.approvals import Approvals
 from harmony_ls.cli.chat.commands import completions, show_loaded
+from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.history import InputHistory, history_file
 from harmony_ls.cli.chat.input import TerminalInput, silent_keys
 from harmony_ls.cli.chat.leaving import ends_on_signals, quietly_without_terminal
-from harmony_ls.cli.chat.loop import Chat
 from harmony_ls.cli.chat.opening import ChatOptions, make_tools, make_workspace, offer_image
 from harmony_ls.cli.chat.pipe import answer_once, read_stdin
 from harmony_ls.cli.chat.plain_view import PlainView
@@ -101,7 +102,7 @@ def _converse(
         chat = Chat(session, view, keys, background, approvals, settings, asked, workspace, model_options=asked.model)
         if asked.conversation is not None:
             show_loaded(chat, asked.conversation)
-        chat.run()
+        loop.run(chat)
         return 0
     finally:
         background.run(tools.close())
