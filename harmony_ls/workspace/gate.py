@@ -1,13 +1,14 @@
 """The one gate that every path passes, whether a file is read, changed, created, moved or deleted.
 
 A path, however it is spelled, becomes the real path of what it names; that must lie inside a root and must not be
-protected, at any depth. Version control, the configuration of editors and tools, and secrets are protected: whoever
-changes those decides what is run next. Nothing is opened here; `disk` makes sure that the path still means the same
-when it is used.
+protected, at any depth and under any of its names: as it was written, after each link on the way, and as links from
+elsewhere in the workspace call it. `protected` says what is. Nothing is opened here; `disk` makes sure that the path
+still means the same when it is used.
 """
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +18,10 @@ from harmony_ls.errors import WorkspaceError
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
 from harmony_ls.workspace.globs import first_match, folded
 from harmony_ls.workspace.ignored import ignoring_rule
+from harmony_ls.workspace.links import Links, found_links, other_names, written_names
+from harmony_ls.workspace.protected import PROTECTED, SENSITIVE
 
-__all__ = ["PROTECTED", "SENSITIVE", "GatedPath", "PathGate", "check_no_repository_made"]
-
-PROTECTED = (
-    ".git", "git~[0-9]", ".gitconfig", ".hg", ".svn", ".jj",
-    ".vscode", ".vscode-*", ".vs", ".idea", ".fleet", ".zed", ".cursor", ".windsurf", "*.code-workspace",
-    "*.sublime-project", "*.sublime-workspace", ".dir-locals.el", ".dir-locals-2.el",
-    ".nvim.lua", ".nvimrc", ".exrc", ".vimrc", ".gvimrc", ".lvimrc", ".vim", ".nvim",
-    ".envrc", ".direnv", ".mise.toml", "mise.toml", ".mise", ".devcontainer", ".devcontainer.json",
-    ".harmony*", ".claude", ".codex", ".agents", ".gemini", ".continue", ".aider*", ".mcp.json",
-)  # fmt: skip
-"""Never read, changed, created or moved for a model, in any folder: what these say is run or believed by tools."""
-
-SENSITIVE = (
-    ".github", ".gitlab-ci.yml", ".gitlab", ".circleci", ".buildkite", ".ci", ".travis.yml", "azure-pipelines*.yml",
-    "bitbucket-pipelines.yml", "Jenkinsfile", ".husky", ".pre-commit-config.yaml", ".gitmodules", ".gitattributes",
-    "lefthook.yml",
-)  # fmt: skip
-"""Changed only after a person was asked each time: another machine, or the next commit, runs what these say."""
+__all__ = ["GatedPath", "PathGate", "check_no_repository_made"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?=//)|^file:", re.IGNORECASE)
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
@@ -43,18 +29,21 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 _LONGEST_SHOWN = 120
+_LINKS_KEPT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class GatedPath:
     """A path that was let through: ``names`` lead from the real path ``root`` to it, and no link is among them.
 
-    ``is_link`` says that the path as it was given ends in a link to there.
+    ``is_link`` says that the path as it was given ends in a link to there, ``is_sensitive`` that a person must be asked
+    before it is changed, whatever was allowed in advance.
     """
 
     root: Path
     names: tuple[str, ...]
     is_link: bool = False
+    is_sensitive: bool = False
 
     @property
     def real(self) -> Path:
@@ -65,11 +54,6 @@ class GatedPath:
     def shown(self) -> str:
         """The path below its root, for messages."""
         return "/".join(self.names)
-
-    @property
-    def is_sensitive(self) -> bool:
-        """Whether a person must be asked before it is changed, whatever was allowed in advance."""
-        return first_match(self.names, SENSITIVE) is not None
 
 
 class PathGate:
@@ -92,6 +76,7 @@ class PathGate:
         if missing := next((root for root in self.roots if not root.is_dir()), None):
             raise WorkspaceError(f"{missing} is not a folder.")
         self._exclude = tuple(exclude)
+        self._links: tuple[float, Links] = (0.0, {})
         self._lets_ignored_through = lets_ignored_through
 
     def pass_through(self, written: str) -> GatedPath:
@@ -112,11 +97,25 @@ class PathGate:
         names = Path(real).relative_to(real_root).parts
         if not names:
             raise WorkspaceError(f"{_shown(written)} is the workspace itself, not a file in it.")
-        self._check_protected(written, lexical)
-        self._check_protected(written, names)
+        self._check_names(written, lexical)
+        self._check_names(written, names)
+        on_the_way = written_names((*self._lexical_roots, *self.roots), root.joinpath(*lexical))
+        called = list(dict.fromkeys((lexical, *on_the_way, names, *self._called(real_root, names))))
+        for each in called:
+            self._check_protected(written, each)
         self._check_repository(written, real_root, names)
         self._check_ignored(written, real_root, names)
-        return GatedPath(real_root, names, is_link)
+        is_sensitive = any(first_match(each, SENSITIVE) is not None for each in called)
+        return GatedPath(real_root, names, is_link, is_sensitive)
+
+    def _called(self, root: Path, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """What links of the workspace call a file, given by its real path."""
+        now = time.monotonic()
+        if now >= self._links[0]:
+            links = found_links(self.roots)
+            # In a large workspace looking takes a while; it is done again after many times as long.
+            self._links = (time.monotonic() + _LINKS_KEPT * (time.monotonic() - now), links)
+        return other_names(self._links[1], root, names)
 
     def files(self) -> Iterator[GatedPath]:
         """All files that are let through, ordered by path; links are not followed."""
@@ -133,7 +132,8 @@ class PathGate:
         for entry in entries:
             path = (*names, entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
-            if first_match(path, (*PROTECTED, *self._exclude)) is not None:
+            called = (path, *self._called(root, path))
+            if any(first_match(each, (*PROTECTED, *self._exclude)) is not None for each in called):
                 continue
             if not self._lets_ignored_through and ignoring_rule(root, path, is_folder=is_folder) is not None:
                 continue
@@ -167,17 +167,20 @@ class PathGate:
             f"{_shown(written)} is outside the workspace ({roots}). Give a path relative to it, without '..'."
         )
 
+    def _check_names(self, written: str, names: Sequence[str]) -> None:
+        if any(name != name.rstrip(". ") for name in names):
+            raise WorkspaceError(f"{_shown(written)} has a name that ends in a space or a dot. It is left alone.")
+
     def _check_protected(self, written: str, names: Sequence[str]) -> None:
-        for name in names:
-            if name != name.rstrip(". "):
-                raise WorkspaceError(f"{_shown(written)} has a name that ends in a space or a dot. It is left alone.")
+        path = "/".join(names)
+        also = "" if written.endswith(path) else f", being {_shown(path)} too"
         if (glob := first_match(names, PROTECTED)) is not None:
             raise WorkspaceError(
-                f"{_shown(written)} is protected ({glob}): version control and the configuration of editors and tools "
-                "are never read or changed here. A person can do it by hand."
+                f"{_shown(written)} is protected ({glob}{also}): version control and the configuration of editors and "
+                "tools are never read or changed here. A person can do it by hand."
             )
         if (glob := first_match(names, self._exclude)) is not None:
-            raise WorkspaceError(f"{_shown(written)} is left alone: it may hold secrets ({glob}).")
+            raise WorkspaceError(f"{_shown(written)} is left alone: it may hold secrets ({glob}{also}).")
 
     def _check_repository(self, written: str, root: Path, names: Sequence[str]) -> None:
         """A repository may lie behind a ``.git`` file, under any name."""

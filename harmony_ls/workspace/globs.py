@@ -18,18 +18,53 @@ _MOST_ALTERNATIVES = 256
 # Characters that some file systems ignore in names, so that ``.g\u200cit`` would be ``.git`` there.
 _IGNORABLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u00ad]")
 
+_SEPARATOR = re.compile(r"[/\\]")
+_MAGIC = re.compile(r"[*?\[]")
+
 _Name = re.Pattern[str] | None
 
 
 def folded(name: str) -> str:
     """The name as the least exact file system would compare it."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFKC", _IGNORABLE.sub("", unicodedata.normalize("NFKC", name).casefold())).casefold()
 
 
 def first_match(names: Sequence[str], globs: Iterable[str]) -> str | None:
     """The first glob that names the path made of ``names``, or one of the folders that it lies in."""
+    globs = tuple(globs)
     path = [folded(name) for name in names]
+    if not _may_name(path, globs):
+        return None
     return next((glob for glob in globs if any(_is_named(path, pattern) for pattern in _patterns(glob))), None)
+
+
+def _may_name(path: Sequence[str], globs: tuple[str, ...]) -> bool:
+    """Whether any of the globs could name the path: it decides for nearly all paths, and takes little time."""
+    literal, pattern, others = _by_shape(globs)
+    if any(name in literal or pattern.match(name) for name in path):
+        return True
+    return any(_is_named(path, each) for each in others)
+
+
+@lru_cache(maxsize=64)
+def _by_shape(globs: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str], tuple[tuple[_Name, ...], ...]]:
+    """The globs that are one name and no pattern, a pattern for those that are one name, and the others."""
+    literal: set[str] = set()
+    single: list[str] = []
+    others: list[tuple[_Name, ...]] = []
+    for each in (alternative for glob in globs for alternative in _alternatives(folded(glob))):
+        names = [name for name in _SEPARATOR.split(each) if name not in ("", ".")]
+        # What is named by ``.ssh/**`` is the folder itself as well.
+        names = names[:-1] if len(names) == 2 and names[1] == _ANY_DEPTH else names
+        if len(names) != 1 or names[0] == _ANY_DEPTH:
+            others.append(_pattern(each))
+        elif _MAGIC.search(names[0]):
+            single.append(fnmatch.translate(names[0]))
+        else:
+            literal.add(names[0])
+    return frozenset(literal), re.compile("|".join(single) if single else r"(?!)"), tuple(others)
 
 
 @lru_cache(maxsize=512)
@@ -38,7 +73,7 @@ def _patterns(glob: str) -> tuple[tuple[_Name, ...], ...]:
 
 
 def _pattern(glob: str) -> tuple[_Name, ...]:
-    names = [name for name in re.split(r"[/\\]", glob) if name not in ("", ".")]
+    names = [name for name in _SEPARATOR.split(glob) if name not in ("", ".")]
     return tuple(None if name == _ANY_DEPTH else re.compile(fnmatch.translate(name)) for name in names)
 
 

@@ -9,6 +9,7 @@ from harmony_ls.errors import WorkspaceError
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match as first_match_of_document
 from harmony_ls.workspace.disk import DiskWorkspace
+from harmony_ls.workspace.gate import PathGate
 from harmony_ls.workspace.globs import first_match
 
 GLOBS = [
@@ -31,6 +32,38 @@ def test_globs_mean_the_same_for_documents_and_for_files(glob: str, named: list[
         assert first_match([name for name in path.split("/") if name], (glob,)) == expected, path
         document = DocumentSnapshot("", f"file:///{path}", "", None, "")
         assert first_match_of_document(document, (glob,)) == expected, path
+
+
+OWNED_BY_THE_PERSON = [
+    ".helix/languages.toml", ".gdbinit", ".lldbinit", ".pdbrc", ".cargo/config.toml", ".envrc", ".config/git/config",
+    ".claude/settings.json", ".clinerules/hooks/PreToolUse", "dotfiles/.config/harmony-ls/config.toml",
+    ".vim/plugin/x.vim", "sub/.MISE.toml",
+]  # fmt: skip
+ASKED_EACH_TIME = [
+    "AGENTS.md", "sub/CLAUDE.md", ".cursorrules", ".clinerules/style.md", ".github/copilot-instructions.md",
+    "eslint.config.mjs", ".yarnrc.yml", ".bashrc", ".tmux.conf", ".config/fish/config.fish", ".githooks/pre-push",
+    "agents.md", "gradle/wrapper/gradle-wrapper.properties", "sitecustomize.py",
+]  # fmt: skip
+ORDINARY = [
+    "Makefile", "package.json", "setup.py", "conftest.py", "build.rs", "Dockerfile", "pyproject.toml", ".editorconfig",
+    ".gitignore", "docs/agents.rst", "config/git/config", "gradle/libs.versions.toml", "cargo/config.toml",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", OWNED_BY_THE_PERSON)
+def test_what_a_tool_obeys_by_itself_belongs_to_the_person(tmp_path: Path, path: str) -> None:
+    with pytest.raises(WorkspaceError, match=r"protected|secrets"):
+        PathGate([tmp_path]).pass_through(path)
+
+
+@pytest.mark.parametrize("path", ASKED_EACH_TIME)
+def test_what_is_run_unseen_or_believed_is_asked_for_each_time(tmp_path: Path, path: str) -> None:
+    assert PathGate([tmp_path]).pass_through(path).is_sensitive
+
+
+@pytest.mark.parametrize("path", ORDINARY)
+def test_what_a_person_runs_by_their_own_command_is_ordinary(tmp_path: Path, path: str) -> None:
+    assert not PathGate([tmp_path]).pass_through(path).is_sensitive
 
 
 async def test_a_glob_with_braces_keeps_files_from_a_model(tmp_path: Path) -> None:
