@@ -95,7 +95,7 @@ def follow(settings: Settings, reference: str | None, options: ModelOptions) -> 
 
     Raises ModelError where rank 0 is lost.
     """
-    from harmony_ls.engine.distributed import is_follower
+    from harmony_ls.engine.process_group import is_follower
 
     if options.shard == "none" or not is_follower():
         return False

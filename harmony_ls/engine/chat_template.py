@@ -6,19 +6,28 @@ calls is given as plain values. What a conversation is made of, and what an answ
 """
 
 import json
-import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from harmony_ls.engine.marker_texts import MarkerTexts, any_of
 from harmony_ls.errors import ModelError
 
-if TYPE_CHECKING:
-    from harmony_ls.engine.tokenizer import Tokenizer
+__all__ = ["AnswerSyntax", "Encoder", "RenderedChat", "answer_syntax", "parse_tool_call", "render"]
 
-__all__ = ["AnswerSyntax", "MarkerTexts", "RenderedChat", "answer_syntax", "any_of", "parse_tool_call", "render"]
+
+class Encoder(Protocol):
+    """What a rendered template needs of the tokenizer whose it is."""
+
+    marker_texts: MarkerTexts
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of plain text."""
+
+    def encode_marked(self, text: str, *, is_start: bool) -> list[int]:
+        """The tokens of text whose markers are meant; ``is_start``: it begins a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class RenderedChat:
     """
 
     text: str
-    tokenizer: "Tokenizer" = field(repr=False)
+    tokenizer: Encoder = field(repr=False)
     plain: Mapping[str, str] = field(default_factory=dict)
     is_start: bool = True
 
@@ -55,7 +64,7 @@ class RenderedChat:
 
 
 def render(
-    tokenizer: "Tokenizer",
+    tokenizer: Encoder,
     wrapper: Any,
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]],
@@ -101,36 +110,6 @@ def render(
         if markers.n_in(fenced) != markers.n_in(text):
             text, plain = fenced, {**plain, fence: ""}
     return RenderedChat(text, tokenizer, plain)
-
-
-class MarkerTexts:
-    """The texts that are control tokens of a vocabulary, prepared for finding them."""
-
-    def __init__(self, literals: Iterable[str]) -> None:
-        literals = list(literals)
-        self.pattern = any_of(literals)
-        self._heads = {literal[:n] for literal in literals for n in range(1, len(literal))}
-        self._tails = {literal[n:] for literal in literals for n in range(1, len(literal))}
-        self._longest = max(map(len, literals), default=0)
-        self._joined = "\0".join(literals)
-
-    def n_in(self, text: str) -> int:
-        """How many markers ``text`` holds."""
-        return sum(1 for _ in self.pattern.finditer(text))
-
-    def may_join(self, text: str) -> bool:
-        """Whether ``text``, trimmed, can be a part of a marker that its neighbours complete."""
-        text = text.strip()
-        lengths = range(1, min(len(text), self._longest) + 1)
-        if any(text[-n:] in self._heads or text[:n] in self._tails for n in lengths):
-            return True
-        return 0 < len(text) < self._longest and text in self._joined
-
-
-def any_of(literals: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that finds the longest of the literals that begin at one place."""
-    longest_first = sorted(literals, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

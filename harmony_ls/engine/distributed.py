@@ -4,18 +4,15 @@
 
 Rank 0 is where requests come in: it runs an `Engine` as ever and loads a `ModelSpec` whose ``shard`` is "tensor" (each
 process computes a part of every layer) or "pipeline" (each computes some of the layers). The others, for which
-`is_follower` is true, call `harmony_ls.engine.follower.run_follower` with the same spec and do nothing else. Every
-process reads its own copy of the model's folder, and of the weights only its part. A process has one sharded model at a
-time; models that are not sharded may be resident beside it on rank 0.
+`harmony_ls.engine.process_group.is_follower` is true, call `harmony_ls.engine.follower.run_follower` with the same spec
+and do nothing else. Every process reads its own copy of the model's folder, and of the weights only its part. A process
+has one sharded model at a time; models that are not sharded may be resident beside it on rank 0.
 
-Which steps the others take with rank 0 is the matter of `harmony_ls.engine.mirror`. Here the processes find each other,
-share out the weights, and agree on whether that was done.
+Which steps the others take with rank 0 is the matter of `harmony_ls.engine.mirror`. Here the processes share out the
+weights, and agree on whether that was done.
 """
 
 import logging
-import os
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,99 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.engine.model import ModelSpec, Shard
+from harmony_ls.engine.process_group import lost_is_told
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
-__all__ = [
-    "check_shard_spec",
-    "dismiss_followers",
-    "is_follower",
-    "join_group",
-    "leave_group",
-    "loading_together",
-    "lost_is_told",
-    "rank",
-    "shard_network",
-]
+__all__ = ["check_shard_spec", "loading_together", "shard_network"]
 
 log = logging.getLogger(__name__)
-
-# Set by mlx.launch, or by mpirun where that starts the processes.
-_RANK_VARIABLES = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-# Rank 0 joins when it first loads the model. mlx's ring gives up after half a minute where it connects, and never where
-# it waits to be connected to.
-_JOIN_SECONDS = 300.0
-_LAUNCH = "Start harmony-ls on all of them with mlx.launch."
-
-# A process is in one group for good. Filled and emptied on the MLX thread.
-_joined: list[Any] = []
-
-
-def rank() -> int:
-    """The number of this process among those that were started together; 0 for one that was started alone."""
-    for name in _RANK_VARIABLES:
-        if (value := os.environ.get(name, "")).isdecimal():
-            return int(value)
-    return 0
-
-
-def is_follower() -> bool:
-    """Whether this process was started to follow another: then it calls ``run_follower`` and opens no front door."""
-    return rank() > 0
-
-
-def join_group() -> Any:
-    """The group of all processes that were started together, as mlx knows it. The first call waits for them.
-
-    Raises ModelError where there is no other process, or one does not come.
-    """
-    import mlx.core as mx
-
-    answers: list[Any] = []
-    deadline = time.monotonic() + _JOIN_SECONDS
-
-    def join() -> None:
-        while not answers:
-            started = time.monotonic()
-            try:
-                answers.append(mx.distributed.init(strict=True))
-            except Exception as error:
-                # What fails at once is no matter of waiting, such as a process that was started alone.
-                if time.monotonic() < started + 1 or time.monotonic() > deadline:
-                    answers.append(error)
-
-    # On a thread of its own, since mlx cannot be told to give up.
-    thread = threading.Thread(target=join, name="join group", daemon=True)
-    thread.start()
-    thread.join(_JOIN_SECONDS + 60)
-    if not answers:
-        raise ModelError(f"The other processes did not come within {_JOIN_SECONDS / 60:.0f} minutes. {_LAUNCH}")
-    (group,) = answers
-    if isinstance(group, Exception):
-        raise ModelError(f"A sharded model needs several processes: {brief(group)} {_LAUNCH}") from group
-    if group.size() < 2:
-        raise ModelError(f"A sharded model needs several processes, and this one was started alone. {_LAUNCH}")
-    _joined[:] = [group]
-    return group
-
-
-def leave_group() -> Any | None:
-    """Say no more to the other processes; the group that was left, if there was one."""
-    return _joined.pop() if _joined else None
-
-
-def dismiss_followers() -> None:
-    """Have the other processes end, when this one is rank 0 and in step with them. The last thing said to them."""
-    if (group := leave_group()) is None:
-        return
-    import mlx.core as mx
-
-    from harmony_ls.engine.mirror import Command, send
-
-    try:
-        mx.eval(send(group, Command.END))
-    except RuntimeError as error:
-        log.info("A process that followed has ended before: %s", error)
 
 
 @contextmanager
@@ -196,15 +107,3 @@ def _votes(group: Any, has_loaded: int, checksum: int) -> list[tuple[int, int]]:
         said = mx.distributed.all_gather(mx.array([[has_loaded, checksum]], dtype=mx.int32), group=group)
         votes: Any = said.tolist()
     return [(vote[0], vote[1]) for vote in votes]
-
-
-@contextmanager
-def lost_is_told() -> Iterator[None]:
-    """Make a ModelError of what mlx raises where another process is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        leave_group()
-        raise ModelError(
-            f"A process was lost while the model was loaded: {brief(error)} Start all of them again."
-        ) from error

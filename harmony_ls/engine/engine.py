@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.blas import BlasReport
-from harmony_ls.engine.distributed import dismiss_followers
 from harmony_ls.engine.download import find_model
 from harmony_ls.engine.futures import as_exception, is_being_cancelled, on_own_thread, resolve
 from harmony_ls.engine.healing import SpelledVocabulary
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.engine.loading import describe_device, join_as_leader, load_model
 from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.process_group import dismiss_followers
 from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError, ModelError, PromptTooLongError

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from harmony_ls.engine.blas import preload_openblas
-from harmony_ls.engine.distributed import join_group, loading_together
+from harmony_ls.engine.distributed import loading_together
 from harmony_ls.engine.download import find_model
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.engine.loading import load_part
 from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.process_group import Command, join_group, receive
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
@@ -46,7 +47,7 @@ def run_follower(spec: ModelSpec) -> None:
 
 
 def _follow_group(spec: ModelSpec, group: Any) -> None:
-    from harmony_ls.engine.mirror import Command, follow, receive
+    from harmony_ls.engine.mirror import follow
 
     command = Command(receive(group)[0])
     while command is not Command.END:

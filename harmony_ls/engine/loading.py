@@ -13,16 +13,11 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.engine.adapters import apply_adapter, check_adapter, fuse_adapters, has_adapters
-from harmony_ls.engine.distributed import (
-    check_shard_spec,
-    join_group,
-    loading_together,
-    lost_is_told,
-    shard_network,
-)
+from harmony_ls.engine.distributed import check_shard_spec, loading_together, shard_network
 from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
 from harmony_ls.engine.model import Model, ModelSpec
 from harmony_ls.engine.model_folder import check_architecture, check_weights, has_tokenizer, read_config
+from harmony_ls.engine.process_group import Command, join_group, lost_is_told, send
 from harmony_ls.engine.tokenizer import Tokenizer
 from harmony_ls.engine.wording import brief, gigabytes
 from harmony_ls.errors import ModelError, ModelTooLargeError
@@ -93,7 +88,7 @@ def _load_leading(
     """Load a sharded model here and, at the same time, on the ranks that follow this one."""
     import mlx.core as mx
 
-    from harmony_ls.engine.mirror import Command, LeadingNetwork, send
+    from harmony_ls.engine.mirror import LeadingNetwork
 
     group = join_as_leader(on_progress)
     with lost_is_told():

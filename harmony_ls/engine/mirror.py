@@ -19,32 +19,21 @@ from typing import Any, TypeVar
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache, trim_prompt_cache
 
-from harmony_ls.engine.distributed import leave_group
+from harmony_ls.engine.process_group import MESSAGE_INTEGERS, Command, leave_group, receive, send
 from harmony_ls.engine.step_watch import StepWatch, end_process
 from harmony_ls.engine.wording import brief
 from harmony_ls.errors import ModelError
 
-__all__ = ["Command", "LeadingNetwork", "follow", "led", "receive", "send"]
+__all__ = ["LeadingNetwork", "follow", "led"]
 
 Item = TypeVar("Item")
 
-# A message in integers: the command, the cache, the number of tokens, the number of operations, three for each of them.
-_MESSAGE = 64
+# In a message: the command, the cache, the number of tokens, the number of operations, three for each of them.
 _HEAD = 4
 _OPERATION = 3
 # A step is at most one chunk of a prompt; what takes longer than this will not end.
 _STEP_SECONDS = 120.0
-_MOST_OPERATIONS = (_MESSAGE - _HEAD) // _OPERATION
-
-
-class Command(IntEnum):
-    """What a message asks of the other ranks. NOTE only tells what happened to caches; END is the last one."""
-
-    LOAD = 1
-    STEP = 2
-    NOTE = 3
-    UNLOAD = 4
-    END = 5
+_MOST_OPERATIONS = (MESSAGE_INTEGERS - _HEAD) // _OPERATION
 
 
 class _Operation(IntEnum):
@@ -53,20 +42,6 @@ class _Operation(IntEnum):
     COPY = 1
     TRIM = 2
     DROP = 3
-
-
-def send(group: Any, command: Command, *content: int) -> mx.array:
-    """Send a message to the other ranks, without waiting; who evaluates the result waits until it has been sent."""
-    message = [command, *content]
-    sent = mx.distributed.all_sum(mx.array([*message, *[0] * (_MESSAGE - len(message))], dtype=mx.int32), group=group)
-    mx.async_eval(sent)  # type: ignore[no-untyped-call]
-    return sent
-
-
-def receive(group: Any) -> list[int]:
-    """Wait for the next message of rank 0. Raises RuntimeError when it has ended."""
-    message: Any = mx.distributed.all_sum(mx.zeros(_MESSAGE, dtype=mx.int32), group=group).tolist()
-    return list(message)
 
 
 class LeadingNetwork:

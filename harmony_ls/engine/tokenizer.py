@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from harmony_ls.engine import chat_template
+from harmony_ls.engine.marker_texts import MarkerTexts, any_of
 from harmony_ls.errors import ModelError
 
 __all__ = ["IncrementalDecoder", "Tokenizer"]
@@ -55,10 +56,10 @@ class Tokenizer:
         self._added = {token: str(content) for token, content in added.items()}
         self._markers = {token: str(content) for token, content in added.items() if not _is_text(content)}
         self._marker_ids = {text: token for token, text in self._markers.items() if text}
-        self.marker_texts = chat_template.MarkerTexts(self._marker_ids)
+        self.marker_texts = MarkerTexts(self._marker_ids)
         self._every_marker = self.marker_texts.pattern
         # Of several that begin at one place the longest is found; all are cut alike.
-        self._marker_pattern = chat_template.any_of(text for text in self._marker_ids if len(text) > 1)
+        self._marker_pattern = any_of(text for text in self._marker_ids if len(text) > 1)
         self._takes_blanks_before = {str(content) for content in added.values() if content.lstrip}
         self._vocabulary: dict[str, int] = self._backend.get_vocab()
         self._sentinel, self._sentinel_length = self._find_sentinel()

@@ -15,11 +15,11 @@ import sys
 from typing import Any
 
 from harmony_ls.engine.blas import preload_openblas
-from harmony_ls.engine.distributed import dismiss_followers, is_follower, join_group, rank
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.follower import _follow_group, run_follower
 from harmony_ls.engine.loading import join_as_leader
 from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.process_group import dismiss_followers, is_follower, join_group, rank
 from harmony_ls.engine.request import GenerationRequest, Sampling
 from harmony_ls.engine.worker import Priority
 from harmony_ls.errors import HarmonyLsError

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from harmony_ls.engine.cache_options import CacheOptions
-from harmony_ls.engine.distributed import check_shard_spec, is_follower, rank, shard_network
+from harmony_ls.engine.distributed import check_shard_spec, shard_network
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.follower import run_follower
 from harmony_ls.engine.model import ModelSpec, Shard
+from harmony_ls.engine.process_group import is_follower, rank
 from harmony_ls.engine.step_watch import StepWatch
 from harmony_ls.errors import ModelError
 from tests.engine.sharding import PATIENCE_SECONDS, Case, run_ranks, started
