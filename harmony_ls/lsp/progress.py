@@ -127,9 +127,9 @@ class WorkProgress:
             self._server.cancellable.pop(self._bar.token, None)
         self._bar.end()
 
-    def say(self, message: str) -> None:
-        """Show what is being done."""
-        self._bar.report(message)
+    def say(self, message: str, fraction: float | None = None) -> None:
+        """Show what is being done, and how much of it is done, from 0 to 1, where that is known."""
+        self._bar.report(message, fraction)
 
     def loading(self, progress: "LoadProgress") -> None:
         """Show how far the loading of a model is."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harmony_ls.features.chat.attachments import Attachment
 from harmony_ls.features.chat.store import ChatStore, Said, StoredChat
@@ -10,6 +11,9 @@ from harmony_ls.session.files import history_of
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings
 from harmony_ls.tools.toolbox import ToolBox
+
+if TYPE_CHECKING:
+    from harmony_ls.tools.python import Availability
 
 __all__ = ["Chat", "Question"]
 
@@ -31,7 +35,8 @@ class Chat:
     """A conversation that is open. ``session`` is there once it has been talked to since it was opened.
 
     ``store`` is where it is kept: that of the workspace in which it began. ``tools`` were made for ``settings``, which
-    are those of the last turn; ``has_moved`` says that the workspace's folders have changed since. ``is_keeping``: the
+    are those of the last turn; ``has_moved`` says that the workspace's folders have changed since; ``python`` is why
+    there was no python tool among them, None where there was, or where it is off. ``is_keeping``: the
     turn is over and is being written to disk. ``is_gone``: it was deleted, and no turn may begin any more.
     """
 
@@ -41,6 +46,7 @@ class Chat:
     tools: ToolBox | None = None
     settings: Settings | None = None
     has_moved: bool = False
+    python: "Availability | None" = None
     is_keeping: bool = False
     is_gone: bool = False
     _idle: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,23 +6,24 @@ The turns themselves are `harmony_ls.session`'s; what a client says and hears of
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.errors import UserError
-from harmony_ls.events import Event, Notice, TextDelta, Usage
+from harmony_ls.events import Event, Notice
 from harmony_ls.features.chat.attachments import with_attachments
 from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.claims import Claims
+from harmony_ls.features.chat.kept_turn import note_shown, said_in, with_turn
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
-from harmony_ls.messages import ReasoningEffort, Role
+from harmony_ls.features.chat.tool_changes import has_other_tools, why_no_python
+from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
 from harmony_ls.session.session import Session
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 
 MakeTools = Callable[[Chat, Settings], Awaitable[ToolBox]]
 
-_LONGEST_TITLE = 60
 # So many are kept in memory that were opened and not talked to.
 _MOST_UNUSED = 16
 # How long a turn may take to end where its connection is gone.
@@ -177,11 +177,13 @@ class Chats:
                     # Whoever leaves early leaves the turn now, so that what was written is settled before it is kept.
                     async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
                         async for event in events:
-                            _note_shown(shown, event)
+                            note_shown(shown, event)
                             yield event
                 finally:
                     if len(session.history.turns) > n_before:
-                        problem = await self._kept(chat, chosen, _said(question, shown, session), session)
+                        problem = await self._kept(
+                            chat, chosen, said_in(question, shown, session.history.turns[-1]), session
+                        )
                 if problem:
                     yield Notice(problem)
         finally:
@@ -231,9 +233,10 @@ class Chats:
     ) -> Session:
         """The session of a conversation, made anew where the settings have changed since its last turn."""
         before = chat.settings
-        if chat.tools is None or before is None or chat.has_moved or _differ_in_tools(before, settings):
+        if chat.tools is None or await has_other_tools(chat, settings):
             earlier, has_moved, chat.has_moved = chat.tools, chat.has_moved, False
             chat.tools = await self._make_tools(chat, settings)
+            chat.python = await why_no_python(chat.tools, settings)
             chat.session = None
             if earlier is not None:
                 # What was allowed was allowed in the folders of then; a "never" holds anywhere.
@@ -275,7 +278,7 @@ class Chats:
         """Write a conversation with what was just said to disk. What is said of it where there is something to say; one
         that cannot be written lives on in memory."""
         conversation = await asyncio.to_thread(conversation_document, session)
-        stored = _with_turn(stored, said, conversation, session.chat_model.model.spec.reference)
+        stored = with_turn(stored, said, conversation, session.chat_model.model.spec.reference)
         problem = ""
         try:
             if await asyncio.to_thread(chat.store.has_changed, chat.id):
@@ -343,49 +346,6 @@ async def _close(tools: ToolBox | None) -> None:
             await tools.close()
         except Exception:
             log.exception("The tools of a conversation could not be closed")
-
-
-def _differ_in_tools(one: Settings, other: Settings) -> bool:
-    return (one.tools, one.browser, one.inline_completion.exclude) != (
-        other.tools,
-        other.browser,
-        other.inline_completion.exclude,
-    )
-
-
-def _note_shown(shown: list[str], event: Event) -> None:
-    """Put down what people see of the answer, pass by pass."""
-    match event:
-        case TextDelta(text):
-            shown[-1] += text
-        case Usage():
-            shown.append("")
-
-
-def _said(question: Question, shown: Sequence[str], session: Session) -> Said:
-    """The turn that has just ended, as people see it."""
-    written = [message.content for message in session.history.turns[-1] if message.role is Role.ASSISTANT]
-    differs = any(one.strip() not in ("", other.strip()) for one, other in zip(shown, written, strict=False))
-    labels = tuple(attachment.label for attachment in question.attachments)
-    return Said(question.text, labels, tuple(shown) if differs else ())
-
-
-def _with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], reference: str | None) -> StoredChat:
-    """The conversation with what was just said, and answered by the model of ``reference``."""
-    return replace(
-        stored,
-        title=stored.title or _title(said.text),
-        updated=datetime.now(UTC),
-        said=(*stored.said, said),
-        conversation=conversation,
-        reference=reference,
-    )
-
-
-def _title(text: str) -> str:
-    """The beginning of the first line that says something."""
-    line = next(" ".join(line.split()) for line in text.splitlines() if line.strip())
-    return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1].rstrip()}…"
 
 
 @cache

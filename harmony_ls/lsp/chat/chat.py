@@ -15,6 +15,7 @@ from harmony_ls.errors import UserError
 from harmony_ls.events import Event, ToolCallFinished, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
 from harmony_ls.lsp.chat.attachments import attachments_of
+from harmony_ls.lsp.chat.image_offers import ImageOffers
 from harmony_ls.lsp.chat.messages import (
     HARMONY_CHAT,
     HARMONY_CHAT_COMMANDS,
@@ -84,6 +85,7 @@ class EditorChat:
         self._folders: tuple[object, ...] | None = None
         self._one_question = asyncio.Lock()
         self._told_absent: set[tuple[str, str]] = set()
+        self._image_offers = ImageOffers(server)
 
     async def chats(self) -> "Chats":
         """The conversations of the workspace, those that were open before its folders changed among them."""
@@ -172,6 +174,11 @@ class EditorChat:
             return await approvals.ask(request)
 
         tools = await offered_tools(settings, workspace, approve)
+        if "python" in tools.why_absent:
+            from harmony_ls.tools.python import python_availability
+
+            if image := (await python_availability(settings.tools)).missing_image:
+                self._image_offers.offer(settings.tools, image)
         turn = self._turns.get(chat)
         for name, why in tools.why_absent.items():
             # Once for each reason: what cannot be had here is no news in the next session.

@@ -1,0 +1,50 @@
+"""What is kept of a turn beside its messages: what the person said, and what they saw. Nothing here writes to disk."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from harmony_ls.events import Event, TextDelta, Usage
+from harmony_ls.features.chat.chat import Question
+from harmony_ls.features.chat.store import Said, StoredChat
+from harmony_ls.messages import Message, Role
+
+__all__ = ["note_shown", "said_in", "with_turn"]
+
+_LONGEST_TITLE = 60
+
+
+def note_shown(shown: list[str], event: Event) -> None:
+    """Put down what people see of the answer, pass by pass; ``shown`` begins with the empty text of the first one."""
+    match event:
+        case TextDelta(text):
+            shown[-1] += text
+        case Usage():
+            shown.append("")
+
+
+def said_in(question: Question, shown: Sequence[str], messages: Sequence[Message]) -> Said:
+    """The turn that has just ended in these ``messages``, as people see it."""
+    written = [message.content for message in messages if message.role is Role.ASSISTANT]
+    differs = any(one.strip() not in ("", other.strip()) for one, other in zip(shown, written, strict=False))
+    labels = tuple(attachment.label for attachment in question.attachments)
+    return Said(question.text, labels, tuple(shown) if differs else ())
+
+
+def with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], reference: str | None) -> StoredChat:
+    """The conversation with what was just said, and answered by the model of ``reference``."""
+    return replace(
+        stored,
+        title=stored.title or _title(said.text),
+        updated=datetime.now(UTC),
+        said=(*stored.said, said),
+        conversation=conversation,
+        reference=reference,
+    )
+
+
+def _title(text: str) -> str:
+    """The beginning of the first line that says something."""
+    line = next(" ".join(line.split()) for line in text.splitlines() if line.strip())
+    return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1].rstrip()}…"

@@ -1,0 +1,76 @@
+"""The Docker image of the python tool, fetched where it is missing and the person at the editor agrees.
+
+The question holds up no turn: the tool is there from the next one on. How an image is fetched is
+`harmony_ls.tools.python`'s matter.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from harmony_ls.edits.diff import visible
+from harmony_ls.errors import UserError
+from harmony_ls.lsp.connection.asking import asked
+from harmony_ls.lsp.progress import WorkProgress
+from harmony_ls.settings.models import ToolSettings
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.server import HarmonyServer
+
+__all__ = ["FETCH", "NOT_NOW", "ImageOffers"]
+
+FETCH: Final = "Fetch the image"
+NOT_NOW: Final = "Not now"
+
+
+class ImageOffers:
+    """What was offered on one connection. An image is offered once, and again only after fetching it has failed."""
+
+    def __init__(self, server: "HarmonyServer") -> None:
+        self._server = server
+        self._offered: set[str] = set()
+
+    def offer(self, settings: ToolSettings, image: str) -> None:
+        """Ask the person whether the image shall be fetched, and fetch it, while everything else goes on."""
+        if image not in self._offered:
+            self._offered.add(image)
+            self._server.protocol.spawn(self._offer(settings, image))
+
+    async def _offer(self, settings: ToolSettings, image: str) -> None:
+        message = (
+            f"The python tool runs in the Docker image {visible(image)}, which is not there. Shall it be fetched from "
+            "its registry?"
+        )
+        titles = [types.MessageActionItem(title=title) for title in (FETCH, NOT_NOW)]
+        params = types.ShowMessageRequestParams(type=types.MessageType.Info, message=message, actions=titles)
+        try:
+            chosen: types.MessageActionItem | None = await asked(
+                self._server, types.WINDOW_SHOW_MESSAGE_REQUEST, params
+            )
+        except JsonRpcException:
+            return  # an editor that asks nothing; why there is no tool, and what to do, was told in the chat
+        if chosen is None or chosen.title != FETCH:
+            return
+        try:
+            await self._fetch(settings, image)
+        except UserError as error:
+            self._offered.discard(image)
+            self._tell(types.MessageType.Warning, visible(str(error)))
+        else:
+            there = f"The Docker image {visible(image)} is there. Python can be used from the next message on."
+            self._tell(types.MessageType.Info, there)
+
+    async def _fetch(self, settings: ToolSettings, image: str) -> None:
+        from harmony_ls.tools.python import fetch_image
+
+        with WorkProgress(self._server, f"Fetching {visible(image)}") as progress:
+
+            def show(done: int, total: int) -> None:
+                fraction = done / total if total else None
+                progress.say(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB", fraction)
+
+            await fetch_image(settings, show)
+
+    def _tell(self, kind: types.MessageType, message: str) -> None:
+        self._server.window_show_message(types.ShowMessageParams(type=kind, message=message))
