@@ -10,12 +10,16 @@ _MOST_DIAGNOSTICS = 100
 
 @dataclass(frozen=True, slots=True)
 class DiagnosticNote:
-    """A diagnostic: its ``line`` counted from 1, what it says, and where the client told it its severity and source."""
+    """A diagnostic: its ``line`` counted from 1, what it says, and where the client told it its severity and source.
+
+    ``code`` is the text of the line, where the model shall be shown that once more.
+    """
 
     line: int
     message: str
     severity: str = ""
     source: str = ""
+    code: str = ""
 
 
 def diagnostics_text(notes: Sequence[DiagnosticNote]) -> str:
@@ -29,4 +33,5 @@ def diagnostics_text(notes: Sequence[DiagnosticNote]) -> str:
 def _diagnostic_line(note: DiagnosticNote) -> str:
     kind = " ".join(filter(None, (note.severity, f"({note.source})" if note.source else "")))
     message = " ".join(note.message.split())
-    return f"line {note.line}: {kind + ': ' if kind else ''}{message}"
+    code = f", `{note.code}`" if note.code else ""
+    return f"line {note.line}{code}: {kind + ': ' if kind else ''}{message}"

@@ -97,7 +97,7 @@ async def test_a_quick_fix_mends_what_its_diagnostics_say(peer: Peer) -> None:
     assert action["tags"] == [1]
     [change] = (await resolved(peer, action))["documentChanges"]
     assert change["textDocument"] == {"uri": uri, "version": 1}
-    assert change["edits"] == [{"range": place((4, 0), (5, 0)), "newText": "    return width * height\n"}]
+    assert change["edits"] == [{"range": place((4, 23), (4, 25)), "newText": "ht"}]
     assert applied(BROKEN, change["edits"]) == MENDED
 
 
@@ -135,7 +135,7 @@ async def test_positions_count_as_the_client_does(peer: Peer) -> None:
     peer.open(uri, text, "javascript")
     action = named(await actions(peer, uri, place((1, 11), (1, 20))), "refactor.rewrite.harmony.improve")
     [change] = (await resolved(peer, action))["documentChanges"]
-    assert change["edits"] == [{"range": place((1, 0), (1, 20)), "newText": "const s = '🙂🙂' + b"}]
+    assert change["edits"] == [{"range": place((1, 19), (1, 20)), "newText": "b"}]
 
 
 async def test_everything_is_mended_where_that_is_asked_for(peer: Peer) -> None:

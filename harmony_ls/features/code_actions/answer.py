@@ -1,5 +1,6 @@
 """What a model answered, as the text that takes a region's place. It is read strictly: no guess becomes an edit."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ def fitted(lines: Sequence[str], region: Sequence[str]) -> tuple[str, ...]:
         return ()
     n_before = _n_blank(region)
     n_after = _n_blank(region[::-1]) if n_before < len(region) else 0
-    return (*region[:n_before], *_indented(inner, region), *region[len(region) - n_after :])
+    indented = _indented(_in_blanks_of(region, inner), region)
+    return (*region[:n_before], *indented, *region[len(region) - n_after :])
 
 
 def refuse_repeated(code: Sequence[str], lines: Sequence[str], start: int, end: int) -> None:
@@ -93,6 +95,28 @@ def _blocks(answer: str) -> list[_Block]:
             n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
             current.lines.append(line[n_off:])
     return blocks
+
+
+def _in_blanks_of(region: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """The lines indented by tabs where the region is, and by spaces where that is, if it is clear how many one is."""
+    wanted, given = _indentations(region), _indentations(lines)
+    if not wanted or not given:
+        return lines
+    if all(set(each) == {"\t"} for each in wanted) and all(set(each) == {" "} for each in given):
+        width = math.gcd(*map(len, given))
+        return lines if width == 1 else [_levels(line, " " * width) * "\t" + line.lstrip(" ") for line in lines]
+    if all(set(each) == {" "} for each in wanted) and all(set(each) == {"\t"} for each in given):
+        width = math.gcd(*map(len, wanted))
+        return lines if width == 1 else [_levels(line, "\t") * (width * " ") + line.lstrip("\t") for line in lines]
+    return lines
+
+
+def _indentations(lines: Sequence[str]) -> set[str]:
+    return {indentation_of(line) for line in lines if line.strip()} - {""}
+
+
+def _levels(line: str, unit: str) -> int:
+    return len(indentation_of(line)) // len(unit)
 
 
 def _indented(lines: Sequence[str], region: Sequence[str]) -> Sequence[str]:

@@ -9,11 +9,15 @@ import pytest
 import pytest_asyncio
 
 from harmony_ls.edits.changes import apply_text_changes
+from harmony_ls.engine.request import GenerationRequest
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.actions import Action, action_named
+from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
+from harmony_ls.features.code_actions.region import region_of
 from harmony_ls.features.code_actions.writing import Job, added_tests, changes_for
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from tests.lsp.acting import asked
 from tests.models import Rule
@@ -70,10 +74,10 @@ def action_of(name: str) -> Action:
 
 
 async def test_a_diagnostic_is_mended_in_the_definition_around_it(model: ChatModel) -> None:
-    """The answer began at the margin; it goes where the method was, and only the line that differs is changed."""
+    """The answer began at the margin; it goes where the method was, and only the letters that differ are changed."""
     notes = (DiagnosticNote(6, "no attribute"),)
     [change] = await changes_for(job("fix", notes=notes, note_lines=((5, 6),)), model, greedy())
-    assert change.text == "            return self.width * self.height\n"
+    assert change.text == "ht"
     assert apply_text_changes(CLASS, [change]) == CLASS.replace("heigth", "height")
 
 
@@ -159,4 +163,32 @@ async def test_hidden_reasoning_is_no_part_of_the_code(tmp_path: Path, harmony_v
     async with chat_model(scripted_gpt_oss(tmp_path / "model", [Rule(after, answer)])) as model:
         small = replace(job("fix", "x = 1\n"), note_lines=((0, 1),), notes=(DiagnosticNote(1, "wrong"),))
         [change] = await changes_for(small, model, greedy())
-        assert change.text == "x = 2\n"
+        assert change.text == "2"
+
+
+async def test_a_byte_order_mark_in_the_text_stays_where_it_is(model: ChatModel) -> None:
+    """Some editors keep it there. The model is not shown it, and what is imported stands behind it."""
+    text = f"\ufeff{CLASS}"
+    notes = (DiagnosticNote(6, "no attribute"),)
+    changes = await changes_for(job("fix", text, notes=notes, note_lines=((5, 6),)), model, greedy())
+    assert apply_text_changes(text, changes) == text.replace("heigth", "height")
+
+
+async def test_time_is_not_without_end(model: ChatModel) -> None:
+    with pytest.raises(UserError, match=r"within 0\.01 seconds \(chat\.maxTurnSeconds\)"):
+        await changes_for(job("document", selected="return 0"), model, greedy(max_turn_seconds=0.01))
+    assert await changes_for(job("simplify", selected="return 0"), model, greedy())
+
+
+async def test_the_next_action_on_a_document_finds_it_read(model: ChatModel) -> None:
+    """Also another action on another region."""
+    text = CLASS + "".join(f"value_{number} = {number}\n" for number in range(100))
+    await changes_for(job("simplify", text, "return 0"), model, greedy())
+    asked_next = job("improve", text, "value_88 = 88\n")
+    question = Question("shape.py", "python", await region_of(asked_next), prompt_text("improve"))
+    _, prompt = await rendered(question, model, greedy(), ReasoningEffort.MEDIUM)
+    generation = model.engine.generate(model.model, GenerationRequest(prompt.tokens, max_tokens=1))
+    async for _ in generation:
+        pass
+    assert generation.stats.reused_tokens > len(text)
+    assert generation.stats.computed_tokens < len(prompt_text("improve")) + 200

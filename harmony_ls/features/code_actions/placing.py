@@ -1,0 +1,102 @@
+"""What a model wrote, put in its place: by the smallest changes that lead there, and never with anything hidden in it.
+
+Whether the document still parses afterwards is looked at by whoever asks for the changes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from harmony_ls.edits.changes import LineEdit, TextChange, replace_lines
+from harmony_ls.edits.line_diff import line_edits
+from harmony_ls.edits.text_file import split_lines
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions.answer import fitted, refuse_repeated
+from harmony_ls.features.code_actions.imports import import_edits, split_imports, without_imports
+from harmony_ls.features.code_actions.region import Region
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.refusal import Refusal
+from harmony_ls.features.inline.safety import clean
+
+__all__ = ["appended", "refuse_hidden", "rewritten"]
+
+
+def rewritten(
+    document: DocumentSnapshot, region: Region, code: Sequence[str], is_diagnosed: Callable[[int], bool]
+) -> tuple[tuple[TextChange, ...], str]:
+    """The changes of a document that put code in place of a region, and its text after them. Raises UserError.
+
+    Lines that only differ in blanks at their end stay as they are, unless they are diagnosed: models leave such blanks
+    out without being asked to.
+    """
+    bodies, language = region.lines.bodies, document.language_id
+    imports, rest = split_imports(code, region.bodies, language)
+    refuse_repeated(rest, without_imports(bodies, language) if imports else bodies, region.start, region.end)
+    edits = (
+        *import_edits(bodies, region.start, imports, language),
+        *_edits(region, fitted(rest, region.bodies), is_diagnosed),
+    )
+    new_text, changes = replace_lines(document.text, region.lines, edits)
+    if not changes:
+        raise UserError("The model would leave the code as it is.")
+    for edit in edits:
+        refuse_hidden("\n".join(edit.lines), document)
+    return tuple(_smallest(document.text, change) for change in changes), new_text
+
+
+def appended(tests: str, written: Sequence[str], line_ending: str) -> tuple[tuple[TextChange, ...], str]:
+    """The changes that put lines at the end of a file of tests, and its text after them."""
+    if not tests.strip():
+        new_text = "".join(line + line_ending for line in written)
+        return (TextChange(0, len(tests), new_text),), new_text
+    lines = split_lines(tests)
+    n_blank = next(n for n, line in enumerate(reversed(lines.bodies)) if line.strip())
+    gap = ("",) * max(0, 2 - n_blank)
+    edit = LineEdit(len(lines), len(lines), (*gap, *written))
+    new_text, changes = replace_lines(tests, lines, [edit], ends_with_newline=True)
+    return changes, new_text
+
+
+def refuse_hidden(text: str, document: DocumentSnapshot) -> None:
+    """Raise UserError for a text of the model's that hides something from the eye, or holds marks of its own."""
+    shown = clean(text, document)
+    if isinstance(shown, Refusal):
+        raise UserError(f"{shown.detail} It is not used.")
+    if shown != text:
+        raise UserError("The model's text holds control characters or marks of its own. It is not used.")
+
+
+def _edits(region: Region, new: Sequence[str], is_diagnosed: Callable[[int], bool]) -> list[LineEdit]:
+    """The edits of a region's lines."""
+    old = [
+        line if is_diagnosed(number) else _without_end_blanks(line)
+        for number, line in enumerate(region.bodies, region.start)
+    ]
+    edits: list[LineEdit] = []
+    start = region.start
+    for edit in line_edits(old, [_without_end_blanks(line) for line in new], region.start):
+        first = edit.start - start
+        edits.append(LineEdit(edit.start, edit.end, tuple(new[first : first + len(edit.lines)])))
+        start += edit.end - edit.start - len(edit.lines)
+    return edits
+
+
+def _without_end_blanks(line: str) -> str:
+    return line.rstrip(" \t")
+
+
+def _smallest(text: str, change: TextChange) -> TextChange:
+    """The change without the characters that it would replace by themselves at its ends."""
+    old, new = text[change.start : change.end], change.text
+    n_before = _n_same(old, new)
+    # No place is inside a line's end.
+    n_before -= any(each[n_before - 1 : n_before + 1] == "\r\n" for each in (old, new))
+    n_after = _n_same(old[n_before:][::-1], new[n_before:][::-1])
+    n_after -= any(each[len(each) - n_after - 1 : len(each) - n_after + 1] == "\r\n" for each in (old, new))
+    return TextChange(change.start + n_before, change.end - n_after, new[n_before : len(new) - n_after])
+
+
+def _n_same(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return next(
+        (n for n, (character, another) in enumerate(zip(one, other, strict=False)) if character != another),
+        min(len(one), len(other)),
+    )

@@ -1,0 +1,119 @@
+"""Which lines an action is about: whole statements, or the definition around a place. Nothing is asked of a model."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harmony_ls.edits.text_file import Lines, split_lines
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions.actions import Action, Subject
+from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
+from harmony_ls.features.diagnostics import DiagnosticNote
+from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.syntax.python import whole_statements
+from harmony_ls.features.syntax.symbols import symbol_at
+
+__all__ = ["Job", "Region", "region_of", "selected_apart"]
+
+# A diagnostic is shown to the model with the whole definition around it, unless that is longer than this, in lines.
+_LONGEST_DEFINITION = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An action at a place: ``start`` and ``end`` are offsets of what is selected, equal where nothing is.
+
+    ``name`` is what the document is called. ``notes`` are the diagnostics, ``note_lines`` the lines of each, counted
+    from 0, the last one excluded. ``tell`` hears what is going on, in words for a person.
+    """
+
+    action: Action
+    document: DocumentSnapshot
+    name: str
+    start: int
+    end: int
+    notes: tuple[DiagnosticNote, ...] = ()
+    note_lines: tuple[tuple[int, int], ...] = ()
+    tell: Callable[[str], None] = lambda _message: None
+
+    def is_diagnosed(self, line: int) -> bool:
+        """Whether a diagnostic is about a line."""
+        return any(start <= line < end for start, end in self.note_lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The lines ``start`` to ``end`` of ``lines``, counted from 0, ``end`` excluded."""
+
+    lines: Lines
+    start: int
+    end: int
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The lines without what ends them."""
+        return self.lines.bodies[self.start : self.end]
+
+
+async def region_of(job: Job) -> Region:
+    """The whole lines that the model writes anew. Raises UserError where there is nothing, or far too much."""
+    lines = await asyncio.to_thread(split_lines, job.document.text)
+    if not len(lines):
+        raise UserError("The document is empty: there is nothing to work on.")
+    is_diagnosed = job.action.subject is Subject.DIAGNOSTICS
+    start, end = await (_diagnosed(job, len(lines)) if is_diagnosed else _chosen(job, len(lines)))
+    region = Region(lines, start, end)
+    if not any(line.strip() for line in region.bodies):
+        raise UserError("There is no code at this place.")
+    n_characters = sum(map(len, region.bodies))
+    if n_characters > LONGEST_SELECTION:
+        raise UserError(
+            f"The code has {n_characters:,} characters, and {LONGEST_SELECTION:,} is the limit. Choose a smaller part."
+        )
+    return region
+
+
+def selected_apart(job: Job, region: Region) -> tuple[str, str] | None:
+    """What exactly is selected and where, in words, if it is something else than the region."""
+    text = job.document.text[job.start : job.end]
+    if not text.strip() or job.action.subject is Subject.DIAGNOSTICS:
+        return None
+    if text.split() == " ".join(region.bodies).split():
+        return None
+    return f"what begins in line {_line_at(job.document.text, job.start) + 1}", text
+
+
+async def _chosen(job: Job, n_lines: int) -> tuple[int, int]:
+    """The lines that are selected, grown to whole statements; without a selection the definition around the cursor."""
+    text, language = job.document.text, job.document.language_id
+    first, last = _line_at(text, job.start), _line_at(text, job.end)
+    # A selection that ends before the first character of a line does not reach into it.
+    if job.end > job.start and last > first and text[job.end - 1] in "\r\n":
+        last -= 1
+    start, end = _inside(first, last + 1, n_lines)
+    if job.start == job.end:
+        symbol = await symbol_at(text, start, language)
+        if symbol is not None:
+            return _inside(symbol.start, symbol.end, n_lines)
+    return await whole_statements(text, language, start, end)
+
+
+async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:
+    """The lines that diagnostics are about: whole statements, or the definition around them if it is not too long."""
+    text, language = job.document.text, job.document.language_id
+    start, end = _inside(min(first for first, _ in job.note_lines), max(last for _, last in job.note_lines), n_lines)
+    symbol = await symbol_at(text, start, language)
+    if symbol is not None and symbol.end >= end and symbol.end - symbol.start <= _LONGEST_DEFINITION:
+        return _inside(symbol.start, symbol.end, n_lines)
+    return await whole_statements(text, language, start, end)
+
+
+def _inside(start: int, end: int, n_lines: int) -> tuple[int, int]:
+    """The nearest lines that there are, at least one."""
+    start = max(0, min(start, n_lines - 1))
+    return start, max(start + 1, min(end, n_lines))
+
+
+def _line_at(text: str, offset: int) -> int:
+    before = text[:offset]
+    return before.count("\n") + before.count("\r") - before.count("\r\n")

@@ -1,0 +1,85 @@
+"""What a model wrote goes in by the smallest changes, and leaves alone what it was not asked to change."""
+
+import pytest
+
+from harmony_ls.edits.changes import TextChange, apply_text_changes
+from harmony_ls.edits.text_file import split_lines
+from harmony_ls.errors import UserError
+from harmony_ls.features.code_actions.placing import appended, rewritten
+from harmony_ls.features.code_actions.region import Region
+from harmony_ls.features.document import DocumentSnapshot
+
+
+def placed(
+    text: str,
+    code: str,
+    lines: tuple[int, int] | None = None,
+    *,
+    diagnosed: tuple[int, ...] = (),
+    language: str = "python",
+) -> tuple[tuple[TextChange, ...], str]:
+    split = split_lines(text)
+    start, end = lines or (0, len(split))
+    document = DocumentSnapshot("file:///code/a", "/code/a", language, 1, text)
+    changes, new_text = rewritten(document, Region(split, start, end), code.split("\n"), lambda line: line in diagnosed)
+    assert apply_text_changes(text, changes) == new_text
+    return changes, new_text
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "changes"),
+    [
+        ("x = 1\ny = 2\n", "x = 1\ny = 3", [(10, 11, "3")]),
+        ("x = 1\ny = 2\n", "x = 1\nz = 0\ny = 2", [(6, 6, "z = 0\n")]),
+        ("x = 1\ny = 2\nz = 3\n", "x = 1\nz = 3", [(6, 12, "")]),
+        ("x = 1\ny = 2", "x = 1\ny = 2\nz = 3", [(11, 11, "\nz = 3")]),
+        ("x = 1\ny = 2", "x = 1", [(5, 11, "")]),
+        ("x = 1\r\ny = 2\r\n", "x = 1\ny = 22", [(12, 12, "2")]),
+        ("x = 1\r\ny = 2\r\n", "x = 1\ny = 2\nz = 3", [(14, 14, "z = 3\r\n")]),
+        ("x = 1\ry = 2\r", "x = 10\ry = 2\r".replace("\r", "\n"), [(5, 5, "0")]),
+        ("a\r\nb\rc\n", "a\nbb\nc", [(4, 5, "b\r\n")]),
+        ("x = '🙂'\n", "x = '🙂🙂'", [(6, 6, "🙂")]),
+        ("aa\nbb\ncc\n", "ab\nbb\ncb", [(1, 2, "b"), (7, 8, "b")]),
+    ],
+)  # fmt: skip
+def test_changes_are_as_small_as_they_can_be(text: str, code: str, changes: list[tuple[int, int, str]]) -> None:
+    assert placed(text, code)[0] == tuple(TextChange(*each) for each in changes)
+
+
+def test_blanks_at_the_ends_of_lines_stay_where_nobody_complained_of_them() -> None:
+    """Models leave them out unasked, also in texts, where they mean something."""
+    text = 'x = """a  \n  \nb\t\n"""  # why  \ny = 1\n'
+    changes, new_text = placed(text, 'x = """a\n\nb\n"""  # why\ny = 2')
+    assert new_text == text.replace("y = 1", "y = 2")
+    assert len(changes) == 1
+    assert placed("x = 1  \ny = 2  \n", "x = 1\ny = 2", diagnosed=(1,))[1] == "x = 1  \ny = 2\n"
+    assert placed("x = 1\n", "x = 1\ny = 2  ")[1] == "x = 1\ny = 2  \n", "what is new is as it was written"
+    with pytest.raises(UserError, match="leave the code as it is"):
+        placed("x = 1  \n", "x = 1")
+    with pytest.raises(UserError, match="leave the code as it is"):
+        placed("x = 1  \n", "x = 1  ", diagnosed=(0,))
+
+
+def test_imports_and_code_are_changed_apart() -> None:
+    text = '"""It."""\n\nimport os\n\n\ndef f():\n    return Path(os.sep)  # why\n'
+    changes, new_text = placed(text, f"from pathlib import Path\n\n{text[-43:].rstrip()}".replace("why", "not"), (5, 7))
+    assert changes[0].text == "from pathlib import Path\n"
+    assert [each.text for each in changes[1:]] == ["not"]
+    assert new_text == text.replace("os\n\n", "os\nfrom pathlib import Path\n\n").replace("why", "not")
+
+
+def test_indentation_stays_of_the_documents_kind() -> None:
+    """Many models write spaces where a document has tabs."""
+    text = "func f() {\n\tif a {\n\t\tb()\n\t}\n\n\tc()\n}\n"
+    code = "func f() {\n    if a {\n        b()\n    }\n\n    d()\n}"
+    assert placed(text, code, language="go")[1] == text.replace("c()", "d()")
+    assert placed(text, "    d()", (5, 6), language="go")[1] == text.replace("c()", "d()")
+    text = "if a:\n    b()\n    if c:\n        d()\n"
+    assert placed(text, "if a:\n\tb()\n\tif c:\n\t\te()")[1] == text.replace("d()", "e()")
+
+
+def test_tests_go_behind_what_a_file_holds() -> None:
+    assert appended("import a\r\n", ["def test_b():", "    b()"], "\n") == (
+        (TextChange(10, 10, "\r\n\r\ndef test_b():\r\n    b()\r\n"),),
+        "import a\r\n\r\n\r\ndef test_b():\r\n    b()\r\n",
+    )
