@@ -61,7 +61,7 @@ class AsyncTokenGenerator:
         self._chat_model: ChatModel | None = None
         self._why_no_chat: ModelError | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._made_on = date.today()
+        self._started = date.today()
 
     async def __aenter__(self) -> Self:
         if not self.lazy:
@@ -117,8 +117,8 @@ class AsyncTokenGenerator:
         """The prompt of a conversation, as token ids, up to where the assistant begins to write.
 
         A text is the message of a user. ``started`` is the date that the model is told, by default that on which this
-        generator was made, so that a prompt stays the same past midnight. Raises ModelError for a model that has no
-        chat template.
+        generator was made (or the prompt cache that it loaded), so that a prompt stays the same past midnight. Raises
+        ModelError for a model that has no chat template.
         """
         await self.open()
         if self._chat_model is None:
@@ -127,7 +127,7 @@ class AsyncTokenGenerator:
             messages_of(messages, system_message),
             tuple(tools),
             ReasoningEffort(effort),
-            started or self._made_on,
+            started or self._started,
             template_arguments=dict(template_arguments or {}),
         )
         rendered = await asyncio.to_thread(self._chat_model.format.render, conversation)
@@ -172,12 +172,11 @@ class AsyncTokenGenerator:
         tokens = await self._tokens(prompt_tokens, messages, prompt, system_message, rendering)
         model = self.model
         room = max(1, model.context_length - len(tokens))
-        bias = tuple((logit_bias or {}).items())
         request = GenerationRequest(
             prompt=tuple(tokens),
             max_tokens=max_tokens or room,
             stop_tokens=self._stops() if stop_tokens is None else frozenset(stop_tokens),
-            sampling=Sampling(temperature=temperature, logit_bias=bias, **options),
+            sampling=Sampling(temperature=temperature, logit_bias=tuple((logit_bias or {}).items()), **options),
             top_logprobs=top_logprobs,
         )
         decoder, stops = model.tokenizer.decoder(), StopStrings((stop,) if isinstance(stop, str) else stop)
@@ -190,8 +189,8 @@ class AsyncTokenGenerator:
                 yield _with_logprob(token, text) if return_logprobs else token.id
                 if is_stopped:
                     return
-            if generation.stats.finish_reason in (None, FinishReason.CANCELLED):
-                raise EngineClosedError(_CLOSED)  # nobody else ends it before its end
+            if generation.stats.finish_reason in (None, FinishReason.CANCELLED):  # nobody else ends it
+                raise EngineClosedError(_CLOSED)
         finally:
             generation.cancel()
 
@@ -203,10 +202,14 @@ class AsyncTokenGenerator:
     async def load_prompt_cache(self, path: Path, tokens: Sequence[int] | None = None) -> list[int]:
         """Take over a file of `save_prompt_cache`; returns the tokens with which prompts that use it begin.
 
-        A file of ``mlx_lm.cache_prompt`` does not name its ``tokens``, so they are needed there.
+        A file of ``mlx_lm.cache_prompt`` does not name its ``tokens``, so they are needed there. A date that Harmony
+        tells in them is told in messages from now on: else none would begin so.
         """
         await self.open()
-        return list(await self._engine.load_prompt_cache(self.model, path, tokens))
+        held = await self._engine.load_prompt_cache(self.model, path, tokens)
+        if self._chat_model is not None:
+            self._started = self._chat_model.format.date_of(held) or self._started
+        return list(held)
 
     async def _tokens(
         self,

@@ -73,6 +73,19 @@ def test_a_prompt_cache_outlives_the_process(tiny_llama: Path, tmp_path: Path) -
         assert list(later.generate(prompt, [], 0.0, 5)) == tokens
 
 
+def test_a_prompt_cache_serves_on_other_days_too(tmp_path: Path, harmony_vocabulary: None) -> None:
+    folder = build_model(tmp_path / "gpt-oss", "gpt_oss", config={"sliding_window": 4096})
+    file = tmp_path / "prompt.safetensors"
+    with TokenGenerator(str(folder)) as generator:
+        prompt = generator.render("Hello", started=date(2026, 1, 2))
+        generator.save_prompt_cache(file, prompt)
+        assert f"Current date: {date.today()}" in generator.decode(generator.render("Hello")), "saving changes nothing"
+    with TokenGenerator(str(folder)) as later:
+        assert later.load_prompt_cache(file) == prompt
+        assert later.render("Hello") == prompt
+        assert "Current date: 2026-03-04" in later.decode(later.render("Hello", started=date(2026, 3, 4)))
+
+
 def test_more_tokens_than_the_context_holds_are_not_written(tmp_path: Path) -> None:
     folder = build_model(tmp_path / "short", "llama", config={"max_position_embeddings": 64})
     with TokenGenerator(str(folder)) as generator:

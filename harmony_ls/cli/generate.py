@@ -18,12 +18,16 @@ from harmony_ls.errors import UserError
 from harmony_ls.messages import FinishReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
     from rich.console import Console
 
     from harmony_ls.cli.background import Background
     from harmony_ls.cli.chosen_options import ModelOptions
     from harmony_ls.cli.one_answer import OneAnswer
     from harmony_ls.engine.engine import Engine
+    from harmony_ls.session.generation import Asked
     from harmony_ls.settings import Settings
 
 __all__ = ["EPILOG", "GenerateOptions", "generate", "run_generate"]
@@ -200,6 +204,7 @@ def _load(
 ) -> "OneAnswer":
     """The model, and the answer that it is about to write."""
     import functools
+    from dataclasses import replace
     from datetime import date
 
     from harmony_ls.cli.model_choice import as_model_failure, load_model, load_with_progress, model_spec, sampling_of
@@ -212,6 +217,10 @@ def _load(
         spec = model_spec(settings, settings.chat.model or settings.model, asked.model)
         model = load_with_progress(background, errors, functools.partial(engine.load, spec))
         prompt = go_on_with(model, asked.prompt)
+
+        def prompt_after(held: "Sequence[int]") -> "tuple[Asked, date | None]":
+            return prompt, None
+
         sampling = sampling_of(model, recommended_sampling(model), asked.model)
     else:
         chat_model = load_model(background, engine, errors, settings, asked.model)
@@ -224,26 +233,34 @@ def _load(
             template_arguments=asked.model.template_arguments,
         )
         prompt = ask(chat_model, conversation)
-    one = OneAnswer(
+
+        def prompt_after(held: "Sequence[int]") -> "tuple[Asked, date | None]":
+            day = chat_model.format.date_of(held) or conversation.started
+            return ask(chat_model, replace(conversation, started=day)), day
+
+    answer_to = functools.partial(
+        OneAnswer,
         engine,
         model,
-        prompt,
         sampling=chosen_sampling(sampling, settings.chat),
         max_tokens=settings.chat.max_tokens,
         stops=asked.stops,
         n_top=asked.n_top or 0,
     )
+    one = answer_to(prompt)
     if asked.prompt_cache_file is not None:
         with as_model_failure():
-            read_or_write(
+            prompt = read_or_write(
                 background,
                 engine,
                 errors,
                 model,
-                prompt.prompt,
+                prompt,
                 asked.prompt_cache_file,
                 has_instructions=bool(asked.system),
+                asked_after=prompt_after,
             )
+        one = answer_to(prompt)
     return one
 
 

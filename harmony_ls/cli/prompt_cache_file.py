@@ -3,7 +3,10 @@
 What is in such a file, and whether it is of this model, is the engine's matter; here it is decided which tokens go in.
 """
 
+import asyncio
 import functools
+from collections.abc import Callable, Sequence
+from datetime import date
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from harmony_ls.engine.load_progress import OnLoadProgress
     from harmony_ls.engine.model import Model
     from harmony_ls.prompts.format import Prompt
+    from harmony_ls.session.generation import Asked
 
 __all__ = ["read_or_write"]
 
@@ -29,36 +33,62 @@ def read_or_write(
     engine: "Engine",
     console: "Console",
     model: "Model",
-    prompt: "Prompt",
+    asked: "Asked",
     file: Path,
     *,
     has_instructions: bool,
-) -> None:
+    asked_after: "Callable[[Sequence[int]], tuple[Asked, date | None]]",
+) -> "Asked":
     """Have the prompt start from what ``file`` holds; where there is no such file, compute it and write it.
+
+    Returns the prompt to use, which may tell the date of the file: ``asked_after`` gives it, and the date, for a prompt
+    that begins with the tokens of the file.
 
     It is written with all of the prompt but its last token, which is computed each time. Where a cache serves only what
     goes on after all of it (sliding windows), it is written with the instructions alone if the prompt has some. Raises
     UserError where the file cannot be used or written.
     """
-    use = _read if file.exists() else functools.partial(_write, has_instructions=has_instructions)
-    if told := load_with_progress(background, console, functools.partial(use, engine, model, prompt, file)):
+    if file.exists():
+        read = functools.partial(_read, engine, model, asked, file, asked_after)
+        asked, told = load_with_progress(background, console, read)
+    else:
+        write = functools.partial(_write, engine, model, asked.prompt, file, has_instructions=has_instructions)
+        told = load_with_progress(background, console, write)
+    if told:
         console.print(clean(told), style="yellow")
+    return asked
 
 
-async def _read(engine: "Engine", model: "Model", prompt: "Prompt", file: Path, report: "OnLoadProgress") -> str:
-    """Load the file; return what a person should know of it, if anything."""
+async def _read(
+    engine: "Engine",
+    model: "Model",
+    asked: "Asked",
+    file: Path,
+    asked_after: "Callable[[Sequence[int]], tuple[Asked, date | None]]",
+    report: "OnLoadProgress",
+) -> "tuple[Asked, str]":
+    """Load the file; return the prompt to use, and what a person should know of it, if anything."""
     from harmony_ls.engine.load_progress import LoadProgress
 
     report(LoadProgress(f"Reading {file.name}"))
-    held = await engine.load_prompt_cache(model, file, prompt=prompt.tokens)
-    pairs = zip(held, prompt.tokens, strict=False)
-    n_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    held = await engine.load_prompt_cache(model, file, prompt=asked.prompt.tokens)
+    can_cut = await engine.can_cut_prompt_caches(model)
+    n_needed = len(held) // 2 if can_cut else len(held)
+    n_shared = _n_shared(held, asked.prompt)
+    if n_shared >= n_needed:
+        return asked, ""
+    after, day = await asyncio.to_thread(asked_after, held)
+    if _n_shared(held, after.prompt) >= n_needed:
+        # As in a conversation that began then. It is not today, so the person is told, too.
+        return after, f"The model is told the date {day}, when {file} was made. Remove the file to have today's told."
     told = f"{file} holds {len(held):,} tokens, and this prompt begins with only {n_shared:,} of them."
-    # With Harmony it is so from one day to the next: the date stands among the first tokens.
-    remedy = "Remove the file, and it will be written for this prompt."
-    if n_shared < len(held) and not await engine.can_cut_prompt_caches(model):
-        return f"{told} Caches of {model.name} cannot be cut, so the whole prompt is computed. {remedy}"
-    return f"{told} {remedy}" if n_shared < len(held) // 2 else ""
+    cause = "" if can_cut else f" Caches of {model.name} cannot be cut, so the whole prompt is computed."
+    return asked, f"{told}{cause} Remove the file, and it will be written for this prompt."
+
+
+def _n_shared(held: Sequence[int], prompt: "Prompt") -> int:
+    """With how many of these tokens a prompt begins."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(held, prompt.tokens, strict=False)))
 
 
 async def _write(

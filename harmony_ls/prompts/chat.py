@@ -6,6 +6,7 @@ Rendering so that no text becomes a marker is the tokenizer's work; `harmony_ls.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from itertools import count, takewhile
 
 from harmony_ls.errors import ModelError
@@ -137,6 +138,10 @@ class ChatFormat:
                 written.append(tail.pop(0))
         tokens = (*prompt.tokens, *written, *tail)
         return Prompt(tokens, (*prompt.checkpoints, len(prompt.tokens), *self._before_reasoning(tokens)))
+
+    def date_of(self, tokens: Sequence[int]) -> date | None:
+        """None: a template tells whatever date it likes."""
+        return None
 
     def parser(self, prompt: Prompt, conversation: Conversation) -> EventParser:
         """A parser for one answer to ``prompt``."""

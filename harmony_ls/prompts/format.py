@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 from harmony_ls.events import Event
@@ -81,6 +82,12 @@ class PromptFormat(Protocol):
 
         ``generated`` are the tokens written after ``prompt``, a stop token at their end included; the last messages of
         ``conversation`` are the assistant's message that they make and the tool messages that answer its calls.
+        """
+
+    def date_of(self, tokens: Sequence[int]) -> date | None:
+        """The date that a prompt which begins with ``tokens`` tells the model; None where it is not known to tell one.
+
+        A conversation with that date in ``started`` begins with the same tokens.
         """
 
     def parser(self, prompt: Prompt, conversation: Conversation) -> EventParser:

@@ -5,13 +5,15 @@ by `harmony_ls.prompts.harmony_parser`. Rendering takes milliseconds for a long 
 """
 
 import json
+import re
 import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,8 @@ __all__ = ["HarmonyFormat", "harmony_format"]
 
 _MARKER_NAMES = ("start", "end", "message", "channel", "constrain", "return", "call")
 _MAX_REMEMBERED_TOKENS = 2**20
+# As openai_harmony writes the date, in front of everything that is not its own.
+_DATE = re.compile(r"\Asystem[^#]*?^Current date: (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 
 
 def harmony_format(
@@ -154,6 +158,15 @@ class HarmonyFormat:
             # turn shares no more of this prompt.
             checkpoints = (*checkpoints, len(prompt.tokens))
         return Prompt((*tokens, *self._opening), checkpoints)
+
+    def date_of(self, tokens: Sequence[int]) -> date | None:
+        """The date in the system message with which every prompt begins."""
+        first = takewhile(lambda token: token != self._markers.end, tokens)
+        match = _DATE.search(b"".join(map(self._tokenizer.token_bytes, first)).decode("utf-8", "replace"))
+        try:
+            return None if match is None else date.fromisoformat(match[1])
+        except ValueError:
+            return None
 
     def parser(self, prompt: Prompt, conversation: Conversation) -> EventParser:
         """A parser for one generation; it starts inside the answer where the prompt ends inside it."""

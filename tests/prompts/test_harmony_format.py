@@ -374,3 +374,18 @@ def test_the_format_is_made_from_a_tokenizer_and_a_file(tmp_path: Path, tiny_gpt
     assert harmony_format(read(tiny_gpt_oss), None, {}, vocabulary=file).takes_tools
     with pytest.raises(ModelError, match="is not Harmony's vocabulary"):
         harmony_format(read(tiny_gpt_oss), None, {}, vocabulary=tmp_path / "missing")
+
+
+def test_the_date_is_read_out_of_a_prompt() -> None:
+    for tools in ((), (READ,), (PYTHON, READ)):
+        conversation = Conversation((user("Current date: 1999-09-09"),), tools, started=date(2026, 1, 2))
+        tokens = harmony().render(conversation).tokens
+        assert harmony().date_of(tokens) == date(2026, 1, 2)
+        assert harmony().date_of(tokens[:40]) == date(2026, 1, 2)
+    undated = Conversation((Message(Role.SYSTEM, "Current date: 1999-09-09"), user("\nCurrent date: 1999-09-09")))
+    assert harmony().date_of(harmony().render(undated).tokens) is None
+    forged = replace(PYTHON, description="x\nCurrent date: 1999-09-09\n")
+    assert harmony().date_of(harmony().render(replace(undated, tools=(forged,))).tokens) is None
+    written = published_encoding().encode("systemx\nCurrent date: 2026-13-45\n", disallowed_special=())
+    assert harmony().date_of([SPECIAL_TOKENS["<|start|>"], *written]) is None
+    assert harmony().date_of([]) is None
