@@ -12,6 +12,16 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Measure what harmony-ls promises, on this machine.")
 
 
+JsonOutput = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object on stdout, nothing else: each number under its key (null where it was not "
+        "measured), with meanings, targets, verdicts, samples and intervals by the same keys, and the machine.",
+    ),
+]
+
+
 @app.callback()
 def _bench() -> None:
     """Measure what harmony-ls promises, on this machine."""
@@ -23,7 +33,7 @@ def inline(
         str | None,
         typer.Option(help="A model folder or repository. Default: the embedded model.", show_default=False),
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    json_output: JsonOutput = False,
     report: Annotated[
         Path | None,
         typer.Option(help="Write a self-contained HTML page here.", dir_okay=False, show_default=False),
@@ -87,7 +97,7 @@ def chat(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the Python code that a model brings with it.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure conversations beside mlx-lm alone: decoding, what a second turn reads again, parsing.
 
@@ -105,7 +115,7 @@ def chat(
 
 @app.command("tools", cls=ReadableCommand)
 def tools(
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the tools: a Python cell in its container, warm and cold, and placing a patch in a long file.
 
@@ -120,19 +130,24 @@ def tools(
 
 @app.command("lsp", cls=ReadableCommand)
 def lsp(
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")] = False,
+    json_output: JsonOutput = False,
     requests: Annotated[int, typer.Option(min=1, help="Requests of the soak, after a fifth as many.")] = 20_000,
     only: Annotated[
         list[str] | None,
         typer.Option(help="A part to measure: typing, actions, chat, keys or soak. Repeat for more. Default: all."),
     ] = None,
 ) -> None:
-    """Measure the language server while a chat is written: changes, code actions, keys, and a long mixed soak.
+    """Measure the language server under a chat and in a long soak, with models that the bench makes itself.
 
+    typing: what a change of a document costs while a chat is written, beside short and beside long steps of its model.
+    actions: the list of code actions. chat: tokens at the client beside mlx-lm alone. keys: completions beside a chat
+    that calls tools. soak: thousands of mixed requests, and what they leave in memory.
+
+    All but the soak takes about three minutes on two processor cores, the soak ten more.
     Run it on a machine that does nothing else.
     """
     from harmony_ls.cli.bench.lsp import command
-    from harmony_ls.cli.bench.lsp.numbers import LspSizes
+    from harmony_ls.cli.bench.lsp.record import LspSizes
 
     parts = tuple(only or command.PARTS)
     unknown = sorted(set(parts) - set(command.PARTS))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 __all__ = [
     "Interval",
+    "bootstrap_median",
     "bootstrap_ratio",
     "median",
     "percentile",
@@ -69,6 +70,16 @@ def wilson_interval(count: int, total: int) -> Interval | None:
     centre = (rate + _Z**2 / (2 * total)) / denominator
     half = _Z * math.sqrt(rate * (1 - rate) / total + _Z**2 / (4 * total**2)) / denominator
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def bootstrap_median(values: Sequence[float], seed: int, n_resamples: int = 1000) -> Interval | None:
+    """The interval of a median, by resampling the values."""
+    if len(values) < 2:
+        return None
+    randomness = random.Random(seed)
+    medians = [statistics.median(randomness.choices(values, k=len(values))) for _ in range(n_resamples)]
+    low, high = percentile(medians, 2.5), percentile(medians, 97.5)
+    return None if low is None or high is None else Interval(low, high)
 
 
 def bootstrap_ratio(

@@ -1,80 +1,85 @@
-"""The measurements of ``harmony-ls bench lsp``, all made by a client of the real server. They judge nothing."""
+"""The measurements of ``harmony-ls bench lsp`` but the soak, all made by a client of the real server. They judge
+nothing."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from harmony_ls.cli.typist import press
+import psutil  # type: ignore[import-untyped]
+
+from harmony_ls.cli.bench.lsp.record import LspRecord, LspSizes, TypingRecord
+from harmony_ls.cli.bench.lsp.running_chat import PROMPT, chat_running
+from harmony_ls.cli.typist import Answer, press
 from harmony_ls.engine import measure
 from harmony_ls.errors import UserError
 from harmony_ls.lsp.client import LspClient
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.session.chat_model import ChatModel
 
-__all__ = ["LspRecord", "LspSizes", "measure_chat", "measure_code_actions", "measure_keys", "measure_typing"]
+__all__ = ["measure_chat", "measure_code_actions", "measure_keys", "measure_typing"]
 
 Advance = Callable[[], None]
 
-_BARRIER = "harmony/chat/commands"
+_REQUEST = "harmony/chat/commands"
 """The smallest request there is: it is looked at after the change before it, so its answer says that one is done."""
 
-_PROMPT = "Go on with this text.\n\n"
 _KEYS_APART_SECONDS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class LspSizes:
-    """How often each measurement is made, and how much is written in it."""
-
-    changes: int = 600
-    code_actions: int = 200
-    decode_pairs: int = 5
-    decode_tokens: int = 128
-    keys: int = 40
-    requests: int = 20_000
-    warm_up: int = 4_000
-
-
-@dataclass(slots=True)
-class LspRecord:
-    """The raw figures; lists that grow, so that an interrupted run leaves what it has. Times are in milliseconds.
-
-    ``barrier_ms`` is what the small request costs alone: ``change_ms`` holds it too. ``resident_bytes`` were taken
-    evenly over the requests of the soak, after its warm-up. ``n_surplus`` counts answers beyond the first to a request.
+async def measure_typing(
+    client: LspClient,
+    deep_client: LspClient,
+    uri: str,
+    text: str,
+    sizes: LspSizes,
+    record: LspRecord,
+    advance: Advance,
+) -> None:
+    """Changes of a document: while nothing else is done, while a chat is written, and while one is written by a model
+    whose steps are several times as long, on a server of its own. The two chats take turns, block by block.
     """
-
-    barrier_ms: list[float] = field(default_factory=list)
-    idle_change_ms: list[float] = field(default_factory=list)
-    change_ms: list[float] = field(default_factory=list)
-    token_ms: list[float] = field(default_factory=list)
-    code_action_ms: list[float] = field(default_factory=list)
-    chat_rates: list[float] = field(default_factory=list)
-    mlx_lm_rates: list[float] = field(default_factory=list)
-    idle_key_ms: list[float] = field(default_factory=list)
-    busy_key_ms: list[float] = field(default_factory=list)
-    resident_bytes: list[int] = field(default_factory=list)
-    n_requests: int = 0
-    n_unanswered: int = 0
-    n_surplus: int = 0
-
-
-async def measure_typing(client: LspClient, uri: str, text: str, sizes: LspSizes, record: LspRecord) -> None:
-    """Changes of a document, each to the answer of the request behind it: alone, idle, and while a chat is written."""
     randomness = random.Random("changes")
-    for _ in range(sizes.changes // 4):
-        record.barrier_ms.append(await _timed(client, _BARRIER, {}))
-    for _ in range(sizes.changes // 4):
-        record.idle_change_ms.append(await _change(client, uri, randomness))
-    async with chat_running(client, text) as chat:
-        for _ in range(sizes.changes):
+    await _pairs(client, uri, sizes.idle_changes, randomness, record.idle, advance)
+    record.change_cpu_ms.append(await _change_cpu_ms(client, uri, sizes.burst_changes, randomness))
+    for block in range(sizes.blocks):
+        n_pairs = sizes.changes * (block + 1) // sizes.blocks - sizes.changes * block // sizes.blocks
+        for asked, into in ((client, record.busy), (deep_client, record.busy_deep)):
+            async with chat_running(asked, text) as chat:
+                await _pairs(asked, uri, n_pairs, randomness, into, advance)
+            if chat.step_ms is not None:
+                into.steps_ms.append(chat.step_ms)
+
+
+async def _pairs(
+    client: LspClient, uri: str, n_pairs: int, randomness: random.Random, record: TypingRecord, advance: Advance
+) -> None:
+    """The request alone and the change with the request behind it, in turns which is first."""
+    process = psutil.Process(client.process.pid)
+    started, cpu_before = time.perf_counter(), _cpu_seconds(process)
+    for pair in range(n_pairs):
+        for is_change in (pair % 2 == 0, pair % 2 == 1):
             # At any moment of the model's steps, not always as one begins.
             await asyncio.sleep(randomness.uniform(0, _KEYS_APART_SECONDS))
-            record.change_ms.append(await _change(client, uri, randomness))
-        record.token_ms += chat.gaps_ms
+            if is_change:
+                record.change_ms.append(await _change(client, uri, randomness))
+            else:
+                record.request_ms.append(await _timed(client, _REQUEST, {}))
+        advance()
+    record.cpu_seconds += _cpu_seconds(process) - cpu_before
+    record.seconds += time.perf_counter() - started
+
+
+async def _change_cpu_ms(client: LspClient, uri: str, n_changes: int, randomness: random.Random) -> float:
+    """Milliseconds of the server's processor for one of many changes that come in a row."""
+    process = psutil.Process(client.process.pid)
+    before = _cpu_seconds(process)
+    for _ in range(n_changes):
+        place = _anywhere(client, uri, randomness)
+        client.change(uri, place, place, "x")
+    await client.request(_REQUEST, {})
+    return (_cpu_seconds(process) - before) * 1000 / n_changes
 
 
 async def measure_code_actions(client: LspClient, uri: str, sizes: LspSizes, record: LspRecord) -> None:
@@ -89,15 +94,19 @@ async def measure_code_actions(client: LspClient, uri: str, sizes: LspSizes, rec
 async def measure_chat(
     client: LspClient, chat_model: ChatModel, text: str, sizes: LspSizes, record: LspRecord, advance: Advance
 ) -> None:
-    """The tokens of a chat as the client gets them, and mlx-lm alone, alternating, in turns which is first."""
+    """The tokens of a chat as the client gets them, and mlx-lm alone, alternating, in turns which is first.
+
+    ``chat_model`` is the model of the chat in this process. Each token of its answers is a part of its own, so that
+    the client can count them: raises UserError where it is not.
+    """
     engine, model = chat_model.engine, chat_model.model
 
     async def ours() -> int:
-        usage, seconds = await _whole_turn(client, text[: 2 * sizes.decode_tokens])
+        usage, times = await _whole_turn(client, text[: 2 * sizes.decode_tokens])
         n_tokens = int(usage["generatedTokens"])
-        if n_tokens < sizes.decode_tokens // 2:
-            raise UserError(f"The model ended its answer after {n_tokens} tokens; that is too short to be timed.")
-        record.chat_rates.append((n_tokens - 1) / seconds)
+        if len(times) != n_tokens or n_tokens < 2:
+            raise UserError(f"{len(times)} parts of a chat came for {n_tokens} tokens, so that they cannot be timed.")
+        record.chat_rates.append((n_tokens - 1) / (times[-1] - times[0]))
         return int(usage["promptTokens"])
 
     n_prompt = await ours()
@@ -117,85 +126,43 @@ async def measure_chat(
 
 
 async def measure_keys(client: LspClient, text: str, sizes: LspSizes, record: LspRecord, advance: Advance) -> None:
-    """The same keys typed into two documents, one while nothing else is done, one while a chat is written."""
+    """The same keys typed into two documents: one while nothing else is done, one while a chat calls tool after tool.
+
+    They take turns which is first. A key comes at a random moment between two answers of the tools: while the model
+    writes a call, while the patch is applied by the client, or while the model reads what came of it.
+    """
+    randomness = random.Random("keys")
     start = text.rfind("\n", 0, len(text) // 2) + 1
     documents = {is_busy: f"file:///bench/{'busy' if is_busy else 'idle'}.py" for is_busy in (False, True)}
     for uri in documents.values():
         client.open(uri, text[:start])
         await press(client, uri, start, "#")  # the document's first prompt is read here; what follows is typing
-    offset = start + 1
-    for key in text[start : start + 2 * sizes.keys]:
+
+    async def busy(offset: int, key: str) -> Answer:
+        async with chat_running(client, text) as chat:
+            began = time.perf_counter()
+            await chat.until(lambda: bool(chat.result_times))
+            await asyncio.sleep(randomness.uniform(0, chat.result_times[0] - began))
+            answer = await press(client, documents[True], offset, key)
+            record.n_tool_calls += len(chat.result_times)
+        return answer
+
+    for number, key in enumerate(text[start : start + 2 * sizes.keys]):
         if len(record.busy_key_ms) >= sizes.keys:
             return
-        alone = await press(client, documents[False], offset, key)
-        async with chat_running(client, text) as chat:
-            await chat.written(2)
-            during = await press(client, documents[True], offset, key)
-        offset += 1
+        offset = start + 1 + number
+        answers: dict[bool, Answer] = {}
+        for is_busy in (number % 2 == 0, number % 2 == 1):
+            answers[is_busy] = await (busy(offset, key) if is_busy else press(client, documents[False], offset, key))
         # Only keys that both asked the model tell of it.
-        if alone.stats["prompt_tokens"] and during.stats["prompt_tokens"]:
-            record.idle_key_ms.append(alone.client_ms)
-            record.busy_key_ms.append(during.client_ms)
+        if all(answer.stats["prompt_tokens"] for answer in answers.values()):
+            record.idle_key_ms.append(answers[False].client_ms)
+            record.busy_key_ms.append(answers[True].client_ms)
             advance()
 
 
-class _RunningChat:
-    """A turn that goes on until it is cancelled; ``gaps_ms`` are the times between its parts."""
-
-    def __init__(self) -> None:
-        self.gaps_ms: list[float] = []
-        self._n_parts = 0
-        self._last = 0.0
-        self._more = asyncio.Event()
-
-    def note(self) -> None:
-        """A part has come."""
-        now = time.perf_counter()
-        if self._n_parts:
-            self.gaps_ms.append((now - self._last) * 1000)
-        self._n_parts, self._last = self._n_parts + 1, now
-        self._more.set()
-
-    async def written(self, n_more: int) -> None:
-        """Wait until so many more parts have come."""
-        target = self._n_parts + n_more
-        while self._n_parts < target:
-            self._more.clear()
-            await self._more.wait()
-
-
-@asynccontextmanager
-async def chat_running(client: LspClient, text: str) -> AsyncIterator[_RunningChat]:
-    """A chat that is being written while the block runs. Raises UserError where it ends before."""
-    chat = _RunningChat()
-    before = client.on_notification
-
-    def note(method: str, params: Any) -> None:
-        if method == "harmony/chat/delta" and params["token"] == "bench" and params["part"]["kind"] != "usage":
-            chat.note()
-        before(method, params)
-
-    client.on_notification = note
-    number = client.send_request("harmony/chat", {"token": "bench", "text": _PROMPT + text[:500]})
-    answer = asyncio.ensure_future(client.answer(number))
-    try:
-        first = asyncio.ensure_future(chat.written(1))
-        await asyncio.wait({first, answer}, return_when=asyncio.FIRST_COMPLETED)
-        first.cancel()
-        if answer.done():
-            answer.result()
-            raise UserError("The chat ended before it was measured.")
-        yield chat
-        if answer.done():
-            raise UserError("The chat ended while it was measured; choose a model that writes more.")
-    finally:
-        client.cancel(number)
-        client.on_notification = before
-        await asyncio.gather(answer, return_exceptions=True)
-
-
-async def _whole_turn(client: LspClient, text: str) -> tuple[dict[str, Any], float]:
-    """One turn in a session of its own: its usage, and the seconds from its first part to its last."""
+async def _whole_turn(client: LspClient, text: str) -> tuple[dict[str, Any], list[float]]:
+    """One turn in a session of its own: its usage, and the moments at which its parts came."""
     times: list[float] = []
     before = client.on_notification
 
@@ -206,21 +173,24 @@ async def _whole_turn(client: LspClient, text: str) -> tuple[dict[str, Any], flo
 
     client.on_notification = note
     try:
-        result = await client.request("harmony/chat", {"token": "bench", "text": _PROMPT + text})
+        result = await client.request("harmony/chat", {"token": "bench", "text": PROMPT + text})
     finally:
         client.on_notification = before
     await client.request("harmony/chat/delete", {"sessionId": result["sessionId"]})
-    if len(times) < 2:
-        raise UserError("The chat ended before it could be timed.")
-    return result["usage"], times[-1] - times[0]
+    return result["usage"], times
+
+
+def _anywhere(client: LspClient, uri: str, randomness: random.Random) -> Position:
+    """The beginning of some line of the document."""
+    return Position(randomness.randrange(client.text(uri).n_lines), 0)
 
 
 async def _change(client: LspClient, uri: str, randomness: random.Random) -> float:
-    """A key somewhere in the document, and the request behind it."""
+    """A key, and the request behind it."""
+    place = _anywhere(client, uri, randomness)
     started = time.perf_counter()
-    line = randomness.randrange(client.text(uri).n_lines)
-    client.change(uri, Position(line, 0), Position(line, 0), "x")
-    await client.request(_BARRIER, {})
+    client.change(uri, place, place, "x")
+    await client.request(_REQUEST, {})
     return (time.perf_counter() - started) * 1000
 
 
@@ -228,6 +198,11 @@ async def _timed(client: LspClient, method: str, params: object) -> float:
     started = time.perf_counter()
     await client.request(method, params)
     return (time.perf_counter() - started) * 1000
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _code_action(uri: str, line: int, n_lines: int) -> dict[str, Any]:

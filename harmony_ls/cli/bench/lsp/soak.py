@@ -1,6 +1,9 @@
 """The soak: thousands of mixed requests, several at a time, as hours of an editor would bring them.
 
-Memory is sampled on the way; every request must be answered, and once. It judges nothing.
+Completions and lists of code actions, as they come while a person types, are most of it; among them are code actions
+that are carried out, whole chats whose model calls a tool, with the questions and the edits that come of it, sessions
+that are listed, opened, forked and deleted, requests that are cancelled, and requests that there are not. Memory is
+sampled on the way; every request must be answered, and once. It judges nothing.
 """
 
 import asyncio
@@ -12,7 +15,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from harmony_ls.cli.bench.lsp.numbers import LspRecord, LspSizes
+from harmony_ls.cli.bench.lsp.editing import EditingHand
+from harmony_ls.cli.bench.lsp.record import LspRecord, LspSizes
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 from harmony_ls.lsp.documents.text import Position
 
@@ -20,10 +24,26 @@ __all__ = ["soak"]
 
 _N_AT_ONCE = 4
 _N_DOCUMENTS = 6
+_DOCUMENT_CHARACTERS = (4_000, 4_000, 20_000, 100_000)
 _N_SAMPLES = 60
 _PATIENCE_SECONDS = 120.0
 
 _Request = Callable[[], Awaitable[Any]]
+
+_MIX = {
+    "completion": 40,
+    "cancelled completion": 10,
+    "actions": 20,
+    "resolved action": 2,
+    "cancelled action": 1,
+    "commands": 8,
+    "sessions": 3,
+    "doctor": 2,
+    "unknown": 1,
+    "chat": 1,
+    "cancelled chat": 1,
+}
+"""How often each kind is chosen, in proportion."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,11 +63,7 @@ class _Editor:
         line = self.randomness.randrange(self.client.text(uri).n_lines)
         place = Position(line, 0)
         self.client.change(uri, place, place, self.randomness.choice(("x", "ab = 1\n", "")))
-        kind = self.randomness.choices(
-            ("completion", "cancelled completion", "actions", "commands", "sessions", "doctor", "unknown", "chat",
-             "cancelled chat"),
-            (40, 10, 20, 10, 2, 2, 1, 1, 1),
-        )[0]  # fmt: skip
+        [kind] = self.randomness.choices(list(_MIX), list(_MIX.values()))
         wire = {"line": line, "character": 0}
         place_of = {"textDocument": {"uri": uri}, "position": wire}
         match kind:
@@ -55,12 +71,9 @@ class _Editor:
                 params = place_of | {"context": {"triggerKind": 1}}
                 return self._sent("textDocument/inlineCompletion", params, is_cancelled=kind != "completion")
             case "actions":
-                params = {
-                    "textDocument": {"uri": uri},
-                    "range": {"start": wire, "end": wire},
-                    "context": {"diagnostics": []},
-                }
-                return self._sent("textDocument/codeAction", params)
+                return self._sent("textDocument/codeAction", self._actions(uri, line))
+            case "resolved action" | "cancelled action":
+                return self._action(uri, line, is_cancelled=kind != "resolved action")
             case "commands" | "sessions":
                 return self._sent(f"harmony/chat/{kind}", {})
             case "doctor":
@@ -77,7 +90,7 @@ class _Editor:
                 self.client.close_document(self.opened.pop(0))
             self.n_opened += 1
             self.opened.append(f"file:///soak/{self.n_opened}.py")
-            self.client.open(self.opened[-1], self.text)
+            self.client.open(self.opened[-1], self.text[: self.randomness.choice(_DOCUMENT_CHARACTERS)])
         return self.randomness.choice(self.opened)
 
     def _sent(self, method: str, params: object, *, is_cancelled: bool = False) -> _Request:
@@ -87,26 +100,54 @@ class _Editor:
             self.client.cancel(number)
         return lambda: self.client.answer(number)
 
+    def _actions(self, uri: str, line: int) -> dict[str, Any]:
+        """A question for the code actions at a line that has a diagnostic."""
+        place = {"start": {"line": line, "character": 0}, "end": {"line": line, "character": 0}}
+        context = {"diagnostics": [{"range": place, "severity": 1, "message": "something is wrong"}], "triggerKind": 1}
+        return {"textDocument": {"uri": uri}, "range": place, "context": context}
+
+    def _action(self, uri: str, line: int, *, is_cancelled: bool) -> _Request:
+        """One of the actions at a place, carried out by the model."""
+        listed = self._sent("textDocument/codeAction", self._actions(uri, line))
+
+        async def resolve() -> None:
+            actions = [action for action in await listed() if action.get("data") is not None]
+            if actions:
+                action = self.randomness.choice(actions)
+                await self._sent("codeAction/resolve", action, is_cancelled=is_cancelled)()
+
+        return resolve
+
     def _chat(self, *, is_cancelled: bool) -> _Request:
+        """A turn in a new session; what is kept of it is opened, goes on in a fork, and is deleted."""
         self.n_turns += 1
-        params = {"token": f"soak {self.n_turns}", "text": self.text[:200]}
+        token = f"soak {self.n_turns}"
+        line = self.randomness.randrange(self.client.text(self.opened[0]).n_lines)
+        lines = {"start": {"line": line, "character": 0}, "end": {"line": line + 20, "character": 0}}
+        attached = {"kind": "selection", "uri": self.opened[0], "range": lines}
+        params = {"token": token, "text": self.text[:200], "attachments": [attached] if self.n_turns % 2 else []}
         sent = self._sent("harmony/chat", params, is_cancelled=is_cancelled)
 
         async def turn() -> None:
-            result = await sent()
-            await self.client.request("harmony/chat/delete", {"sessionId": result["sessionId"]})
+            session = {"sessionId": (await sent())["sessionId"]}
+            await self.client.request("harmony/chat/open", session)
+            fork = await self.client.request("harmony/chat/fork", session)
+            await self.client.request("harmony/chat/delete", session)
+            forked = {"sessionId": fork["sessionId"]}
+            await self.client.request("harmony/chat", {"token": f"{token} fork", "text": "Go on.", **forked})
+            await self.client.request("harmony/chat/delete", forked)
 
         return turn
 
 
-async def soak(
-    client: LspClient, text: str, sizes: LspSizes, record: LspRecord, advance: Callable[[int], None]
-) -> None:
-    """Send ``sizes.requests`` after ``sizes.warm_up``, a few at a time. ``advance`` hears how many were answered.
+async def soak(client: LspClient, text: str, sizes: LspSizes, record: LspRecord, advance: Callable[[], None]) -> None:
+    """Send ``sizes.requests`` after ``sizes.warm_up``, a few at a time; what follows upon one of them is not counted.
 
     Raises ServerGoneError where the server does not live through it.
     """
-    editor = _Editor(client, text, random.Random("soak"))
+    randomness = random.Random("soak")
+    editor = _Editor(client, text, randomness)
+    hand = EditingHand(client, lambda titles: randomness.choice((*titles, None)))
     process = psutil.Process(client.process.pid)
     n_all = sizes.warm_up + sizes.requests
     every = max(1, sizes.requests // _N_SAMPLES)
@@ -132,14 +173,14 @@ async def soak(
         client.notifications.clear()
         if number >= sizes.warm_up and (number - sizes.warm_up) % every == 0:
             record.resident_bytes.append(_resident_bytes(process))
-        if number % 500 == 0:
-            advance(number)
+        advance()
     if waiting:
         done, _ = await asyncio.wait(waiting)
         _raise_from(done)
     # The answer to a last request comes behind whatever was answered twice.
     await client.request("harmony/chat/commands", {})
     record.n_surplus = len(client.surplus)
+    record.n_edits = hand.n_edits
 
 
 def _raise_from(done: set[asyncio.Task[None]]) -> None:
