@@ -63,7 +63,7 @@ class LspClient:
     """One client and its server process. Use `start` as an asynchronous context manager.
 
     ``on_notification`` gets each notification as (method, params). ``notifications`` keeps them all. ``surplus`` are
-    the ids of answers that came to no request, or to one that was answered before. ``answers`` makes the results of the
+    the ids of answers that came to no request, or to one that was answered before. ``replies`` makes the results of the
     server's own requests from their parameters, by method; a request that is not in it gets null.
     """
 
@@ -72,7 +72,7 @@ class LspClient:
         self.notifications: list[tuple[str, Any]] = []
         self.surplus: list[Any] = []
         self.on_notification: Callable[[str, Any], None] = lambda _method, _params: None
-        self.answers: dict[str, Callable[[Any], Any]] = {}
+        self.replies: dict[str, Callable[[Any], Any]] = {}
         self.configuration: dict[str, Any] | None = None
         self.encoding = PositionEncoding.UTF_16
         self.server_capabilities: dict[str, Any] = {}
@@ -324,7 +324,7 @@ class LspClient:
     def _answer_to(self, method: str, params: Any) -> Any:
         if method == "workspace/configuration":
             return [self.configuration for _item in params["items"]]
-        answer = self.answers.get(method)
+        answer = self.replies.get(method)
         return None if answer is None else answer(params)
 
 

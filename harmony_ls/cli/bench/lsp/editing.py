@@ -44,8 +44,8 @@ class EditingHand:
     n_edits: int = 0
 
     def __post_init__(self) -> None:
-        self.client.answers["workspace/applyEdit"] = self._apply
-        self.client.answers["window/showMessageRequest"] = self._answer
+        self.client.replies["workspace/applyEdit"] = self._apply
+        self.client.replies["window/showMessageRequest"] = self._answer
 
     def _apply(self, params: Any) -> dict[str, Any]:
         """Make the changes, from the last to the first, so that each is at a place of the text before the edit."""
