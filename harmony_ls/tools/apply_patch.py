@@ -45,10 +45,11 @@ async def plan_patch(patch: Patch, workspace: Workspace) -> tuple[FileChange, ..
 
 
 def success_text(applied: Applied) -> str:
-    """What GPT-OSS was trained to read after a patch was applied."""
+    """What GPT-OSS was trained to read after a patch was applied, and what else is to be known of it."""
     lines = [f"A {path}" for path in applied.created]
     lines += [f"M {path}" for path in applied.modified]
     lines += [f"D {path}" for path in applied.deleted]
+    lines += [visible(f"Note: {note}") for note in applied.notes]
     return "\n".join(("Success. Updated the following files:", *lines))
 
 

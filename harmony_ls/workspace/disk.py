@@ -16,10 +16,12 @@ from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import decode
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
+from harmony_ls.workspace.carry_out import carry_out, remove_folders
 from harmony_ls.workspace.files import read_state
 from harmony_ls.workspace.gate import GatedPath, PathGate
+from harmony_ls.workspace.globs import folded
 from harmony_ls.workspace.port import Applied, WorkspaceFile
-from harmony_ls.workspace.transaction import FileStyle, carry_out, remove_folders, verify
+from harmony_ls.workspace.transaction import FileStyle, verify
 
 __all__ = ["DiskWorkspace"]
 
@@ -57,6 +59,7 @@ class DiskWorkspace:
         self._gate = PathGate(roots, exclude=exclude, lets_ignored_through=lets_ignored_through)
         self._done: list[_Done] = []
         self._n_applied = 0
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -102,9 +105,9 @@ class DiskWorkspace:
 
     def _suggestion(self, path: GatedPath) -> str:
         """Where files of this name are: models often leave out a folder."""
-        name = path.names[-1].casefold()
+        name = folded(path.names[-1])
         searched = islice(self._gate.files(), _N_SEARCHED)
-        found = [file for file in searched if file.names[-1].casefold() == name]
+        found = [file for file in searched if folded(file.names[-1]) == name]
         if not found:
             return ""
         return f" There is {' and '.join(self._name(file) for file in found[:_N_SUGGESTED])}."
@@ -120,29 +123,36 @@ class DiskWorkspace:
     def _apply(self, changes: Sequence[FileChange]) -> Applied:
         with self._lock:
             steps = verify(self._gate, changes)
-            folders = carry_out(steps)
+            carried_out = carry_out(steps)
             inverse = tuple(change.inverse() for change in reversed(changes))
             styles = {step.change.path: step.style for step in steps if step.change.kind is ChangeKind.DELETE}
             self._n_applied += 1
-            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(self._n_applied, inverse, styles, folders)]
-            return _applied(changes)
+            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(self._n_applied, inverse, styles, carried_out.folders)]
+            return _applied(changes, self._news(carried_out.notes))
 
     def _undo(self) -> Applied:
         with self._lock:
             if not self._done:
                 raise WorkspaceError("There is nothing to undo.")
             done = self._done[-1]
-            carry_out(verify(self._gate, done.inverse, done.styles))
+            carried_out = carry_out(verify(self._gate, done.inverse, done.styles))
             self._done = self._done[:-1]
             remove_folders(done.folders)
-            return _applied(done.inverse)
+            return _applied(done.inverse, self._news(carried_out.notes))
+
+    def _news(self, notes: Sequence[str]) -> tuple[str, ...]:
+        """The notes that were not told before."""
+        news = tuple(note for note in notes if note not in self._told)
+        self._told.update(news)
+        return news
 
 
-def _applied(changes: Sequence[FileChange]) -> Applied:
+def _applied(changes: Sequence[FileChange], notes: tuple[str, ...]) -> Applied:
     return Applied(
         created=tuple(change.path for change in changes if change.kind is ChangeKind.CREATE),
         modified=tuple(c.final_path for c in changes if c.kind in (ChangeKind.UPDATE, ChangeKind.RENAME)),
         deleted=tuple(change.path for change in changes if change.kind is ChangeKind.DELETE),
+        notes=notes,
     )
 
 

@@ -6,16 +6,17 @@ another file. Nothing here decides what may be changed.
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harmony_ls.errors import WorkspaceError
+from harmony_ls.workspace.attributes import Attributes, attributes_of, take_over
 from harmony_ls.workspace.gate import GatedPath
+from harmony_ls.workspace.leftovers import n_own_names
 
 __all__ = [
-    "FileState", "opened_folder", "read_state", "same_state", "scratch_name", "state_of", "sync_folder",
+    "FileState", "holds_still", "opened_file", "opened_folder", "read_state", "same_state", "state_of", "sync_folder",
     "write_new_file",
 ]  # fmt: skip
 
@@ -40,17 +41,17 @@ class FileState:
     """A regular file as it was read: its bytes, and what tells whether it was touched since."""
 
     data: bytes
-    status: os.stat_result
+    attributes: Attributes
+
+    @property
+    def status(self) -> os.stat_result:
+        """What the system said of it before its bytes were read."""
+        return self.attributes.status
 
     @property
     def mode(self) -> int:
         """The permission bits."""
-        return stat.S_IMODE(self.status.st_mode)
-
-
-def scratch_name() -> str:
-    """A name that no file has and that the gate lets nobody use."""
-    return f".harmony-ls-{secrets.token_hex(8)}.tmp"
+        return self.attributes.mode
 
 
 @contextlib.contextmanager
@@ -75,17 +76,29 @@ def state_of(folder: int, name: str) -> os.stat_result | None:
         return None
 
 
+@contextlib.contextmanager
+def opened_file(folder: int, name: str) -> Iterator[int]:
+    """A file of a folder, as a descriptor to read from. Raises OSError for a link."""
+    descriptor = os.open(name, _READ, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_state(path: GatedPath) -> FileState:
     """Read a regular file. Raises WorkspaceError in plain words for everything else, FileNotFoundError for nothing."""
     try:
         with opened_folder(path) as folder:
             status = os.stat(path.names[-1], dir_fd=folder, follow_symlinks=False)
-            _check_regular(path, status)
-            descriptor = os.open(path.names[-1], _READ, dir_fd=folder)
-            with open(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                _check_regular(path, status)
-                return FileState(file.read(LARGEST_FILE + 1), status)
+            _check_regular(path, status, folder)
+            with opened_file(folder, path.names[-1]) as descriptor:
+                attributes = attributes_of(descriptor)
+                _check_regular(path, attributes.status, folder)
+                data = _all_bytes(descriptor)
+                if len(data) != attributes.status.st_size or not same_state(os.fstat(descriptor), attributes.status):
+                    raise WorkspaceError(f"{path.shown} is being written at this moment. Try again.")
+                return FileState(data, attributes)
     except (FileNotFoundError, WorkspaceError):
         raise
     except NotADirectoryError as error:
@@ -95,14 +108,19 @@ def read_state(path: GatedPath) -> FileState:
         raise WorkspaceError(f"{path.shown} cannot be read: {error.strerror}.") from error
 
 
-def _check_regular(path: GatedPath, status: os.stat_result) -> None:
+def _all_bytes(descriptor: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(LARGEST_FILE + 1)
+
+
+def _check_regular(path: GatedPath, status: os.stat_result, folder: int) -> None:
     for is_kind, kind in _KINDS:
         if is_kind(status.st_mode):
             raise WorkspaceError(f"{path.shown} is {kind}, not a file. It is left alone.")
-    if status.st_nlink > 1:
+    if status.st_nlink > 1 and (n_names := status.st_nlink - n_own_names(folder, status)) > 1:
         raise WorkspaceError(
-            f"{path.shown} has {status.st_nlink} names (hard links), some of which may lie outside the workspace. "
-            "It is left alone."
+            f"{path.shown} has {n_names} names (hard links), some of which may lie outside the workspace. It is left "
+            "alone."
         )
     if status.st_size > LARGEST_FILE:
         raise WorkspaceError(
@@ -112,35 +130,42 @@ def _check_regular(path: GatedPath, status: os.stat_result) -> None:
 
 
 def same_state(status: os.stat_result | None, earlier: os.stat_result) -> bool:
-    """Whether a file is the one that it was, untouched."""
+    """Whether a file is the one that it was, untouched as far as its times and its size tell."""
     return status is not None and (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) == (
         earlier.st_dev, earlier.st_ino, earlier.st_size, earlier.st_mtime_ns,
     )  # fmt: skip
 
 
-def write_new_file(folder: int, name: str, data: bytes, like: os.stat_result | None) -> None:
-    """Write a file that does not exist yet, to the disk and not only to its cache, with mode and owner of another."""
-    descriptor = os.open(name, _WRITE_NEW, 0o666, dir_fd=folder)
+def holds_still(folder: int, name: str, earlier: FileState) -> bool:
+    """Whether a name stands for the file that was read, with the bytes that it had. Times can be too coarse to tell."""
+    try:
+        with opened_file(folder, name) as descriptor:
+            is_same = same_state(os.fstat(descriptor), earlier.status)
+            return is_same and _all_bytes(descriptor) == earlier.data
+    except OSError:
+        return False
+
+
+def write_new_file(
+    folder: int, name: str, data: bytes, like: Attributes | None = None, original: int | None = None
+) -> tuple[str, ...]:
+    """Write a file that does not exist yet, to the disk and not only to its cache, with the attributes of another.
+
+    ``original`` is that other file, where it is open. Returns what could not be kept of it. An error leaves nothing.
+    """
+    # Until the file has the mode of the other, nobody else may look into it.
+    descriptor = os.open(name, _WRITE_NEW, 0o666 if like is None else 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
-        if like is not None:
-            _take_over(descriptor, like)
+        refused = () if like is None else take_over(descriptor, like, original)
         os.fsync(descriptor)
+        return refused
     except BaseException:
         os.unlink(name, dir_fd=folder)
         raise
     finally:
         os.close(descriptor)
-
-
-def _take_over(descriptor: int, like: os.stat_result) -> None:
-    status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (like.st_uid, like.st_gid):
-        # Only the superuser may give a file away; one that others may write then belongs to who wrote it.
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, like.st_uid, like.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
 def sync_folder(folder: int) -> None:

@@ -6,9 +6,11 @@ elsewhere in the workspace call it. `protected` says what is. Nothing is opened 
 still means the same when it is used.
 """
 
+import contextlib
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +75,8 @@ class PathGate:
             raise WorkspaceError("There is no folder to work in.")
         self._lexical_roots = tuple(Path(os.path.abspath(root)) for root in roots)
         self.roots = tuple(Path(os.path.realpath(root)) for root in roots)
-        if missing := next((root for root in self.roots if not root.is_dir()), None):
-            raise WorkspaceError(f"{missing} is not a folder.")
+        if missing := next((root for root in self.roots if not os.path.isdir(root)), None):
+            raise WorkspaceError(f"{missing} is not a folder, or one that may not be looked into.")
         self._exclude = tuple(exclude)
         self._links: tuple[float, Links] = (0.0, {})
         self._lets_ignored_through = lets_ignored_through
@@ -130,6 +132,8 @@ class PathGate:
         if _is_repository(entry.name for entry in entries):
             return
         for entry in entries:
+            if not _can_be_written(entry.name):
+                continue
             path = (*names, entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
             called = (path, *self._called(root, path))
@@ -148,18 +152,19 @@ class PathGate:
             path = Path(os.path.normpath(plain))
             for root in (*self._lexical_roots, *self.roots):
                 if path.is_relative_to(root) and path != root:
-                    return root, path.relative_to(root).parts
+                    return root, _as_there(root, path.relative_to(root).parts)
             raise self._outside(written)
         names = Path(os.path.normpath(plain)).parts
         if not names or names[0] == "..":
             raise self._outside(written)
-        existing = [root for root in self.roots if os.path.lexists(root.joinpath(*names))]
+        places = [(root, _as_there(root, names)) for root in self.roots]
+        existing = [(root, there) for root, there in places if os.path.lexists(root.joinpath(*there))]
         if len(existing) > 1:
             raise WorkspaceError(
                 f"{_shown(written)} is in more than one folder of the workspace. Give one of these paths instead: "
-                + ", ".join(str(root.joinpath(*names)) for root in existing)
+                + ", ".join(str(root.joinpath(*there)) for root, there in existing)
             )
-        return (existing or self.roots)[0], names
+        return (existing or places)[0]
 
     def _outside(self, written: str) -> WorkspaceError:
         roots = ", ".join(map(str, self.roots))
@@ -233,6 +238,24 @@ def check_no_repository_made(paths: Iterable[GatedPath]) -> None:
             )
 
 
+def _as_there(root: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The names as they are on disk, where they differ only in how their characters are composed.
+
+    "é" can be written as one character or as two, which look the same to people and to models, and are two names to
+    some file systems.
+    """
+    there: list[str] = []
+    for name in names:
+        folder = root.joinpath(*there)
+        if not name.isascii() and not os.path.lexists(folder / name):
+            composed = unicodedata.normalize("NFC", name)
+            with contextlib.suppress(OSError):
+                same = [each for each in os.listdir(folder) if unicodedata.normalize("NFC", each) == composed]
+                name = same[0] if len(same) == 1 else name
+        there.append(name)
+    return tuple(there)
+
+
 def _plain(written: str) -> str:
     """The path as the system spells it. Raises WorkspaceError for what is no path, or one of another system."""
     path = _from_uri(written) if _SCHEME.match(written) else written
@@ -268,6 +291,12 @@ def _from_uri(written: str) -> str:
     if parts.query or parts.fragment:
         raise WorkspaceError(f"{_shown(written)} is no URI of a file: write '?' as %3F and '#' as %23.")
     return path
+
+
+def _can_be_written(name: str) -> bool:
+    """Whether a path with this name in it can be given here: see `_plain`, and `PathGate.pass_through`."""
+    is_odd = _CONTROL.search(name) or "\\" in name or name != name.rstrip(". ")
+    return not is_odd and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _shown(written: str) -> str:

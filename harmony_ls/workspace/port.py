@@ -19,11 +19,15 @@ class WorkspaceFile:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done to which files; paths as they were given, for a moved file where it is now."""
+    """What was done to which files; paths as they were given, for a moved file where it is now.
+
+    ``notes`` tell what a person should know of it beside that: what could not be kept of a file, for one.
+    """
 
     created: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Workspace(Protocol):

@@ -1,42 +1,26 @@
-"""Changes of many files as one: everything is verified first, everything written next to its place, then put there.
+"""Changes of many files as one, to begin with: all are verified before any is made. `carry_out` makes them."""
 
-Whatever fails on the way, all files are put back as they were. A crash between two files can leave the first changed
-and the second not, since no file system changes two names at once; a single file is always old or new.
-"""
-
-import contextlib
-import errno
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import Encoding, decode
-from harmony_ls.errors import PartlyAppliedError, WorkspaceError
-from harmony_ls.workspace.files import (
-    FileState,
-    opened_folder,
-    read_state,
-    same_state,
-    scratch_name,
-    state_of,
-    sync_folder,
-    write_new_file,
-)
+from harmony_ls.errors import WorkspaceError
+from harmony_ls.workspace.attributes import Attributes
+from harmony_ls.workspace.files import FileState, read_state
 from harmony_ls.workspace.gate import GatedPath, PathGate, check_no_repository_made
 
-__all__ = ["FileStyle", "Step", "carry_out", "remove_folders", "verify"]
-
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+__all__ = ["FileStyle", "Step", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileStyle:
-    """What a text alone does not say of a file: how it is encoded, and whom it belongs to."""
+    """What a text alone does not say of a file: how it is encoded, whom it belongs to, and what else is kept of it."""
 
     encoding: Encoding = Encoding.UTF_8
-    like: os.stat_result | None = None
+    like: Attributes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +67,11 @@ def _step(gate: PathGate, change: FileChange, style: FileStyle) -> Step:
     if change.kind is ChangeKind.CREATE:
         target = gate.pass_through(change.path)
         _check_vacant(target, change.path)
-        return Step(change, None, target, None, style.encoding.to_bytes(change.new_text), style)
+        return Step(change, None, target, None, _bytes_of(change, style.encoding), style)
     source = gate.pass_through(change.path)
     old, encoding = _unchanged(source, change)
-    style = FileStyle(encoding, old.status)
-    data = encoding.to_bytes(change.new_text)
+    style = FileStyle(encoding, old.attributes)
+    data = _bytes_of(change, encoding)
     _check_writable(source, old, change)
     match change.kind:
         case ChangeKind.UPDATE:
@@ -103,6 +87,15 @@ def _step(gate: PathGate, change: FileChange, style: FileStyle) -> Step:
             if not is_respelled:
                 _check_vacant(target, change.final_path)
             return Step(change, source, target, old, data, style, is_respelled)
+
+
+def _bytes_of(change: FileChange, encoding: Encoding) -> bytes:
+    try:
+        return encoding.to_bytes(change.new_text)
+    except UnicodeEncodeError as error:
+        raise WorkspaceError(
+            f"The new text of {change.final_path} contains half a character. Nothing was changed."
+        ) from error
 
 
 def _unchanged(path: GatedPath, change: FileChange) -> tuple[FileState, Encoding]:
@@ -152,159 +145,3 @@ def _is_same_file(source: GatedPath, target: GatedPath) -> bool:
         return os.path.samefile(source.real, target.real)
     except OSError:
         return False
-
-
-@dataclass(slots=True)
-class _Work:
-    """What was done so far: how to take it back, what to clear away, and the folders that were made."""
-
-    undo: list[Callable[[], None]] = field(default_factory=list)
-    scratch: list[tuple[GatedPath, str]] = field(default_factory=list)
-    folders: list[GatedPath] = field(default_factory=list)
-
-
-def carry_out(steps: Sequence[Step]) -> tuple[GatedPath, ...]:
-    """Take all steps, or none. Returns the folders that were made. Raises WorkspaceError after putting all back."""
-    work = _Work()
-    try:
-        staged = [_staged(step, work) for step in steps]
-        for step, name in zip(steps, staged, strict=True):
-            _commit(step, name, work)
-        # The entries of new folders too: after a loss of power, what lies in a folder is found through its parent.
-        touched = [path for step in steps for path in (step.source, step.target) if path is not None]
-        for path in {path.real.parent: path for path in (*work.folders, *touched)}.values():
-            with opened_folder(path) as folder:
-                sync_folder(folder)
-    except BaseException as error:
-        lost = _roll_back(work)
-        if lost:
-            raise PartlyAppliedError(f"{_reason(error)} Not all could be put back: {'; '.join(lost)}.") from error
-        _clear(work)
-        remove_folders(work.folders)
-        if isinstance(error, OSError):
-            raise WorkspaceError(f"{_reason(error)} Nothing was changed.") from error
-        raise
-    _clear(work)
-    return tuple(work.folders)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return f"The changes could not be written: {error.strerror or error}."
-    return str(error) or type(error).__name__
-
-
-def _staged(step: Step, work: _Work) -> str:
-    """Write the new bytes next to their place; the empty string where there are none to write."""
-    if step.target is None or (step.old is not None and step.target is step.source and step.old.data == step.data):
-        return ""
-    _make_folders(step.target, work)
-    name = scratch_name()
-    with opened_folder(step.target) as folder:
-        write_new_file(folder, name, step.data, step.style.like)
-    work.scratch.append((step.target, name))
-    return name
-
-
-def _make_folders(path: GatedPath, work: _Work) -> None:
-    for depth in range(1, len(path.names)):
-        folder_path = GatedPath(path.root, path.names[:depth])
-        with opened_folder(folder_path) as folder, contextlib.suppress(FileExistsError):
-            os.mkdir(folder_path.names[-1], dir_fd=folder)
-            work.folders.append(folder_path)
-
-
-def _commit(step: Step, staged: str, work: _Work) -> None:
-    if step.source is not None and step.old is not None:
-        with opened_folder(step.source) as folder:
-            if not same_state(state_of(folder, step.source.names[-1]), step.old.status):
-                raise WorkspaceError(f"{step.change.path} was changed in the meantime. Nothing was changed.")
-    if step.source is None and step.target is not None:
-        _put_new(step.target, staged, work, step.change.path)
-    elif step.source is not None and (step.target is step.source or step.is_respelled):
-        if staged:
-            _put_over(step.source, step.target or step.source, staged, work)
-        if step.is_respelled and step.target is not None:
-            _respell(step.source, step.target, work)
-    elif step.source is not None:
-        if step.target is not None:
-            _put_new(step.target, staged, work, step.change.final_path)
-        _take_away(step.source, work)
-
-
-def _put_new(path: GatedPath, staged: str, work: _Work, shown: str) -> None:
-    name = path.names[-1]
-    with opened_folder(path) as folder:
-        try:
-            os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            os.unlink(staged, dir_fd=folder)
-        except FileExistsError as error:
-            raise WorkspaceError(f"{shown} has come into being in the meantime. Nothing was changed.") from error
-        except OSError as error:
-            if error.errno not in _NO_LINKS or state_of(folder, name) is not None:
-                raise
-            os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
-    work.undo.append(lambda: _in_folder(path, lambda folder: os.unlink(name, dir_fd=folder)))
-
-
-def _put_over(path: GatedPath, staged_in: GatedPath, staged: str, work: _Work) -> None:
-    name, backup = path.names[-1], scratch_name()
-    with opened_folder(path) as folder:
-        try:
-            os.link(name, backup, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            old = read_state(path)
-            write_new_file(folder, backup, old.data, old.status)
-        work.scratch.append((path, backup))
-        work.undo.append(lambda: _rename(path, backup, name))
-        os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _take_away(path: GatedPath, work: _Work) -> None:
-    name, backup = path.names[-1], scratch_name()
-    _rename(path, name, backup)
-    work.scratch.append((path, backup))
-    work.undo.append(lambda: _rename(path, backup, name))
-
-
-def _respell(source: GatedPath, target: GatedPath, work: _Work) -> None:
-    old, new = source.names[-1], target.names[-1]
-    _rename(source, old, new)
-    work.undo.append(lambda: _rename(source, new, old))
-
-
-def _rename(path: GatedPath, old: str, new: str) -> None:
-    _in_folder(path, lambda folder: os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder))
-
-
-def _in_folder(path: GatedPath, act: Callable[[int], None]) -> None:
-    with opened_folder(path) as folder:
-        act(folder)
-
-
-def _roll_back(work: _Work) -> list[str]:
-    """Put everything back, the last first. Returns what could not be."""
-    lost: list[str] = []
-    for undo in reversed(work.undo):
-        try:
-            undo()
-        except OSError as error:
-            lost.append(str(error))
-    return lost
-
-
-def _clear(work: _Work) -> None:
-    for path, name in work.scratch:
-        # What was put into its place is no longer there under this name.
-        with contextlib.suppress(OSError):
-            _in_folder(path, lambda folder, name=name: os.unlink(name, dir_fd=folder))  # type: ignore[misc]
-    work.scratch.clear()
-
-
-def remove_folders(folders: Sequence[GatedPath]) -> None:
-    """Remove folders that are empty, the innermost first."""
-    for path in reversed(folders):
-        with contextlib.suppress(OSError):
-            _in_folder(path, lambda folder, name=path.names[-1]: os.rmdir(name, dir_fd=folder))  # type: ignore[misc]
