@@ -1,7 +1,6 @@
 """``harmony/doctor``: one report that explains what the server does, and why it is silent when it is."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -69,7 +68,7 @@ def _document(document: Document, *, digest: bool) -> DocumentReport:
         n_changes=document.n_changes,
         in_sync=document.in_sync,
         faults=sorted(document.faults),
-        sha256=hashlib.sha256(str(document.text).encode("utf-8", "surrogatepass")).hexdigest() if digest else None,
+        sha256=document.digest() if digest else None,
     )
 
 

@@ -5,7 +5,6 @@ action comes to is computed when it is chosen. Actions carry all that they need 
 """
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,15 +32,16 @@ __all__ = ["code_action", "resolve_code_action"]
 _OPEN_CHAT: Final = "harmony-ls.openChat"
 """The client's command that the action "explain" calls, with what `harmony/chat` takes as text and attachments."""
 
-_MOST_DIAGNOSTICS = 100
+# Some compilers say thousands of characters in one diagnostic. All of it goes to the client and comes back.
+_LONGEST_MESSAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
     """An action at a place of a document, as it goes to the client in the action's data and comes back.
 
-    ``digest`` is one of the selected text. ``diagnostics`` are lists of a first line, a last line (from 0), a message,
-    a severity and a source.
+    ``digest`` is that of the document's text. ``diagnostics`` are lists of a first line, a last line (from 0), a
+    message, a severity and a source.
     """
 
     action: Action
@@ -76,7 +76,7 @@ async def code_action(server: "HarmonyServer", params: types.CodeActionParams) -
         return []
     place = _place(server, document, params)
     made = offers(place, server.configuration.settings)
-    digest = _digest(document, *_ends(params.range)) if any(not offer.reason for offer in made) else ""
+    digest = document.digest() if any(not offer.reason for offer in made) else ""
     shown = [
         (offer, _choice(offer.action, document, params, digest)) for offer in made if _is_shown(server, offer, place)
     ]
@@ -182,7 +182,7 @@ def _choice(action: Action, document: Document, params: types.CodeActionParams, 
         start=start,
         end=end,
         digest=digest,
-        diagnostics=tuple(_described(each) for each in diagnostics[:_MOST_DIAGNOSTICS]),
+        diagnostics=tuple(_described(each) for each in diagnostics),
     )
 
 
@@ -192,14 +192,7 @@ def _described(diagnostic: types.Diagnostic) -> tuple[int, int, str, str, str]:
     last = end.line + 1 if end.character > 0 or end.line <= start.line else end.line
     severity = SEVERITY_NAMES.get(int(diagnostic.severity), "") if diagnostic.severity is not None else ""
     source = " ".join(str(each) for each in (diagnostic.source, diagnostic.code) if each is not None)
-    return start.line, last, diagnostic.message, severity, source
-
-
-def _digest(document: Document, start: Position, end: Position) -> str:
-    """What tells whether the selected text is still the same, in a document that was closed and opened meanwhile."""
-    first, last = _offsets(document, start, end)
-    selected = str(document.text)[first:last]
-    return hashlib.sha256(selected.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return start.line, last, diagnostic.message[:_LONGEST_MESSAGE], severity, source
 
 
 # Resolving
@@ -209,7 +202,7 @@ def _choice_in(data: object) -> _Choice:
     """The choice in an action's data. Raises JsonRpcInvalidParams for what this server never sent."""
     try:
         return _read(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise JsonRpcInvalidParams("codeAction/resolve: the data is not that of an action of this server") from error
 
 
@@ -241,9 +234,7 @@ def _read(data: Any) -> _Choice:
 async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | None) -> types.WorkspaceEdit:
     """Ask the model, and say what is to be changed. Raises ContentModified as soon as the document is another one."""
     document = server.documents.get(choice.uri)
-    if document is None or document.version != choice.version:
-        raise _content_modified()
-    if choice.digest != _digest(document, choice.start, choice.end):
+    if document is None or document.version != choice.version or document.digest() != choice.digest:
         raise _content_modified()
     start, end = _offsets(document, choice.start, choice.end)
     bare = DocumentSnapshot(document.uri, path_of(document.uri), document.language_id, document.version, "")

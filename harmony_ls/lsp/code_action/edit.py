@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from harmony_ls.edits.changes import TextChange, apply_text_changes
 from harmony_ls.errors import UserError, WorkspaceError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents.documents import Document, path_of
-from harmony_ls.lsp.documents.text import Position, Text
+from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
+from harmony_ls.lsp.documents.text import Text
+from harmony_ls.lsp.workspace.edit import EditMeans
 from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ async def edit_of_document(
     from harmony_ls.features.code_actions.writing import changes_for
 
     changes = await changes_for(job, chat_model, settings)
-    edits = _text_edits(document.text, changes)
-    if _takes_document_changes(server):
-        return types.WorkspaceEdit(document_changes=[_document_edit(document.uri, document.version, edits)])
-    return types.WorkspaceEdit(changes={document.uri: edits})
+    edits = text_edits(document.text, changes)
+    if EditMeans.of(server).has_versions:
+        return types.WorkspaceEdit(document_changes=[document_edit(document.uri, document.version, edits)])
+    return types.WorkspaceEdit(changes={document.uri: [edit for edit in edits if isinstance(edit, types.TextEdit)]})
 
 
 async def edit_of_tests(
@@ -69,21 +70,26 @@ async def edit_of_tests(
     files = _below(folder, await workspace.list_files())
     relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
     target = folder / relative
-    opened = _open_document(server, target)
+    is_new = not exists and _open_document(server, target) is None
     text = ""
-    if exists or opened is not None:
+    if not is_new:
         text = (await workspace.read(str(target))).text
     else:
         exclude = server.configuration.settings.inline_completion.exclude
         await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
     changes = await added_tests(job, relative, text, chat_model, settings)
-    if opened is None and not exists:
-        return _creation(server, target.as_uri(), "".join(change.text for change in changes))
-    if opened is not None and opened.snapshot().text != text:
+    opened = _open_document(server, target)
+    if is_new and opened is None:
+        uri = target.as_uri()
+        edits = text_edits(Text("", server.documents.encoding), changes)
+        return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
+    # The model has taken its time. A file that is not open has no version by which an editor could refuse the edit.
+    if is_new or (await workspace.read(str(target))).text != text:
         raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
-    edits = _text_edits(Text(text, server.documents.encoding), changes)
+    opened = _open_document(server, target)
     uri, version = (target.as_uri(), None) if opened is None else (opened.uri, opened.version)
-    return types.WorkspaceEdit(document_changes=[_document_edit(uri, version, edits)])
+    edits = text_edits(Text(text, server.documents.encoding), changes)
+    return types.WorkspaceEdit(document_changes=[document_edit(uri, version, edits)])
 
 
 def _refuse_to_create(folder: Path, target: Path, exclude: Sequence[str]) -> None:
@@ -106,43 +112,3 @@ def _below(folder: Path, files: Sequence[str]) -> list[str]:
 
 def _open_document(server: "HarmonyServer", path: Path) -> Document | None:
     return next((document for document in server.documents if path_of(document.uri) == str(path)), None)
-
-
-def _creation(server: "HarmonyServer", uri: str, text: str) -> types.WorkspaceEdit:
-    options = types.CreateFileOptions(overwrite=False, ignore_if_exists=False)
-    edits = _text_edits(Text("", server.documents.encoding), [TextChange(0, 0, text)])
-    return types.WorkspaceEdit(
-        document_changes=[types.CreateFile(uri=uri, options=options), _document_edit(uri, None, edits)]
-    )
-
-
-def _document_edit(uri: str, version: int | None, edits: Sequence[types.TextEdit]) -> types.TextDocumentEdit:
-    identifier = types.OptionalVersionedTextDocumentIdentifier(uri=uri, version=version)
-    return types.TextDocumentEdit(text_document=identifier, edits=list(edits))
-
-
-def _text_edits(text: Text, changes: Sequence[TextChange]) -> list[types.TextEdit]:
-    """The changes in positions; all in one where a place is inside a line's end, which no position can say."""
-    offsets = [offset for change in changes for offset in (change.start, change.end)]
-    if any(text.offset_at(text.position_at(offset)) != offset for offset in offsets):
-        whole = str(text)
-        changes = [TextChange(0, len(whole), apply_text_changes(whole, changes))]
-    return [types.TextEdit(range=_range(text, change), new_text=change.text) for change in changes]
-
-
-def _range(text: Text, change: TextChange) -> types.Range:
-    start, end = text.position_at(change.start), text.position_at(change.end)
-    if not text.n_characters:
-        # Neovim takes the end of an empty text for the end of an empty line, and would leave that below what it
-        # inserts. To others, as in LSP, a line after the last is the end of the text.
-        end = Position(1, 0)
-    return types.Range(
-        start=types.Position(line=start.line, character=start.character),
-        end=types.Position(line=end.line, character=end.character),
-    )
-
-
-def _takes_document_changes(server: "HarmonyServer") -> bool:
-    """Whether an edit can name the version that it is meant for. Neovim takes one, and declares operations alone."""
-    support = server.client_can("workspace.workspace_edit")
-    return support is not None and bool(support.document_changes or support.resource_operations)

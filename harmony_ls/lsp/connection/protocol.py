@@ -21,7 +21,7 @@ from harmony_ls.lsp.connection import framing
 from harmony_ls.lsp.connection.reading import (
     describe,
     id_and_method,
-    readable_code_action,
+    read_code_action,
     readable_initialize,
     uri_in,
     without_null_ranges,
@@ -274,13 +274,9 @@ class HarmonyProtocol(LanguageServerProtocol):
             message["params"] = readable_initialize(self._converter, params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and params is not None:
             message["params"] = without_null_ranges(params)
-        try:
-            return self._converter.structure(message, message_type).params
-        except Exception:
-            if method != types.TEXT_DOCUMENT_CODE_ACTION or params is None:
-                raise
-            message["params"] = readable_code_action(self._converter, params)
-            return self._converter.structure(message, message_type).params
+        elif method == types.TEXT_DOCUMENT_CODE_ACTION and params is not None:
+            return read_code_action(self._converter, params)
+        return self._converter.structure(message, message_type).params
 
     # Answering
 

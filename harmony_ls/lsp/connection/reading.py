@@ -11,13 +11,16 @@ __all__ = [
     "SEVERITY_NAMES",
     "describe",
     "id_and_method",
-    "readable_code_action",
+    "read_code_action",
     "readable_initialize",
     "uri_in",
     "without_null_ranges",
 ]
 
 _logger = logging.getLogger(__name__)
+
+_MOST_DIAGNOSTICS = 100
+_MOST = 2**31 - 1  # LSP's greatest "uinteger"
 
 SEVERITY_NAMES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
 """LSP's ``DiagnosticSeverity`` in words. Servers also send none, or numbers of their own."""
@@ -45,41 +48,91 @@ def readable_initialize(converter: Converter, params: dict[str, Any]) -> dict[st
     return required | readable
 
 
-def readable_code_action(converter: Converter, params: dict[str, Any]) -> dict[str, Any]:
-    """Return what can be read of the parameters of ``codeAction``: diagnostics come from other servers.
+def read_code_action(converter: Converter, params: dict[str, Any]) -> types.CodeActionParams:
+    """Read the parameters of ``codeAction``, as far as that can be done: diagnostics come from other servers.
 
     One without a range says nothing of any place and goes; of another, a field that is odd goes alone. A message may be
-    missing, or be Markdown, as it may since LSP 3.18. Nothing is logged: editors send these whenever the cursor moves.
+    missing, or be Markdown, as it may since LSP 3.18. Of very many, those at the place that is asked about come first,
+    and the rest goes: each costs time, and editors ask whenever the cursor moves. Nothing is logged for that reason.
+
+    Raises where it is not known of which document or place an editor speaks.
     """
-    context = params.get("context")
-    if not isinstance(context, dict):
-        return params
-    diagnostics = context.get("diagnostics")
-    given = diagnostics if isinstance(diagnostics, list) else []
-    kept: dict[str, Any] = {
-        "diagnostics": [each for each in (_readable_diagnostic(converter, one) for one in given) if each is not None]
-    }
+    given = params.get("context")
+    if not isinstance(given, dict):
+        raise TypeError("the context must be an object")
+    context: dict[str, Any] = {"diagnostics": []}
     for name in ("only", "triggerKind"):
-        value: dict[str, Any] = {"diagnostics": [], name: context.get(name)}
-        if _fault(converter, value, types.CodeActionContext) is None:
-            kept[name] = context.get(name)
-    return params | {"context": kept}
+        if _fault(converter, context | {name: given.get(name)}, types.CodeActionContext) is None:
+            context[name] = given.get(name)
+    readable = params | {"range": _with_real_places(params.get("range")), "context": context}
+    structured = converter.structure(readable, types.CodeActionParams)
+    diagnostics = given.get("diagnostics")
+    read: list[types.Diagnostic] = []
+    for each in _nearest_first(diagnostics if isinstance(diagnostics, list) else [], structured.range):
+        diagnostic = _read_diagnostic(converter, each)
+        if diagnostic is not None:
+            read.append(diagnostic)
+            if len(read) == _MOST_DIAGNOSTICS:
+                break
+    structured.context.diagnostics = read
+    return structured
 
 
-def _readable_diagnostic(converter: Converter, diagnostic: object) -> dict[str, Any] | None:
+def _nearest_first(diagnostics: list[Any], place: types.Range) -> list[Any]:
+    """The diagnostics, those that touch the lines of a place before all others where they are too many."""
+    if len(diagnostics) <= _MOST_DIAGNOSTICS:
+        return diagnostics
+
+    def is_elsewhere(diagnostic: Any) -> bool:
+        try:
+            start, end = (diagnostic["range"][name]["line"] for name in ("start", "end"))
+            return bool(max(start, end) < place.start.line or min(start, end) > place.end.line)
+        except (KeyError, TypeError, IndexError):
+            return True
+
+    return sorted(diagnostics, key=is_elsewhere)
+
+
+def _read_diagnostic(converter: Converter, diagnostic: object) -> types.Diagnostic | None:
     if not isinstance(diagnostic, dict):
         return None
     message = diagnostic.get("message")
     if isinstance(message, dict):
         message = message.get("value")
-    required = {"range": diagnostic.get("range"), "message": message if isinstance(message, str) else ""}
-    if _fault(converter, required, types.Diagnostic) is not None:
-        return None
-    return required | {
+    required = {
+        "range": _with_real_places(diagnostic.get("range")),
+        "message": message if isinstance(message, str) else "",
+    }
+    try:
+        return converter.structure(diagnostic | required, types.Diagnostic)
+    except Exception:
+        if _fault(converter, required, types.Diagnostic) is not None:
+            return None
+    sound = {
         name: value
         for name, value in diagnostic.items()
         if name not in required and _fault(converter, required | {name: value}, types.Diagnostic) is None
     }
+    return converter.structure(required | sound, types.Diagnostic)
+
+
+def _with_real_places(place: Any) -> Any:
+    """A range whose numbers are in the protocol's bounds: for the end of a line, or of everything, servers send the
+    greatest number that they know."""
+    if not isinstance(place, dict):
+        return place
+    return {
+        name: {axis: _bounded(number) for axis, number in position.items()} if isinstance(position, dict) else position
+        for name, position in place.items()
+    }
+
+
+def _bounded(number: Any) -> Any:
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+        return number
+    if 0 <= number <= _MOST:
+        return int(number) if number == int(number) else number
+    return 0 if number < 0 else _MOST
 
 
 def without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:

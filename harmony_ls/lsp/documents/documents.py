@@ -5,6 +5,7 @@ unopened documents. Whatever a client sends, nothing here raises: what cannot be
 and kind of fault. Cells of notebooks are documents like others; the order of the cells is not kept.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,6 +49,14 @@ class Document:
     in_sync: bool = True
     faults: set[str] = field(default_factory=set)
     _snapshot: DocumentSnapshot | None = None
+    _digest: str | None = None
+
+    def digest(self) -> str:
+        """The SHA-256 of the text's UTF-8, in hexadecimal: it tells two documents apart that have one URI and version,
+        as one that was closed and opened again may have."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(str(self.text).encode("utf-8", "surrogatepass")).hexdigest()
+        return self._digest
 
     def snapshot(self) -> DocumentSnapshot:
         """Return the document as it is now.
@@ -79,7 +88,7 @@ class Document:
             self._report_version(version, self.version)
         self.version = version if version is not None else self.version
         self.n_changes += 1
-        self._snapshot = None
+        self._snapshot = self._digest = None
 
     def _holds(self, position: Position) -> bool:
         # The start of the line after the last is how editors name the end of the text.

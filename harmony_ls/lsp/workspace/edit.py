@@ -10,7 +10,8 @@ from lsprotocol import types
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange, apply_text_changes
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import WorkspaceError
-from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
+from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.workspace.plan import PlannedChange
 
 if TYPE_CHECKING:
@@ -139,21 +140,19 @@ def _operations(planned: PlannedChange, encoding: PositionEncoding, annotation: 
     change, old, new = planned.change, planned.old, planned.new
     if old is None:
         assert new is not None, "a file is created somewhere"
-        options = types.CreateFileOptions(overwrite=False, ignore_if_exists=False)
-        creation = types.CreateFile(uri=new.uri, options=options, annotation_id=annotation)
+        created = creation(new.uri, annotation)
         if not change.new_text:
-            return [creation]
-        edit = _text_edit(Text("", encoding), TextChange(0, 0, change.new_text), annotation)
-        return [creation, _document_edit(new.uri, None, [edit])]
+            return [created]
+        edits = text_edits(Text("", encoding), [TextChange(0, 0, change.new_text)], annotation)
+        return [created, document_edit(new.uri, None, edits)]
     if new is None:
         deletion = types.DeleteFileOptions(recursive=False, ignore_if_not_exists=False)
         return [types.DeleteFile(uri=old.uri, options=deletion, annotation_id=annotation)]
     operations: list[DocumentChange] = []
-    text = Text(change.old_text, encoding)
-    edits = [_text_edit(text, each, annotation) for each in _exact_changes(text, change)]
+    edits = text_edits(Text(change.old_text, encoding), _changes(change), annotation)
     if edits:
         version = planned.buffer.version if planned.buffer is not None else None
-        operations.append(_document_edit(old.uri, version, edits))
+        operations.append(document_edit(old.uri, version, edits))
     if planned.moves:
         renaming = types.RenameFileOptions(overwrite=False, ignore_if_exists=False)
         operations.append(
@@ -162,35 +161,10 @@ def _operations(planned: PlannedChange, encoding: PositionEncoding, annotation: 
     return operations
 
 
-def _exact_changes(text: Text, change: FileChange) -> tuple[TextChange, ...]:
-    """The changes, if positions can say them; else the whole text as one. None can lie inside a line's end."""
+def _changes(change: FileChange) -> tuple[TextChange, ...]:
+    """The changes of a file's text; the whole text as one where they do not lead to the new one."""
     if change.old_text == change.new_text:
         return ()
-    offsets = [offset for each in change.changes for offset in (each.start, each.end)]
-    if apply_text_changes(change.old_text, change.changes) == change.new_text and all(
-        text.offset_at(text.position_at(offset)) == offset for offset in offsets
-    ):
+    if apply_text_changes(change.old_text, change.changes) == change.new_text:
         return change.changes
     return (TextChange(0, len(change.old_text), change.new_text),)
-
-
-def _document_edit(
-    uri: str, version: int | None, edits: Sequence[types.TextEdit | types.AnnotatedTextEdit]
-) -> types.TextDocumentEdit:
-    identifier = types.OptionalVersionedTextDocumentIdentifier(uri=uri, version=version)
-    return types.TextDocumentEdit(text_document=identifier, edits=list(edits))
-
-
-def _text_edit(text: Text, change: TextChange, annotation: str | None) -> types.TextEdit | types.AnnotatedTextEdit:
-    start, end = text.position_at(change.start), text.position_at(change.end)
-    if not text.n_characters:
-        # Neovim takes the end of an empty text for the end of an empty line, and would leave that below what it
-        # inserts. To others, as in LSP, a line after the last is the end of the text.
-        end = Position(1, 0)
-    place = types.Range(
-        start=types.Position(line=start.line, character=start.character),
-        end=types.Position(line=end.line, character=end.character),
-    )
-    if annotation is None:
-        return types.TextEdit(range=place, new_text=change.text)
-    return types.AnnotatedTextEdit(range=place, new_text=change.text, annotation_id=annotation)
