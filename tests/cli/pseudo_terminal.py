@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.preloaded import CAN_PRELOAD, Launched, launch
+
 __all__ = ["CTRL_C", "CTRL_D", "PseudoTerminal"]
 
 CTRL_C = "\x03"
@@ -24,17 +26,57 @@ CTRL_D = "\x04"
 _PATIENCE_SECONDS = 100.0
 _N_PRESSES = 10
 # The new session takes the terminal as its own, so that Ctrl-C at it becomes a signal.
+# Who started the tests in the background may have had Ctrl-C ignored.
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 )
 _IGNORE_HANG_UP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0e-\x1f]")
 
 
+def _fork(
+    arguments: Sequence[str],
+    streams: tuple[int, int, int],
+    folder: Path,
+    environment: Mapping[str, str],
+    ignores_hang_up: bool,
+) -> Launched:
+    return launch(
+        arguments,
+        streams=streams,
+        environment=environment,
+        folder=folder,
+        takes_terminal=True,
+        ignores_hang_up=ignores_hang_up,
+    )
+
+
+def _start(
+    arguments: Sequence[str],
+    streams: tuple[int, int, int],
+    folder: Path,
+    environment: Mapping[str, str],
+    ignores_hang_up: bool,
+) -> "subprocess.Popen[bytes]":
+    stdin, stdout, stderr = streams
+    start = f"{_IGNORE_HANG_UP if ignores_hang_up else ''}{_TAKE_TERMINAL}"
+    return subprocess.Popen(
+        [sys.executable, "-c", start, sys.executable, "-m", "harmony_ls", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+
+
 class PseudoTerminal:
     """``python -m harmony_ls`` at a terminal of its own. Leave it as a context: what still runs is killed.
 
-    ``errors``: the file that stderr goes to instead. ``ignores_hang_up``: it is started as by ``nohup``.
+    ``errors``: the file that stderr goes to instead. ``ignores_hang_up``: it is started as by ``nohup``. ``is_fresh``:
+    Python is started, and imports what it needs; else the program is forked where that can be (`tests.preloaded`).
     """
 
     def __init__(
@@ -47,21 +89,16 @@ class PseudoTerminal:
         rows: int = 24,
         errors: Path | None = None,
         ignores_hang_up: bool = False,
+        is_fresh: bool = False,
     ) -> None:
         self._main, terminal = os.openpty()
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        start = f"{_IGNORE_HANG_UP if ignores_hang_up else ''}{_TAKE_TERMINAL}"
-        command = [sys.executable, "-c", start, sys.executable, "-m", "harmony_ls", *arguments]
+        whole = {**os.environ, "TERM": "xterm-256color", **environment}
         with contextlib.ExitStack() as stack:
-            self._process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, "TERM": "xterm-256color", **environment},
-                stdin=terminal,
-                stdout=terminal,
-                stderr=terminal if errors is None else stack.enter_context(errors.open("wb")),
-                start_new_session=True,
-            )
+            their_errors = terminal if errors is None else stack.enter_context(errors.open("wb")).fileno()
+            streams = (terminal, terminal, their_errors)
+            start = _fork if CAN_PRELOAD and not is_fresh else _start
+            self._process = start(arguments, streams, folder, whole, ignores_hang_up)
         os.close(terminal)
         self._is_open = True
         self.output = ""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -43,15 +44,15 @@ def other_model(gpt_oss: GptOss) -> Path:
 
 @pytest.fixture(scope="session")
 def slow_model(gpt_oss: GptOss) -> Path:
-    """A long script is slow to follow, so that there is time to stop it."""
+    """A long answer takes seconds, so that there is time to stop it."""
     return gpt_oss(*RULES[:2], Rule(said("long"), final(LONG)))
 
 
 def at_terminal(
-    model: Path, folder: Path, environment: Mapping[str, str], *arguments: str, columns: int = 80
+    model: Path, folder: Path, environment: Mapping[str, str], *arguments: str, **options: Any
 ) -> PseudoTerminal:
     command = ["chat", "--model", str(model), "--trust-remote-code", "--temperature", "0", *arguments]
-    return PseudoTerminal(command, folder=folder, environment=environment, columns=columns)
+    return PseudoTerminal(command, folder=folder, environment=environment, **options)
 
 
 def test_a_conversation(model: Path, other_model: Path, tmp_path: Path, own_environment: Mapping[str, str]) -> None:
@@ -212,7 +213,8 @@ def test_without_colours_nothing_moves_the_cursor(
 def test_ctrl_c_while_the_model_is_loaded_ends_the_program(
     model: Path, tmp_path: Path, own_environment: Mapping[str, str]
 ) -> None:
-    with at_terminal(model, tmp_path, own_environment) as terminal:
+    # Imports are what takes long.
+    with at_terminal(model, tmp_path, own_environment, is_fresh=True) as terminal:
         terminal.expect("Loading")
         terminal.send(CTRL_C)
         terminal.expect("Stopped.")

@@ -45,7 +45,7 @@ def hanging_model(gpt_oss: GptOss) -> Path:
 
 @pytest.fixture(scope="session")
 def slow_model(gpt_oss: GptOss) -> Path:
-    """A long script is slow to follow, so that there is time to end it."""
+    """A long answer takes seconds, so that there is time to end it."""
     return gpt_oss(Rule(said("long"), final(LONG)))
 
 

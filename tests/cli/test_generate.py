@@ -36,7 +36,7 @@ def model(gpt_oss: GptOss) -> Path:
 
 @pytest.fixture(scope="session")
 def slow_model(gpt_oss: GptOss) -> Path:
-    """A long script is slow to follow, so that there is time to stop it."""
+    """A long answer takes seconds, so that there is time to stop it."""
     return gpt_oss(Rule(said("long"), final(LONG)))
 
 

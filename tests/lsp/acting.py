@@ -62,9 +62,13 @@ async def acting(
     *,
     capabilities: Mapping[str, Any] = ACTING,
     workspace: Path | None = None,
+    is_fresh: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Peer]:
-    """A server whose chat model is a scripted GPT-OSS. It keeps its files in ``folder``."""
+    """A server whose chat model is a scripted GPT-OSS. It keeps its files in ``folder``.
+
+    ``is_fresh`` is as in `Peer.start`.
+    """
     model = scripted_gpt_oss(folder / "model", rules, max_position_embeddings=32_768)
     environment = {
         "XDG_STATE_HOME": str(folder / "state"),
@@ -76,7 +80,7 @@ async def acting(
         "chat": {"model": str(model), "temperature": 0},
         **settings,
     }
-    async with starting("--trust-remote-code", environment=environment) as peer:
+    async with starting("--trust-remote-code", environment=environment, is_fresh=is_fresh) as peer:
         await handshake(peer, capabilities=capabilities, folder=workspace, options=options)
         yield peer
 

@@ -5,13 +5,14 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
 from tests.lsp.peer import PATIENCE, SERVER
+from tests.lsp.server_process import fork_server
+from tests.preloaded import CAN_PRELOAD
 
 __all__ = ["Connection", "connected", "listening"]
 
@@ -72,13 +73,17 @@ class Connection:
 
 
 @asynccontextmanager
-async def listening(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def listening(*arguments: str, **environment: str) -> AsyncIterator[tuple[Any, int]]:
     """A server on a free port of this machine."""
-    command = [*SERVER, "--tcp", "127.0.0.1:0", *arguments]
-    server = await asyncio.create_subprocess_exec(
-        *command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment}
-    )
-    assert server.stderr is not None
+    arguments = ("--tcp", "127.0.0.1:0", *arguments)
+    pipe = asyncio.subprocess.PIPE
+    server: Any
+    if CAN_PRELOAD:
+        server = await fork_server(arguments, environment=environment, stderr=pipe)
+    else:
+        server = await asyncio.create_subprocess_exec(
+            *SERVER, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **environment}
+        )
     line = (await server.stderr.readline()).decode()
     assert line.startswith("harmony-ls listens on 127.0.0.1:"), line
     try:
@@ -86,9 +91,10 @@ async def listening(*arguments: str, **environment: str) -> AsyncIterator[tuple[
     finally:
         server.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
-            output, _ = await server.communicate()
+            output, _, code = await asyncio.gather(server.stdout.read(), server.stderr.read(), server.wait())
+        server.stdin.close()
         assert output == b""
-        assert server.returncode == 128 + signal.SIGTERM
+        assert code == 128 + signal.SIGTERM
 
 
 @asynccontextmanager

@@ -4,11 +4,14 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Self, cast
 
 from harmony_ls.lsp.client import SERVER_COMMAND, LspClient
+from tests.lsp.server_process import fork_server
+from tests.preloaded import CAN_PRELOAD
 
 __all__ = ["SERVER", "Peer", "handshake", "starting"]
 
@@ -26,6 +29,26 @@ class Peer(LspClient):
         self.arrived = asyncio.Condition()
         self.silent = False
         super().__init__(process)
+
+    @classmethod
+    async def start(
+        cls,
+        arguments: Sequence[str] = (),
+        *,
+        command: Sequence[str] = SERVER,
+        environment: Mapping[str, str] | None = None,
+        stderr: int | None = None,
+        folder: Path | None = None,
+        is_fresh: bool = False,
+    ) -> Self:
+        """Start a server: forked from a process that has imported everything, see `tests.preloaded`.
+
+        With ``is_fresh``, and where that cannot be, Python is started, as editors start it.
+        """
+        if CAN_PRELOAD and not is_fresh and command == SERVER:
+            server = await fork_server(arguments, environment=environment, stderr=stderr, folder=folder)
+            return cls(cast(asyncio.subprocess.Process, server))
+        return await super().start(arguments, command=command, environment=environment, stderr=stderr, folder=folder)
 
     @property
     def answers(self) -> Counter[Any]:

@@ -43,7 +43,7 @@ async def fix(peer: Peer, **context: Any) -> list[dict[str, Any]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: other systems do not tell what a process has loaded")
 async def test_listing_asks_no_model(tmp_path: Path, harmony_vocabulary_folder: Path) -> None:
     """Not even the engine is there before an action is chosen."""
-    async with acting(tmp_path, harmony_vocabulary_folder, RULES) as peer:
+    async with acting(tmp_path, harmony_vocabulary_folder, RULES, is_fresh=True) as peer:
 
         def has_engine() -> bool:
             return any("mlx" in region.path for region in psutil.Process(peer.process.pid).memory_maps())

@@ -164,7 +164,8 @@ async def test_workspace_folders_that_change(tmp_path: Path, home: dict[str, str
 async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, home: dict[str, str]) -> None:
     """From a model that is missing to one that is there, without a restart."""
     async with starting("--trust-remote-code", environment=home) as peer:
-        missing = {"model": str(tmp_path / "missing")}
+        patient = {"inlineCompletion": {"deadlineMs": 10_000}}
+        missing = {"model": str(tmp_path / "missing")} | patient
         await handshake(peer, configuration=missing)
         await settings_of(peer, lambda report: report["settings"]["model"] == missing["model"])
         peer.open(URI, FUNCTION)
@@ -174,7 +175,7 @@ async def test_a_model_that_is_changed_live(adding_model: Path, tmp_path: Path, 
         assert report["status"]["state"] == "error"
         assert report["journal"]["counts"]["modelFailed"] >= 1
         assert len(messages(peer)) == 1, "d87: the fault is told once"
-        peer.configuration = {"model": str(adding_model)}
+        peer.configuration = {"model": str(adding_model)} | patient
         peer.notify("workspace/didChangeConfiguration", {"settings": None})
         await settings_of(peer, lambda report: report["settings"]["model"] == str(adding_model))
         items = await peer.inline_completion(URI, Position(1, 11), trigger_kind=INVOKED)

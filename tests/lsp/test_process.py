@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.lsp.peer import SERVER, Peer, frame, handshake, starting
+from tests.lsp import peer as peers
+from tests.lsp.peer import SERVER, Peer, frame, handshake
 from tests.models import Rule
+
+# These are about a process that begins as an editor begins it.
+starting = partial(peers.starting, is_fresh=True)
 
 INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"processId": None, "capabilities": {}}}
 URI = "file:///process.py"

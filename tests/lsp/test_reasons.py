@@ -86,7 +86,9 @@ async def test_nothing_is_loaded_where_completion_is_switched_off(tiny_llama: Pa
 
 
 async def test_an_offer_that_the_client_cannot_show(adding_model: Path) -> None:
-    server = HarmonyServer(Backend(), {"model": str(adding_model), "trustRemoteCode": True}, on_exit=lambda _code: None)
+    patient = {"inlineCompletion": {"deadlineMs": 10_000}}
+    settings = {"model": str(adding_model), "trustRemoteCode": True} | patient
+    server = HarmonyServer(Backend(), settings, on_exit=lambda _code: None)
     server.documents.open(URI, "python", 1, "def add(first, second):\n    return ")
     place = types.Position(line=1, character=11)
     try:
