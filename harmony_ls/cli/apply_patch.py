@@ -5,6 +5,7 @@ For scripts, and for looking at what a model wrote. Everything fits and is appli
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,7 @@ def _read_stdin() -> str:
 
 
 async def _applied(text: str, folder: Path, *, is_dry_run: bool) -> str:
-    from harmony_ls.edits.diff import unified_diff
+    from harmony_ls.edits.diff import unified_diff, visible
     from harmony_ls.edits.parse import parse_patch
     from harmony_ls.tools.apply_patch import plan_patch, success_text
     from harmony_ls.workspace.disk import DiskWorkspace
@@ -75,4 +76,7 @@ async def _applied(text: str, folder: Path, *, is_dry_run: bool) -> str:
     await workspace.check(changes)
     if is_dry_run:
         return unified_diff(changes)
-    return success_text(await workspace.apply(changes)) + "\n"
+    applied = await workspace.apply(changes)
+    for note in applied.notes:  # not among the files, which a script may read
+        typer.echo(visible(f"harmony-ls: {note}"), err=True)
+    return success_text(replace(applied, notes=())) + "\n"

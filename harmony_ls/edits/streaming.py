@@ -13,7 +13,9 @@ from harmony_ls.errors import PatchError
 __all__ = ["StreamingPatch"]
 
 _BEGIN = re.compile(r"\*\*\*[ \t]*Begin[ \t]+Patch[ \t*]*")
+_INSIDE_STRING = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_NO_PREVIEW = "There is no preview of a text that begins like this."
 _LONGEST_PREFIX = 4096
 _LONGEST_LINE = 1024 * 1024
 
@@ -63,12 +65,43 @@ class StreamingPatch:
             self._stop("A line is too long to be shown.")
         return n_read > 0
 
+    def finish(self, *, is_cut: bool = False) -> bool:
+        """The text is over; whether something came to light by that. What was shown stays, and ``fault`` says what is
+        wrong with the whole of it.
+
+        A text that ended as it was meant to may lack the end of its last line, which counts then. One that was cut off
+        (the tokens were used up, a person stopped it) ends in the middle of a line, and nobody knows what that was
+        going to be: it is not shown, and the patch, which will not be applied, counts as faulty.
+        """
+        if self._is_over:
+            return False
+        before = self.operations
+        try:
+            if is_cut:
+                self._stop("The patch was cut off here, and is not applied.")
+            elif not self._has_begun:
+                self._stop(_NO_PREVIEW)
+            else:
+                self._parser.feed(self._last_line())
+                self._parser.finish()
+        except PatchError as error:
+            self._stop(str(error))
+        self._is_over, self._waiting = True, ""
+        return self.operations != before
+
+    def _last_line(self) -> str:
+        """What waits for its end: up to the quote that ends a JSON string, if it is inside one."""
+        if not self._is_json:
+            return self._waiting
+        inside = _INSIDE_STRING.match(self._waiting)
+        return _unescaped(inside[0]) if inside is not None else ""
+
     def _begin(self) -> bool:
         """Find the first marker, and whether what follows is the inside of a JSON string."""
         begin = _BEGIN.search(self._waiting)
         if begin is None:
             if len(self._waiting) > _LONGEST_PREFIX:
-                self._stop("The text does not start like a patch.")
+                self._stop(_NO_PREVIEW)
             return False
         if self._waiting[begin.end() :] in ("", "\\"):
             return False  # more of the line may come
@@ -108,7 +141,9 @@ def _json_line_end(text: str, start: int) -> int | None:
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _character, text)
+    """What a part of a JSON string says. Characters that it spells as two halves are put together."""
+    halves = re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _character, text)
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _character(match: re.Match[str]) -> str:

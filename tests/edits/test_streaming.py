@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harmony_ls.edits.operations import UpdateFile
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.edits.streaming import StreamingPatch
+from harmony_ls.errors import PatchError
 from tests.edits.patch_fixtures import FOLDER, read_fixture
 
 PATCH = """*** Begin Patch
@@ -70,6 +71,66 @@ def test_character_by_character_it_only_grows(written: str) -> None:
         assert grew or lines == shown, "nothing changes inside a line"
         shown = lines
     assert (n_hunks, n_operations) == (4, 3)
+
+
+@pytest.mark.parametrize("wrap", [str, json.dumps, lambda text: json.dumps({"patch": text, "more": "x"})])
+@pytest.mark.parametrize("end", ["*** End Patch\n", "*** End Patch", ""], ids=["whole", "no newline", "no end"])
+@pytest.mark.parametrize("body", [" a\n-b\n+B", ' a\n-b\n+"\\\té\U0001f600'], ids=["plain", "escapes"])
+def test_a_last_line_without_its_end_counts_when_the_text_is_over(
+    wrap: Callable[[str], str], end: str, body: str
+) -> None:
+    text = f"*** Begin Patch\n*** Update File: a.txt\n@@\n{body}" + (f"\n{end}" if end else "")
+    patch = StreamingPatch()
+    patch.feed(wrap(text))
+    shown = patch.operations
+    assert patch.finish() == (end == "")
+    assert patch.operations == parse_patch(text).operations
+    assert patch.fault == ""
+    assert (shown == patch.operations) == (end != "")
+    assert not patch.finish()
+    assert not patch.feed("*** Add File: b\n+x\n")
+    assert patch.operations == parse_patch(text).operations
+
+
+@pytest.mark.parametrize("wrap", [str, json.dumps])
+def test_of_a_call_that_was_cut_off_only_whole_lines_are_shown(wrap: Callable[[str], str]) -> None:
+    """Half a line, or half a path, is no line and no path."""
+    whole = wrap(PATCH)
+    for length in range(len(whole) - 40):
+        patch = StreamingPatch()
+        patch.feed(whole[:length])
+        shown = patch.operations
+        assert not patch.finish(is_cut=True)
+        assert patch.operations == shown
+        assert patch.fault == "The patch was cut off here, and is not applied."
+        assert not patch.finish()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
+def test_in_the_end_the_preview_of_every_fixture_shows_what_was_understood_or_says_why_not(path: Path) -> None:
+    written = read_fixture(path).patch
+    patch = StreamingPatch()
+    patch.feed(written)
+    shown = patch.operations
+    patch.finish()
+    assert len(patch.operations) >= len(shown)
+    try:
+        understood = parse_patch(written).operations
+    except PatchError:
+        return
+    if patch.fault == "":
+        assert [type(operation) for operation in patch.operations] == [type(operation) for operation in understood]
+    else:
+        assert "preview" in patch.fault or "--- a/" in written, "only diffs are understood without being shown"
+
+
+def test_text_that_is_over_before_a_patch_began_has_no_preview() -> None:
+    for text in ("", "*** Begin Pa", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"):
+        patch = StreamingPatch()
+        patch.feed(text)
+        assert not patch.finish()
+        assert patch.operations == ()
+        assert "no preview" in patch.fault
 
 
 def test_a_fault_ends_the_preview_and_keeps_what_was_shown() -> None:
