@@ -102,6 +102,12 @@ class Editor:
         """Whether edits wait for `release`, as while a person looks them over."""
         self.withdraws_edits = False
         """Whether an edit that waits is given up when the server withdraws it."""
+        self.answers_twice = False
+        """Whether each edit is answered a second time, with the opposite."""
+        self.makes_edits: Callable[[], None] | None = None
+        """What is done in place of every edit that then counts as made."""
+        self.formats: Callable[[str], str] = lambda text: text
+        """What a formatter makes of a text that an edit has changed, before the server is told of it."""
         self.all_read: Callable[[], Awaitable[object]]
         """Waits until the server has read what it was sent."""
         self._late: list[dict[str, Any]] = []
@@ -138,6 +144,13 @@ class Editor:
         buffer = self.buffers[uri]
         place = buffer.text.position_at(offset)
         self._change(buffer, [(place, place, text)])
+
+    def rewrite(self, uri: str, text: str) -> None:
+        """Put another text in place of all, in one change."""
+        buffer = self.buffers[uri]
+        buffer.text.replace_all(text)
+        buffer.version += 1
+        self._tell_change(buffer, [{"text": text}])
 
     def undo(self, uri: str) -> None:
         """Take one step back."""
@@ -221,12 +234,17 @@ class Editor:
         try:
             if self.refuses is not None:
                 raise _CannotApply(self.refuses)
-            self._apply(params["edit"])
+            if self.makes_edits is None:
+                self._apply(params["edit"])
+            else:
+                self.makes_edits()
         except (_CannotApply, OSError) as error:
             self._answer(number, {"applied": False, "failureReason": str(error)})
         else:
             self.after_edit()
             self._answer(number, {"applied": True})
+            if self.answers_twice:
+                self._answer(number, {"applied": False, "failureReason": "changed its mind"})
         late, self._late = self._late, []
         for message in late:
             self._send(message)
@@ -301,6 +319,9 @@ class Editor:
         assert all(one[1] <= other[0] for one, other in zip(sorted(places), sorted(places)[1:], strict=False))
         # From the last to the first: every place is one of the text before the edit.
         self._change(buffer, sorted(places, reverse=True))
+        formatted = self.formats(str(buffer))
+        if formatted != str(buffer):
+            self.rewrite(uri, formatted)
 
     def _change(self, buffer: Buffer, places: list[tuple[Position, Position, str]]) -> None:
         buffer.earlier.append(str(buffer))

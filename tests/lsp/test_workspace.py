@@ -209,7 +209,7 @@ async def test_typing_on_at_once_does_not_hide_that_the_edit_was_made(tmp_path: 
 async def test_a_part_is_told_as_a_part(tmp_path: Path) -> None:
     write(tmp_path, {"app.py": "a\nb\nc\n", "other.py": "1\n", "gone.py": ""})
     async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path, is_patient=False)
+        workspace = EditorWorkspace(server, [tmp_path], patience=replace(SHORT, answer=PATIENCE))
         for name in ("app.py", "other.py"):
             editor.open(tmp_path / name)
         await editor.all_read()
