@@ -32,11 +32,12 @@ def with_attachments(message: str, attachments: Sequence[Attachment]) -> str:
 
     Raises UserError where that is more than a model should be given.
     """
-    n_characters = sum(len(attachment.text) for attachment in attachments)
-    if n_characters > _MOST_CHARACTERS:
+    n_attached = sum(len(attachment.text) for attachment in attachments)
+    if len(message) + n_attached > _MOST_CHARACTERS:
+        what, n_characters = ("attached", n_attached) if n_attached else ("said", len(message))
         raise UserError(
-            f"What is attached has {n_characters:,} characters, and {_MOST_CHARACTERS:,} is the limit. Attach the part "
-            "that matters."
+            f"What is {what} has {n_characters:,} characters, and {_MOST_CHARACTERS:,} is the limit of a message with "
+            "what goes along. Attach the part that matters."
         )
     pieces = [f"{each.label}:\n{fenced(each.text, each.language)}" for each in attachments]
     return "\n".join([*pieces, message])

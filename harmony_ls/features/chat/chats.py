@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from harmony_ls.engine.load_progress import LoadProgress
 from harmony_ls.errors import UserError
@@ -146,13 +147,14 @@ class Chats:
         settings: Settings,
         *,
         model: str | None = None,
-        effort: ReasoningEffort | None = None,
+        effort: ReasoningEffort | Literal[""] | None = None,
         on_progress: Callable[[LoadProgress], None] | None = None,
     ) -> AsyncIterator[Event]:
         """Say something and yield what happens, as `Session.turn` does; then the conversation is kept.
 
-        ``model`` and ``effort`` are chosen for this and later turns. Raises UserError for a question that cannot be
-        asked, and what `ChatModels.using` and `Session.turn` raise; nothing is kept of it then.
+        ``model`` and ``effort`` are chosen for this and later turns; empty, they leave it to the settings. Raises
+        UserError for a question that cannot be asked, and what `ChatModels.using` and `Session.turn` raise; nothing is
+        kept of it then.
         """
         if _present(chat).is_running:
             raise UserError("An answer is being written in this conversation. Wait for its end, or cancel it.")
@@ -167,7 +169,11 @@ class Chats:
                 raise UserError("The message is empty: there is nothing to answer.")
             text = with_attachments(expanded(question.text, question.kinds), question.attachments)
             await self._catch_up(chat)
-            chosen = replace(chat.stored, model=model or chat.stored.model, effort=effort or chat.stored.effort)
+            chosen = chat.stored
+            if model is not None:
+                chosen = replace(chosen, model=model.strip() or None)
+            if effort is not None:
+                chosen = replace(chosen, effort=effort or None)
             async with self._models.using(settings, chosen.model, on_progress) as chat_model:
                 session = await self._session(chat, chat_model, settings, chosen.effort)
                 n_before, problem, shown = len(session.history.turns), "", [""]
@@ -281,14 +287,14 @@ class Chats:
         stored = with_turn(stored, said, conversation, session.chat_model.model.spec.reference)
         problem = ""
         try:
-            if await asyncio.to_thread(chat.store.has_changed, chat.id):
+            if not await asyncio.to_thread(chat.store.save, stored, unless_changed=True):
                 problem = (
                     "Another harmony-ls has gone on with this conversation at the same time. What was said here is "
                     "kept as a conversation of its own."
                 )
                 log.warning("%s was written by another process", chat.id)
                 stored = replace(stored, id=new_chat_id())
-            await asyncio.to_thread(chat.store.save, stored)
+                await asyncio.to_thread(chat.store.save, stored)
         except UserError as error:
             log.warning("%s", error)
             problem = str(error)

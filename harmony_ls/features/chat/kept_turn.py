@@ -7,6 +7,7 @@ from typing import Any
 
 from harmony_ls.events import Event, TextDelta, Usage
 from harmony_ls.features.chat.chat import Question
+from harmony_ls.features.chat.slash import slash_command_of
 from harmony_ls.features.chat.store import Said, StoredChat
 from harmony_ls.messages import Message, Role
 
@@ -36,7 +37,7 @@ def with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], refe
     """The conversation with what was just said, and answered by the model of ``reference``."""
     return replace(
         stored,
-        title=stored.title or _title(said.text),
+        title=stored.title or _title(said),
         updated=datetime.now(UTC),
         said=(*stored.said, said),
         conversation=conversation,
@@ -44,7 +45,10 @@ def with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], refe
     )
 
 
-def _title(text: str) -> str:
-    """The beginning of the first line that says something."""
-    line = next(" ".join(line.split()) for line in text.splitlines() if line.strip())
+def _title(said: Said) -> str:
+    """The beginning of the first line that says something; a command alone says it of what is attached."""
+    line = next(" ".join(line.split()) for line in said.text.splitlines() if line.strip())
+    command = slash_command_of(said.text)
+    if command is not None and said.text.strip().lower() == f"/{command.name}":
+        line = " ".join([line, *said.attachments[:1]])
     return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1].rstrip()}…"

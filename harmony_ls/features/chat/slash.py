@@ -10,7 +10,7 @@ from harmony_ls.errors import UserError
 
 __all__ = ["SLASH_COMMANDS", "SlashCommand", "expanded", "slash_command_of"]
 
-_COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"/([a-zA-Z]+)(?:\s+(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def slash_command_of(message: str) -> SlashCommand | None:
     match = _COMMAND.fullmatch(message.strip())
     if match is None:
         return None
-    command = next((each for each in SLASH_COMMANDS if each.name == match[1]), None)
+    command = next((each for each in SLASH_COMMANDS if each.name == match[1].lower()), None)
     if command is None:
         names = ", ".join(f"/{each.name}" for each in SLASH_COMMANDS)
         raise UserError(
@@ -58,7 +58,8 @@ def expanded(message: str, attached_kinds: frozenset[str]) -> str:
     """
     command = slash_command_of(message)
     if command is None:
-        return message[1:] if message.startswith("//") else message
+        start = len(message) - len(message.lstrip())
+        return message[:start] + message[start + 1 :] if message.startswith("//", start) else message
     if command.needs == "code" and not attached_kinds & {"selection", "file", "symbol", "diagnostics"}:
         raise UserError(f"/{command.name} needs code: attach a selection, a symbol or a file.")
     if command.needs == "diff" and "diff" not in attached_kinds:

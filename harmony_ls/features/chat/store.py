@@ -4,7 +4,9 @@ A file that cannot be read is told of and left as it is. All functions block; ca
 """
 
 import contextlib
+import fcntl
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -26,6 +28,8 @@ from harmony_ls.session.sliced_json import members, parsed, written
 
 __all__ = ["ChatStore", "ChatSummary", "Said", "StoredChat", "new_chat_id", "state_folder"]
 
+log = logging.getLogger(__name__)
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _VERSION = 1
 _LARGEST_FILE_BYTES = 256 * 1024 * 1024
@@ -34,6 +38,9 @@ _LEFTOVER_SECONDS = 3600.0
 # Most heads are read with the first piece.
 _HEAD_CHARACTERS = 8192
 _END_BYTES = 64
+# To write a conversation takes moments.
+_LOCK_SECONDS = 5.0
+_LOCK_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +157,12 @@ class ChatStore:
         except OSError:
             return False
 
-    def save(self, chat: StoredChat) -> None:
-        """Keep a conversation, whole or not at all. Raises UserError where that cannot be done."""
+    def save(self, chat: StoredChat, *, unless_changed: bool = False) -> bool:
+        """Keep a conversation, whole or not at all. Raises UserError where that cannot be done.
+
+        ``unless_changed``: nothing is done, and the answer is false, where `has_changed`; no other process that asks in
+        this way comes in between.
+        """
         path = self._path(chat.id)
         file = _File(format="harmony-ls chat", version=1, **{name: getattr(chat, name) for name in _FIELDS})
         try:
@@ -162,8 +173,12 @@ class ChatStore:
                     folder.chmod(0o700)
             # What is in a conversation is plain already, and much: the model's dump would hold up all other threads.
             document = file.model_dump(exclude={"conversation"}) | {"conversation": chat.conversation}
-            write_private(path, written(document))
-            self._versions[chat.id] = _version(path.stat())
+            with _locked(self._folder) if unless_changed else contextlib.nullcontext():
+                if unless_changed and self.has_changed(chat.id):
+                    return False
+                write_private(path, written(document))
+                self._versions[chat.id] = _version(path.stat())
+            return True
         except OSError as error:
             raise UserError(f"The conversation cannot be saved to {path}: {error.strerror or error}.") from error
 
@@ -218,6 +233,30 @@ _Version = tuple[int, int, int]
 
 def _version(status: os.stat_result) -> _Version:
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Be the only one who writes in a folder, of all processes that ask. One that hangs does not hold up the others for
+    ever, and where a file system knows no locks there are none."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _is_locked(descriptor) and time.monotonic() < deadline:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)  # and the lock with it
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.warning("the folder of conversations cannot be locked: %s", error.strerror)
+    return True
 
 
 def _without_waiting(name: str, flags: int) -> int:

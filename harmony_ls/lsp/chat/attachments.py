@@ -85,10 +85,11 @@ async def _resolve(
 async def _from_disk(uri: str, workspace: "Workspace | str") -> DocumentSnapshot:
     if isinstance(workspace, str):
         raise UserError(f"{uri} is not open, and {workspace[:1].lower()}{workspace[1:]}")
-    if path_of(uri) is None:
+    path = path_of(uri)
+    if path is None:
         raise UserError(f"{uri} is not open.")
-    file = await workspace.read(uri)
-    return DocumentSnapshot(uri, path_of(uri), "", None, file.text)
+    file = await workspace.read(path)
+    return DocumentSnapshot(uri, path, "", None, file.text)
 
 
 async def _refuse_excluded(server: "HarmonyServer", snapshot: DocumentSnapshot) -> None:
@@ -124,7 +125,7 @@ async def _symbol(param: AttachmentParam, snapshot: DocumentSnapshot, name: str)
     symbol = await symbol_at(snapshot.text, param.position.line, snapshot.language_id)
     if symbol is None:
         raise UserError(f"There is no function, class or block around line {param.position.line + 1} of {name}.")
-    return _lines(snapshot, name, symbol.start, symbol.end)
+    return await asyncio.to_thread(_lines, snapshot, name, symbol.start, symbol.end)
 
 
 def _diagnostics(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pygls.exceptions import JsonRpcInvalidParams
 
@@ -80,6 +80,7 @@ class EditorChat:
         self._chats: Chats | None = None
         self._making = asyncio.Lock()
         self._turns: dict[Chat, _Turn] = {}
+        self._tokens: set[int | str] = set()
         self._workspace: EditorWorkspace | str = _NO_FOLDER
         self._workspace_of: tuple[object, ...] = ()
         self._folders: tuple[object, ...] | None = None
@@ -100,6 +101,36 @@ class EditorChat:
 
     async def answer(self, params: ChatParams) -> ChatResult:
         """Say something, and stream what comes of it. Cancelled, it keeps and returns what there is."""
+        if params.token in self._tokens:
+            raise UserError(f"An answer is being written for the token {params.token!r}. Take another one.")
+        self._tokens.add(params.token)
+        try:
+            return await self._answer(params)
+        finally:
+            self._tokens.discard(params.token)
+
+    async def close(self) -> None:
+        """Let go of the conversations and of what their tools hold."""
+        async with self._making:
+            chats, self._chats = self._chats, None
+            if chats is not None:
+                await chats.close()
+
+    def workspace(self) -> "EditorWorkspace | str":
+        """The files that a model may read and change, or why there are none."""
+        from harmony_ls.lsp.workspace.workspace import EditorWorkspace
+
+        folders = self._server.configuration.folders
+        exclude = self._server.configuration.settings.inline_completion.exclude
+        if (folders, exclude) != self._workspace_of:
+            self._workspace_of = (folders, exclude)
+            try:
+                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude) if folders else _NO_FOLDER
+            except UserError as error:
+                self._workspace = str(error)
+        return self._workspace
+
+    async def _answer(self, params: ChatParams) -> ChatResult:
         effort = _effort(params.effort)
         settings = self._server.configuration.settings
         attached = params.attachments or []
@@ -130,27 +161,6 @@ class EditorChat:
             n_turns=len(chat.stored.said),
         )
 
-    async def close(self) -> None:
-        """Let go of the conversations and of what their tools hold."""
-        async with self._making:
-            chats, self._chats = self._chats, None
-            if chats is not None:
-                await chats.close()
-
-    def workspace(self) -> "EditorWorkspace | str":
-        """The files that a model may read and change, or why there are none."""
-        from harmony_ls.lsp.workspace.workspace import EditorWorkspace
-
-        folders = self._server.configuration.folders
-        exclude = self._server.configuration.settings.inline_completion.exclude
-        if (folders, exclude) != self._workspace_of:
-            self._workspace_of = (folders, exclude)
-            try:
-                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude) if folders else _NO_FOLDER
-            except UserError as error:
-                self._workspace = str(error)
-        return self._workspace
-
     async def _made(self, folders: "tuple[Path, ...]") -> "Chats":
         models = await self._server.backend.chat_models(self._server.configuration.settings)
         from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
@@ -175,10 +185,7 @@ class EditorChat:
 
         tools = await offered_tools(settings, workspace, approve)
         if "python" in tools.why_absent:
-            from harmony_ls.tools.python import python_availability
-
-            if image := (await python_availability(settings.tools)).missing_image:
-                self._image_offers.offer(settings.tools, image)
+            await self._image_offers.offer_missing(settings.tools)
         turn = self._turns.get(chat)
         for name, why in tools.why_absent.items():
             # Once for each reason: what cannot be had here is no news in the next session.
@@ -195,7 +202,7 @@ class EditorChat:
         question: "Question",
         settings: Settings,
         model: str | None,
-        effort: ReasoningEffort | None,
+        effort: "ReasoningEffort | Literal[''] | None",
         progress: WorkProgress,
     ) -> None:
         """One turn to its end, told as it goes."""
@@ -242,9 +249,11 @@ async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:
         await running  # whoever cancels this cancels the task, too
 
 
-def _effort(effort: str | None) -> ReasoningEffort | None:
+def _effort(effort: str | None) -> "ReasoningEffort | Literal[''] | None":
     if effort is None:
         return None
+    if not effort:
+        return ""
     try:
         return ReasoningEffort(effort)
     except ValueError:

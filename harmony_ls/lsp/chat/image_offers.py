@@ -14,6 +14,7 @@ from harmony_ls.errors import UserError
 from harmony_ls.lsp.connection.asking import asked
 from harmony_ls.lsp.progress import WorkProgress
 from harmony_ls.settings.models import ToolSettings
+from harmony_ls.settings.sources import DEFAULT
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
@@ -25,15 +26,26 @@ NOT_NOW: Final = "Not now"
 
 
 class ImageOffers:
-    """What was offered on one connection. An image is offered once, and again only after fetching it has failed."""
+    """What was offered on one connection. An image is offered once, and again only after fetching it has failed.
+
+    Whoever has said nothing of the tool in their settings is not asked: that they have Docker does not mean that they
+    want to hear of it when they say hello. Why there is no tool, and what to do, is told in the chat.
+    """
 
     def __init__(self, server: "HarmonyServer") -> None:
         self._server = server
         self._offered: set[str] = set()
 
-    def offer(self, settings: ToolSettings, image: str) -> None:
-        """Ask the person whether the image shall be fetched, and fetch it, while everything else goes on."""
-        if image not in self._offered:
+    async def offer_missing(self, settings: ToolSettings) -> None:
+        """Ask the person whether the image shall be fetched where it is missing, and fetch it, while everything else
+        goes on."""
+        from harmony_ls.tools.python import python_availability
+
+        origins = self._server.configuration.resolved.origins
+        if all(origins.get(key, DEFAULT) == DEFAULT for key in ("tools.python", "tools.pythonImage")):
+            return
+        image = (await python_availability(settings)).missing_image
+        if image and image not in self._offered:
             self._offered.add(image)
             self._server.protocol.spawn(self._offer(settings, image))
 

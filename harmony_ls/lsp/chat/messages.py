@@ -83,7 +83,8 @@ class AttachmentParam:
 class ChatParams:
     """``token`` comes back with every delta. Without ``session_id`` a new session begins.
 
-    ``model`` and ``effort`` (``low``, ``medium``, ``high``) hold for this and the later turns of the session.
+    ``model`` and ``effort`` (``low``, ``medium``, ``high``) hold for this and the later turns of the session; empty,
+    they leave it to the settings again.
     """
 
     token: int | str

@@ -5,7 +5,9 @@ import json
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.chats import Chats
 from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.models import ChatModels
-from harmony_ls.features.chat.store import ChatStore
+from harmony_ls.features.chat.store import ChatStore, Said, StoredChat, new_chat_id
 from harmony_ls.messages import FinishReason
 from harmony_ls.settings.models import Settings, ToolPermission
 from harmony_ls.tools.toolbox import ToolBox
@@ -168,6 +170,25 @@ async def test_two_processes_never_lose_each_others_turns(tmp_path: Path, model:
         assert [each.text for each in other.store.load(before).said] == ["Hi", "And?", "Hi", "Hi"]
         assert [each.text for each in one.store.load(chat.id).said] == ["Hi", "And?", "Hi", "Talk"]
         assert await one.chats.open(chat.id) is chat
+
+
+def test_of_many_who_write_at_once_none_loses_what_another_wrote(tmp_path: Path) -> None:
+    first = StoredChat(new_chat_id(), "Begun")
+    ChatStore(tmp_path, [tmp_path]).save(first)
+
+    def go_on(writer: int) -> list[str]:
+        store = ChatStore(tmp_path, [tmp_path])
+        kept: list[str] = []
+        while len(kept) < 20:
+            stored = store.load(first.id)
+            text = f"{writer} {len(kept)}"
+            if store.save(replace(stored, said=(*stored.said, Said(text))), unless_changed=True):
+                kept.append(text)
+        return kept
+
+    with ThreadPoolExecutor(4) as threads:
+        kept = [text for texts in threads.map(go_on, range(4)) for text in texts]
+    assert sorted(said.text for said in ChatStore(tmp_path, [tmp_path]).load(first.id).said) == sorted(kept)
 
 
 async def test_what_is_deleted_stays_deleted(tmp_path: Path, model: Path) -> None:

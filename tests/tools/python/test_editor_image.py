@@ -38,7 +38,7 @@ async def editing(tmp_path: Path, tools: str) -> AsyncIterator[EditorPeer]:
     model = scripted_gpt_oss(tmp_path / "model", RULES, max_position_embeddings=32_768)
     config = tmp_path / "config" / "harmony-ls" / "config.toml"
     config.parent.mkdir(parents=True)
-    config.write_text(f'[tools]\npython = "ask"\n{tools}')
+    config.write_text(f"[tools]\n{tools}")
     environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}}
     async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
@@ -191,3 +191,12 @@ async def test_fetching_ends_where_the_person_gives_up(engine: DockerClient, tmp
         assert shown(peer) == []
         with pytest.raises(ImageNotFound):
             engine.images.get(image)
+
+
+async def test_who_has_said_nothing_of_the_tool_is_not_asked(python_settings: ToolSettings, tmp_path: Path) -> None:
+    """Whether or not this machine has the image that the settings name by default."""
+    async with editing(tmp_path, "") as peer:
+        await say(peer, "Hello")
+        await say(peer, "Hello")
+        await peer.doctor()
+        assert peer.editor.questions == []
