@@ -213,7 +213,8 @@ class ChatFormat:
     def _suited(self, messages: Iterable[Message]) -> list[Message]:
         """The messages as the template takes them: instructions that it would refuse go into the next question.
 
-        Calls that it would refuse are told otherwise (`harmony_ls.prompts.chat_calls`).
+        Calls that it would refuse are told otherwise (`harmony_ls.prompts.chat_calls`). An answer of no words is left
+        out, as in Harmony; after what a tool answered it stays, where some templates want one.
         """
         suited: list[Message] = []
         waiting: list[str] = []
@@ -233,6 +234,8 @@ class ChatFormat:
             if waiting and message.role is Role.USER:
                 message = replace(message, content="\n\n".join([*waiting, message.content]))
                 waiting = []
+            if before is not None and before.role is Role.USER and _says_nothing(message):
+                continue
             if before is not None and not self._abilities.takes_repeats and can_join(before, message):
                 suited[-1] = joined(before, message)
             else:
@@ -240,6 +243,11 @@ class ChatFormat:
         if waiting:
             suited.append(Message(Role.USER, "\n\n".join(waiting)))
         return suited
+
+
+def _says_nothing(message: Message) -> bool:
+    """Whether this is an answer that was stopped before its first word: it would teach the model to say nothing."""
+    return message.role is Role.ASSISTANT and not message.tool_calls and not message.content.strip()
 
 
 def _framed(content: str, slot: str) -> str:

@@ -138,6 +138,13 @@ def test_what_is_refused_of_one_call_alone_is_told_in_words_then(tmp_path: Path)
     assert "> delta" in text
 
 
+def test_a_template_that_looks_into_answers_gets_none_without_words(tmp_path: Path) -> None:
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content[0] }}{{ m.content[1:] }}\n{% endfor %}"
+    text = text_of(with_template(tmp_path, template), *OF_GPT_OSS)
+    assert "system: Be brief." in text
+    assert text.rstrip().endswith("> epsilon\nuser: Why?"), text
+
+
 def test_calls_come_one_by_one_where_the_template_takes_one_at_a_time(of: Callable[[str], Family]) -> None:
     text = text_of(of("llama3"), QUESTION, CALLING, PAGE, FILE)
     messages = re.findall(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n\n(.*?)(?:<\|eot_id\|>|$)", text, re.DOTALL)

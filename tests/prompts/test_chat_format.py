@@ -166,6 +166,15 @@ def test_questions_in_a_row_are_one_where_roles_must_alternate(of: Callable[[str
     assert text_of(of("qwen"), QUESTION, again).count("<|im_start|>user") == 2
 
 
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_answer_of_no_words_is_left_out(of: Callable[[str], Family], content: str) -> None:
+    stopped = Message(Role.ASSISTANT, content, reasoning="Hm.")
+    assert "What is in a?\n\nWhy?" in text_of(of("gemma"), QUESTION, stopped, Message(Role.USER, "Why?"))
+    text = text_of(of("qwen3"), QUESTION, stopped, Message(Role.USER, "Why?"))
+    assert text == text_of(of("qwen3"), QUESTION, Message(Role.USER, "Why?"))
+    assert text.count("<|im_start|>assistant") == 1
+
+
 def test_what_a_template_refuses_is_said_in_its_own_words(of: Callable[[str], Family]) -> None:
     with pytest.raises(ModelError, match="roles must alternate"):
         of("gemma")[1].render(Conversation((Message(Role.ASSISTANT, "Hello."), QUESTION)))
