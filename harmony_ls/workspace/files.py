@@ -8,16 +8,17 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.workspace.attributes import Attributes, attributes_of, take_over
 from harmony_ls.workspace.gate import GatedPath
+from harmony_ls.workspace.globs import folded
 from harmony_ls.workspace.leftovers import n_own_names
 
 __all__ = [
-    "FileState", "holds_still", "opened_file", "opened_folder", "read_state", "same_state", "state_of", "sync_folder",
-    "write_new_file",
+    "FileState", "holds_still", "opened_file", "opened_folder", "read_state", "same_state", "spelled_as_there",
+    "state_of", "sync_folder", "write_new_file",
 ]  # fmt: skip
 
 LARGEST_FILE = 16 * 1024 * 1024
@@ -84,6 +85,21 @@ def opened_file(folder: int, name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def spelled_as_there(path: GatedPath) -> GatedPath:
+    """The path with the file's own spelling of its name, where the file system takes other cases for the same.
+
+    A name that is replaced would else be spelled anew by that. Raises OSError.
+    """
+    name = path.names[-1]
+    with opened_folder(path) as folder:
+        entries = os.listdir(folder)
+        if name in entries or (status := state_of(folder, name)) is None:
+            return path
+        likely = [each for each in entries if folded(each) == folded(name)]
+        same = [each for each in likely if (other := state_of(folder, each)) and os.path.samestat(other, status)]
+    return replace(path, names=(*path.names[:-1], same[0])) if len(same) == 1 else path
 
 
 def read_state(path: GatedPath) -> FileState:

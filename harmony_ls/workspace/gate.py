@@ -247,7 +247,7 @@ def _as_there(root: Path, names: Sequence[str]) -> tuple[str, ...]:
     there: list[str] = []
     for name in names:
         folder = root.joinpath(*there)
-        if not name.isascii() and not os.path.lexists(folder / name):
+        if not name.isascii():
             composed = unicodedata.normalize("NFC", name)
             with contextlib.suppress(OSError):
                 same = [each for each in os.listdir(folder) if unicodedata.normalize("NFC", each) == composed]

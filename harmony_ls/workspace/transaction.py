@@ -9,7 +9,7 @@ from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import Encoding, decode
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.workspace.attributes import Attributes
-from harmony_ls.workspace.files import FileState, read_state
+from harmony_ls.workspace.files import FileState, read_state, spelled_as_there
 from harmony_ls.workspace.gate import GatedPath, PathGate, check_no_repository_made
 
 __all__ = ["FileStyle", "Step", "verify"]
@@ -70,6 +70,7 @@ def _step(gate: PathGate, change: FileChange, style: FileStyle) -> Step:
         return Step(change, None, target, None, _bytes_of(change, style.encoding), style)
     source = gate.pass_through(change.path)
     old, encoding = _unchanged(source, change)
+    source = spelled_as_there(source)
     style = FileStyle(encoding, old.attributes)
     data = _bytes_of(change, encoding)
     _check_writable(source, old, change)

@@ -17,7 +17,7 @@ from harmony_ls.tools.apply_patch import success_text
 from harmony_ls.workspace.disk import DiskWorkspace
 
 if sys.platform != "linux":
-    pytest.skip("needs Linux, where Python can read extended attributes", allow_module_level=True)
+    pytest.skip("needs Linux: elsewhere Python reads no extended attributes", allow_module_level=True)
 
 NOBODY = 65534
 ACCESS_LIST, FOLDERS_LIST = "system.posix_acl_access", "system.posix_acl_default"
