@@ -71,12 +71,16 @@ async def test_an_editor_that_makes_what_it_says_it_refused(folder: Path, answer
 async def test_a_file_that_goes_and_one_that_comes_on_the_way(folder: Path) -> None:
     """The editor refuses the one and cannot create the other: the person's files stay as they are."""
     creation = FileChange(ChangeKind.CREATE, "new.py", "", "x\n", (TextChange(0, 0, "x\n"),))
+
+    def create() -> None:
+        (folder / "new.py").write_text("mine\n")
+
     async with connected_editor(folder) as (server, editor):
         workspace = EditorWorkspace(server, [folder], patience=QUICK)
         editor.before_edit = lambda: (folder / "app.py").unlink()
         with pytest.raises(WorkspaceError):
             await workspace.apply([UPDATE])
-        editor.before_edit = lambda: (folder / "new.py").write_text("mine\n")
+        editor.before_edit = create
         with pytest.raises(WorkspaceError):
             await workspace.apply([creation])
         assert (folder / "new.py").read_text() == "mine\n"

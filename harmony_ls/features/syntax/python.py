@@ -1,7 +1,8 @@
 """Python's syntax: statements, definitions, and whether an edit breaks a text that was in order.
 
-Python alone is looked at, by Python itself. The grammars of other languages would have to be packages of their own, one
-for each, and their parsers accept broken text by design: they could not say for certain that an edit broke it.
+Python is looked at by Python itself, which reads JSON and TOML too. The grammars of other languages would have to be
+packages of their own, one for each, and their parsers accept broken text by design: they could not say for certain that
+an edit broke it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).with_name("python_source.py")
 _SECONDS = 20.0
+_CHECKED = frozenset({"python", "json", "toml"})
 
 
 async def whole_statements(text: str, language: str, start: int, end: int) -> tuple[int, int]:
@@ -44,9 +46,9 @@ async def definition_at(text: str, line: int) -> tuple[str, int, int] | bool | N
 
 async def refuse_broken(old: str, new: str, language: str) -> None:
     """Raise UserError where ``old`` could be parsed and ``new`` cannot."""
-    if language != "python":
+    if language not in _CHECKED:
         return
-    answer = await _ask({"old": old, "new": new}, default=False)
+    answer = await _ask({"old": old, "new": new, "language": language}, default=False)
     if answer is False:
         raise UserError("It could not be checked whether the document still parses. Nothing was changed; try again.")
     if answer is not None:

@@ -1,4 +1,6 @@
-"""Python source, looked at by Python itself: which statements some lines belong to, and whether a text still compiles.
+"""Source, looked at by Python's own parsers: which statements some lines belong to, and whether a text still parses.
+
+Python is compiled; JSON and TOML are read by the standard library.
 
 It is run as a program of its own (`harmony_ls.features.syntax.python`): the parser holds the interpreter's lock
 for as long as it runs, and source that is nested without end can end the process. It reads one question in JSON from
@@ -9,6 +11,9 @@ import ast
 import json
 import re
 import sys
+import tomllib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = ["definition_lines", "fault_of_change", "statement_lines"]
@@ -64,15 +69,15 @@ def definition_lines(text: str, line: int) -> tuple[str, int, int] | bool | None
     return found
 
 
-def fault_of_change(old: str, new: str) -> str | None:
-    """What is wrong with ``new`` that was not wrong with ``old``; None where nothing is.
+def fault_of_change(old: str, new: str, language: str = "python") -> str | None:
+    """What is wrong with ``new`` that was not wrong with ``old``; None where nothing is, or the language is not known.
 
     A text that does not compile may still parse (a cell of a notebook that awaits), and one that does not parse may be
     meant for another version of Python: it is held to no more than it was before.
     """
-    for flags in (0, ast.PyCF_ONLY_AST):
-        if _fault(old, flags) is None:
-            return _fault(new, flags)
+    for fault_of in _PARSERS.get(language, ()):
+        if fault_of(old.removeprefix(_BYTE_ORDER_MARK)) is None:
+            return fault_of(new.removeprefix(_BYTE_ORDER_MARK))
     return None
 
 
@@ -107,9 +112,9 @@ def _last(statement: ast.stmt) -> int:
     return statement.end_lineno or statement.lineno
 
 
-def _fault(text: str, flags: int) -> str | None:
+def _compile_fault(flags: int, text: str) -> str | None:
     try:
-        compile(text.removeprefix(_BYTE_ORDER_MARK), "document", "exec", flags=flags, dont_inherit=True)
+        compile(text, "document", "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         return f"line {error.lineno}: {error.msg}"
     except _FAULTS as error:
@@ -117,9 +122,26 @@ def _fault(text: str, flags: int) -> str | None:
     return None
 
 
+def _data_fault(read: Callable[[str], Any], text: str) -> str | None:
+    try:
+        read(text)
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+_PARSERS: dict[str, tuple[Callable[[str], str | None], ...]] = {
+    "python": (partial(_compile_fault, 0), partial(_compile_fault, ast.PyCF_ONLY_AST)),
+    "json": (partial(_data_fault, json.loads),),
+    "toml": (partial(_data_fault, tomllib.loads),),
+}
+
+
 def _answer(question: dict[str, Any]) -> Any:
     if "new" in question:
-        return fault_of_change(question["old"], question["new"])
+        return fault_of_change(question["old"], question["new"], question["language"])
     if "line" in question:
         return definition_lines(question["text"], question["line"])
     return statement_lines(question["text"], question["start"], question["end"])

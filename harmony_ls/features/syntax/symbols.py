@@ -4,12 +4,27 @@ Python is parsed; other languages, and Python that does not parse, are read by t
 see blocks too.
 """
 
+import asyncio
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.python import definition_at
 
 __all__ = ["Symbol", "symbol_at"]
+
+_CLOSERS = (")", "}", "]")
+# What goes on with the block that ends where it begins.
+_CONTINUES = re.compile(r"(?:[)}\]]+\s*)?(?:else|elif|elsif|elseif|except|catch|finally|rescue|ensure|then)\b|[)}\]{]")
+_ENDS = re.compile(r"(?:end|fi|done|esac)\b")
+# Blocks inside a function that are no thing of their own.
+_CONTROL = re.compile(
+    r"(?:[)}\]]+\s*)?(?:if|else|elif|elsif|elseif|for|foreach|while|until|unless|switch|match|case|default|when|try|catch"
+    r"|except|finally|rescue|ensure|do|loop|with|using|lock|synchronized|select|guard|begin|then|unsafe|return)\b|{"
+)
+# Where the words above are names like others.
+_DATA_LANGUAGES = frozenset({"yaml", "dockercompose", "json", "jsonc", "toml", "markdown", "plaintext", "css", "scss"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +38,10 @@ class Symbol:
 
 
 async def symbol_at(text: str, line: int, language: str) -> Symbol | None:
-    """The innermost definition around a line (from 0), decorators included; None on top of everything."""
+    """The innermost definition around a line (from 0), decorators included; None on top of everything.
+
+    Where nothing looks like a definition, it is the outermost block.
+    """
     lines = with_plain_line_ends(text).split("\n")
     if not 0 <= line < len(lines):
         return None
@@ -31,37 +49,84 @@ async def symbol_at(text: str, line: int, language: str) -> Symbol | None:
         found = await definition_at(text, line)
         if found is None or isinstance(found, tuple):
             return None if found is None else Symbol(*found)
-    return _block(lines, line)
+    return await asyncio.to_thread(_block, lines, line, is_data=language in _DATA_LANGUAGES)
 
 
-def _block(lines: list[str], line: int) -> Symbol | None:
-    """The nearest line above that is indented less, with all that is indented more than it."""
-    here = next((i for i in range(line, -1, -1) if lines[i].strip()), None)
+def _block(lines: Sequence[str], line: int, *, is_data: bool) -> Symbol | None:
+    here = next((n for n in range(line, -1, -1) if lines[n].strip()), None)
     if here is None:
         return None
-    indentation = _indentation(lines[here])
-    has_body = here + 1 < len(lines) and _next_indentation(lines, here + 1) > indentation
-    start = here if has_body else next((i for i in range(here, -1, -1) if _is_less(lines[i], indentation)), None)
-    if start is None:
+    start: int | None = _head(lines, here)
+    if start == here and not _has_body(lines, here):
+        start = _above(lines, here)
+    found: int | None = None
+    while start is not None:
+        found = start
+        if is_data or not _CONTROL.match(lines[start].strip()):
+            break
+        start = _above(lines, start)
+    if found is None:
         return None
+    end = _end(lines, found)
+    first = found
+    while first > 0 and _is_decorator(lines[first - 1], _indentation(lines[found])):
+        first -= 1
+    return Symbol(lines[found].strip(), first, end) if line < end else None
+
+
+def _above(lines: Sequence[str], line: int) -> int | None:
+    """The first line of the block that a line stands in."""
+    indentation = _indentation(lines[line])
+    over = next((n for n in range(line, -1, -1) if lines[n].strip() and _indentation(lines[n]) < indentation), None)
+    return None if over is None else _head(lines, over)
+
+
+def _head(lines: Sequence[str], line: int) -> int:
+    """The first line of the block that a line goes on with or ends, such as an `else` or a bracket; else the line."""
+    indentation = _indentation(lines[line])
+    while _CONTINUES.match(lines[line].strip()) or _ENDS.match(lines[line].strip()):
+        before = line - 1
+        while before >= 0 and (not lines[before].strip() or _indentation(lines[before]) > indentation):
+            before -= 1
+        if before < 0 or _indentation(lines[before]) < indentation:
+            break
+        line = before
+    return line
+
+
+def _end(lines: Sequence[str], start: int) -> int:
+    """The line after the block that begins in a line: a closing bracket stands where its first line does."""
     limit = _indentation(lines[start])
     end = start + 1
-    while end < len(lines) and (not lines[end].strip() or _indentation(lines[end]) > limit):
-        end += 1
-    # A closing bracket stands where its opening line does.
-    if end < len(lines) and _indentation(lines[end]) == limit and lines[end].strip()[:1] in tuple(")}]"):
-        end += 1
+    while end < len(lines):
+        if not lines[end].strip() or _indentation(lines[end]) > limit:
+            end += 1
+        elif _indentation(lines[end]) == limit and _CONTINUES.match(lines[end].strip()):
+            is_last = lines[end].strip().startswith(_CLOSERS) and not _has_body(lines, end)
+            end += 1
+            after = _next_line(lines, end)
+            if is_last and not (_indentation(after) == limit and _CONTINUES.match(after.strip())):
+                break
+        else:
+            end += _indentation(lines[end]) == limit and _ENDS.match(lines[end].strip()) is not None
+            break
     while end > start + 1 and not lines[end - 1].strip():
         end -= 1
-    return Symbol(lines[start].strip(), start, end)
+    return end
 
 
-def _is_less(line: str, indentation: int) -> bool:
-    return bool(line.strip()) and _indentation(line) < indentation
+def _has_body(lines: Sequence[str], line: int) -> bool:
+    after = _next_line(lines, line + 1)
+    return bool(after.strip()) and _indentation(after) > _indentation(lines[line])
 
 
-def _next_indentation(lines: list[str], start: int) -> int:
-    return next((_indentation(line) for line in lines[start:] if line.strip()), 0)
+def _next_line(lines: Sequence[str], start: int) -> str:
+    """The first line from ``start`` on that is not blank."""
+    return next((lines[n] for n in range(start, len(lines)) if lines[n].strip()), "")
+
+
+def _is_decorator(line: str, indentation: int) -> bool:
+    return _indentation(line) == indentation and line.strip().startswith(("@", "#["))
 
 
 def _indentation(line: str) -> int:

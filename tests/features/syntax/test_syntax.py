@@ -140,6 +140,25 @@ def test_an_edit_is_held_to_what_was_in_order_before(old: str, new: str, fault: 
     assert fault_of_change(old, new) == fault
 
 
+@pytest.mark.parametrize(
+    ("language", "old", "new", "fault"),
+    [
+        ("json", '{"a": 1}', '{"a": 2}', None),
+        ("json", '{"a":\n1}', '{"a":\n1', "line 2: Expecting ',' delimiter"),
+        ("json", "// Comments.\n{}", "{", None),
+        ("json", "[]", "[" * 100_000, ""),
+        ("toml", "a = 1\n", "a = 2\n", None),
+        ("toml", "a = 1\n", "a = \n", "Invalid value (at line 1, column 5)"),
+        ("toml", "a = \n", "b = \n", None),
+        ("rust", "fn f() {}", "fn f() {", None),
+    ],
+)
+def test_data_is_held_to_its_own_grammar(language: str, old: str, new: str, fault: str | None) -> None:
+    found = fault_of_change(old, new, language)
+    assert (found is None) is (fault is None)
+    assert (found or "").startswith(fault or "")
+
+
 def test_a_text_with_nul_characters_is_broken() -> None:
     """Versions of Python say so in different words."""
     assert fault_of_change("x = 1", "x = '\0'") is not None
@@ -150,6 +169,8 @@ async def test_the_program_answers_for_python_alone() -> None:
     assert await syntax.whole_statements(TEXT, "rust", 11, 12) == (11, 12)
     await syntax.refuse_broken("x = 1", "x = 2", "python")
     await syntax.refuse_broken("x = 1", "x = (", "rust")
+    with pytest.raises(UserError, match=r"would break the document \(line 1: Expecting value\)"):
+        await syntax.refuse_broken("[1]", "[", "json")
     with pytest.raises(UserError, match=r"would break the document \(line 1: '\(' was never closed\)"):
         await syntax.refuse_broken("x = 1", "x = (", "python")
 
