@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.lsp.connection.framing import Body, FrameDecoder, Oversized, decode, encode
+from harmony_ls.lsp.connection.framing import Body, FrameDecoder, Oversized, Prepared, decode, encode, encode_result
 
 PING = {"jsonrpc": "2.0", "id": 7, "method": "ping", "params": {"text": "a\r\nContent-Length: 5\r\n\r\n{}é👍"}}
 
@@ -159,6 +159,14 @@ def test_half_a_million_small_pieces_do_not_pile_up() -> None:
     decoder = FrameDecoder()
     found = [frame for start in range(0, len(stream), 16_384) for frame in decoder.feed(stream[start : start + 16_384])]
     assert found == [Body(body)]
+
+
+@pytest.mark.parametrize("message_id", [1, -5, "", 'a "name"', "é\ud800"])
+def test_a_prepared_result_is_a_message_like_others(message_id: int | str) -> None:
+    result = {"title": "é", "turns": [1, None, "}"]}
+    [frame] = FrameDecoder().feed(encode_result(message_id, Prepared(json.dumps(result, indent=1).encode())))
+    assert isinstance(frame, Body)
+    assert decode(frame.octets) == {"jsonrpc": "2.0", "id": message_id, "result": result}
 
 
 def test_bytes_that_are_no_utf8_are_kept() -> None:

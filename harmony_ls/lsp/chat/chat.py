@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pygls.exceptions import JsonRpcInvalidParams
 
@@ -39,16 +39,18 @@ from harmony_ls.lsp.chat.messages import (
     TranscriptTurn,
 )
 from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages, usage_report
+from harmony_ls.lsp.connection.framing import Prepared
 from harmony_ls.lsp.progress import WorkProgress
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harmony_ls.features.chat.chat import Chat, Question
     from harmony_ls.features.chat.chats import Chats
-    from harmony_ls.features.chat.store import ChatStore
+    from harmony_ls.features.chat.store import ChatStore, ChatSummary
     from harmony_ls.lsp.server import Handler, HarmonyServer
     from harmony_ls.lsp.workspace.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
 __all__ = ["CHAT_METHODS", "EditorChat"]
 
 _logger = logging.getLogger(__name__)
+
+_Of = TypeVar("_Of")
 
 _NO_FOLDER = "No folder is open in the editor, so there are no files to work on."
 
@@ -267,8 +271,12 @@ async def _chat(server: "HarmonyServer", params: ChatParams) -> ChatResult:
     return await server.chat.answer(params)
 
 
-async def _sessions(server: "HarmonyServer", _params: SessionsParams) -> list[SessionSummary]:
+async def _sessions(server: "HarmonyServer", _params: SessionsParams) -> Prepared:
     chats = await server.chat.chats()
+    return await asyncio.to_thread(_prepared, server, _summaries, await chats.list())
+
+
+def _summaries(listed: "Sequence[ChatSummary]") -> list[SessionSummary]:
     return [
         SessionSummary(
             session_id=summary.id,
@@ -278,18 +286,19 @@ async def _sessions(server: "HarmonyServer", _params: SessionsParams) -> list[Se
             model=summary.model,
             problem=summary.problem or None,
         )
-        for summary in await chats.list()
+        for summary in listed
     ]
 
 
-async def _open(server: "HarmonyServer", params: SessionParams) -> Transcript:
+async def _open(server: "HarmonyServer", params: SessionParams) -> Prepared:
     chats = await server.chat.chats()
-    return await asyncio.to_thread(_transcript, await chats.open(params.session_id))
+    return await asyncio.to_thread(_prepared, server, _transcript, await chats.open(params.session_id))
 
 
-async def _fork(server: "HarmonyServer", params: ForkParams) -> Transcript:
+async def _fork(server: "HarmonyServer", params: ForkParams) -> Prepared:
     chats = await server.chat.chats()
-    return await asyncio.to_thread(_transcript, await chats.fork(params.session_id, params.n_turns))
+    forked = await chats.fork(params.session_id, params.n_turns)
+    return await asyncio.to_thread(_prepared, server, _transcript, forked)
 
 
 async def _delete(server: "HarmonyServer", params: SessionParams) -> None:
@@ -299,6 +308,14 @@ async def _delete(server: "HarmonyServer", params: SessionParams) -> None:
 
 async def _commands(_server: "HarmonyServer", _params: SessionsParams) -> list[ChatCommand]:
     return [ChatCommand(f"/{each.name}", each.meaning, each.needs) for each in SLASH_COMMANDS]
+
+
+def _prepared(server: "HarmonyServer", make: "Callable[[_Of], object]", of: _Of) -> Prepared:
+    """A result that may be large, made into JSON piece by piece: on the event loop it would hold up all else."""
+    from harmony_ls.session.sliced_json import written
+
+    content = server.protocol.unstructure(make(of))
+    return Prepared("".join(written(content)).encode("ascii"))
 
 
 def _transcript(chat: "Chat") -> Transcript:

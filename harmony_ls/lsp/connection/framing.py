@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MAX_MESSAGE_BYTES", "Body", "FrameDecoder", "Oversized", "decode", "encode"]
+__all__ = ["MAX_MESSAGE_BYTES", "Body", "FrameDecoder", "Oversized", "Prepared", "decode", "encode", "encode_result"]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A longer message is passed over: no document that anybody types into comes near it."""
@@ -28,6 +28,13 @@ _MAX_DIGITS = 18
 @dataclass(frozen=True, slots=True)
 class Body:
     """The bytes of one message."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A result whose JSON, in ASCII, was made already: a large one, on another thread."""
 
     octets: bytes
 
@@ -150,6 +157,13 @@ def encode(message: object) -> bytes:
     """Make a message into bytes with its header. Raises ValueError for NaN and infinities, which JSON lacks."""
     body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii")
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def encode_result(message_id: int | str, result: Prepared) -> bytes:
+    """Make the answer to a request into bytes with its header."""
+    head = json.dumps({"jsonrpc": "2.0", "id": message_id}).encode("ascii").removesuffix(b"}")
+    n_bytes = len(head) + len(b',"result":') + len(result.octets) + len(b"}")
+    return b'Content-Length: %d\r\n\r\n%b,"result":%b}' % (n_bytes, head, result.octets)
 
 
 def decode(octets: bytes) -> Any:

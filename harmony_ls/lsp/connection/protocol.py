@@ -314,8 +314,11 @@ class HarmonyProtocol(LanguageServerProtocol):
 
     def _send_result(self, message_id: MessageId, method: str, result: object) -> None:
         try:
-            content = self._converter.unstructure(result)
-            data = framing.encode({"jsonrpc": "2.0", "id": message_id, "result": content})
+            if isinstance(result, framing.Prepared):
+                data = framing.encode_result(message_id, result)
+            else:
+                content = self._converter.unstructure(result)
+                data = framing.encode({"jsonrpc": "2.0", "id": message_id, "result": content})
         except Exception:
             _logger.exception("%s: the result cannot be sent as JSON", method)
             self._send_error(message_id, _Error.InternalError, f"{method} failed; the server's log says why")
