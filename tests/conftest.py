@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.distribution import GroupScheduling, longest_first
 from tests.models import Rule, build_model, build_scripted_model
 
 # Time is no criterion here: tests share their machine. In CI the examples are the same each time.
@@ -22,17 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite expectations in fixtures and generated documents")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run beside each other, those of a file stay together, and so do all that share the machine's Docker.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run beside each other, what takes long comes first."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
-    They share fixtures; and a test that looks for containers left behind must not meet those of its neighbour.
-    """
-    beside = (Path(f"tests/cli/{name}.py") for name in ("test_bench_tools", "test_chat_tools_together"))
-    of_docker = (Path("tests/tools/python"), *beside)
-    for item in items:
-        file = item.path.relative_to(item.config.rootpath)
-        group = "docker" if any(map(file.is_relative_to, of_docker)) else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
+    """Where tests run beside each other, some stay together (`tests.distribution`)."""
+    return GroupScheduling(config, log) if config.option.dist == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
