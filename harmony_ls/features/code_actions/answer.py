@@ -1,4 +1,4 @@
-"""What a model answered, as the text that takes a region's place. It is read strictly: no guess becomes an edit."""
+"""What a model answers, as the text that takes a region's place. It is read strictly: no guess becomes an edit."""
 
 import math
 import re
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harmony_ls.edits.diff import visible
 from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.errors import UserError
-from harmony_ls.features.line_ends import with_plain_line_ends
 
-__all__ = ["code_of", "fitted", "refuse_repeated"]
+__all__ = ["Answer", "code_of", "fitted", "refuse_repeated"]
 
+_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 _FENCE = re.compile(r"(?P<indentation> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\r\n]*)")
 _LONGEST_QUOTE = 300
 # A shorter line (`else:`, `pass`, `end`) may well be written again.
@@ -26,21 +26,81 @@ class _Block:
     is_closed: bool = False
 
 
-def code_of(answer: str) -> list[str]:
-    """The lines of the one fenced code block of an answer; prose around it is passed over.
+class Answer:
+    """An answer while it is written. Its code is one fenced block; prose around it is passed over.
 
-    Raises UserError, fit for the person who asked, where there is none, more than one, or one that never ends.
+    ``region`` is what the code takes the place of: a block that is the same only quotes it. ``wanted`` matches a line
+    that the code has to have, where that is known, such as the header of the function that is rewritten: a block with
+    it is the code whatever others there are, and nothing after it matters.
     """
-    blocks = _blocks(answer)
-    if not blocks:
-        raise UserError(f"The model made no edit. {_quoted(answer)}")
-    if not blocks[-1].is_closed:
-        raise UserError("The model's answer breaks off inside its code. Nothing was changed; try again.")
-    if len(blocks) > 1:
-        raise UserError(
-            f"The model answered with {len(blocks)} pieces of code instead of one. Nothing was changed; try again."
-        )
-    return blocks[0].lines
+
+    def __init__(self, region: Sequence[str] = (), wanted: re.Pattern[str] | None = None) -> None:
+        self._region = _stripped(region)
+        self._wanted = wanted
+        self._pieces: list[str] = []
+        self._rest = ""
+        self._blocks: list[_Block] = []
+        self._current: _Block | None = None
+
+    def feed(self, piece: str) -> None:
+        """Take what the model wrote next."""
+        self._pieces.append(piece)
+        *lines, self._rest = _LINE_END.split(self._rest + piece)
+        for line in lines:
+            self._take(line)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the code is there, whatever may still be written."""
+        return any(map(self._is_wanted, self._blocks))
+
+    def code(self) -> list[str]:
+        """The lines of the code, once all has been written.
+
+        Raises UserError, fit for the person who asked, where there is none, where it never ends, and where it cannot
+        be told which of several blocks it is.
+        """
+        self._take(self._rest.removesuffix("\r"))
+        self._rest = ""
+        if not self._blocks:
+            raise UserError(f"The model made no edit. {_quoted(''.join(self._pieces))}")
+        if wanted := next(filter(self._is_wanted, self._blocks), None):
+            return wanted.lines
+        if not self._blocks[-1].is_closed:
+            raise UserError("The model's answer breaks off inside its code. Nothing was changed; try again.")
+        blocks = [block for block in self._blocks if _stripped(block.lines) != self._region] or self._blocks[:1]
+        if len(blocks) > 1:
+            raise UserError(
+                f"The model answered with {len(blocks)} pieces of code instead of one. Nothing was changed; try again."
+            )
+        return blocks[0].lines
+
+    def _is_wanted(self, block: _Block) -> bool:
+        if self._wanted is None or not block.is_closed:
+            return False
+        return any(map(self._wanted.match, block.lines)) and _stripped(block.lines) != self._region
+
+    def _take(self, line: str) -> None:
+        """Read the next line of Markdown, fences as CommonMark has them."""
+        fence = _FENCE.fullmatch(line)
+        current = self._current
+        if current is None:
+            if fence and not (fence["fence"].startswith("`") and "`" in fence["info"]):
+                self._current = _Block(len(fence["indentation"]), fence["fence"], [])
+                self._blocks.append(self._current)
+        elif fence and fence["fence"].startswith(current.fence) and not fence["info"].strip():
+            current.is_closed = True
+            self._current = None
+        else:
+            n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
+            current.lines.append(line[n_off:])
+
+
+def code_of(answer: str) -> list[str]:
+    """The code of a whole answer of which nothing more is known. Raises as `Answer.code` does."""
+    reading = Answer()
+    reading.feed(answer)
+    return reading.code()
 
 
 def fitted(lines: Sequence[str], region: Sequence[str]) -> tuple[str, ...]:
@@ -78,23 +138,8 @@ def _telling(lines: Sequence[str]) -> list[str]:
     return [line.strip() for line in lines if len(line.strip()) >= _TELLING and any(map(str.isalnum, line))]
 
 
-def _blocks(answer: str) -> list[_Block]:
-    """The fenced blocks of a Markdown text, as CommonMark has them."""
-    blocks: list[_Block] = []
-    current: _Block | None = None
-    for line in with_plain_line_ends(answer).split("\n"):
-        fence = _FENCE.fullmatch(line)
-        if current is None:
-            if fence and not (fence["fence"].startswith("`") and "`" in fence["info"]):
-                current = _Block(len(fence["indentation"]), fence["fence"], [])
-                blocks.append(current)
-        elif fence and fence["fence"].startswith(current.fence) and not fence["info"].strip():
-            current.is_closed = True
-            current = None
-        else:
-            n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
-            current.lines.append(line[n_off:])
-    return blocks
+def _stripped(lines: Sequence[str]) -> list[str]:
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _in_blanks_of(region: Sequence[str], lines: Sequence[str]) -> Sequence[str]:

@@ -5,6 +5,7 @@ Nothing is changed here. What cannot be trusted to be an edit is an error that s
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,10 +14,11 @@ from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.events import ReasoningDelta, TextDelta
 from harmony_ls.features.code_actions.actions import Subject
-from harmony_ls.features.code_actions.answer import code_of, fitted
+from harmony_ls.features.code_actions.answer import Answer, fitted
 from harmony_ls.features.code_actions.placing import appended, refuse_hidden, rewritten
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
-from harmony_ls.features.code_actions.region import Job, region_of, selected_apart
+from harmony_ls.features.code_actions.region import Job, Region, region_of, selected_apart
+from harmony_ls.features.code_actions.repetition import Repetition
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.syntax.python import refuse_broken
 from harmony_ls.messages import FinishReason, ReasoningEffort
@@ -28,6 +30,8 @@ __all__ = ["Job", "added_tests", "changes_for"]
 
 # Some editors keep the byte order mark in the text. It is no part of the code.
 _BYTE_ORDER_MARK = "\ufeff"
+_PYTHON_HEADER = re.compile(r"\s*(?:async\s+)?(?:def|class)\s+(\w+)")
+_PYTHON_TEST = re.compile(r"\s*(?:async\s+)?(?:def\s+test|class\s+Test)")
 
 
 async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -> tuple[TextChange, ...]:
@@ -46,7 +50,8 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
         selected=selected_apart(job, region),
         notes=job.notes,
     )
-    code = code_of(await _answer(question, job, chat_model, settings))
+    answer = Answer(region.bodies, _header_of(region, job.document.language_id))
+    code = await _code(answer, question, job, chat_model, settings)
     if not any(line.strip() for line in code) and job.action.subject is not Subject.DIAGNOSTICS:
         raise UserError("The model answered with no code at all. Nothing was changed; try again.")
     changes, new_text = await asyncio.to_thread(rewritten, job.document, region, code, job.is_diagnosed)
@@ -65,7 +70,8 @@ async def added_tests(
     if not extra:
         task = f"The tests' file will be `{tests_name}`. It is empty.\n\n{task}"
     question = Question(job.name, job.document.language_id, region, task, extra=extra)
-    code = code_of(await _answer(question, job, chat_model, settings))
+    answer = Answer(wanted=_PYTHON_TEST if job.document.language_id == "python" else None)
+    code = await _code(answer, question, job, chat_model, settings)
     written = fitted(code, ())
     if not written:
         raise UserError("The model wrote no tests. Nothing was changed; try again.")
@@ -83,8 +89,19 @@ def _without_mark(job: Job) -> Job:
     return replace(job, document=bare, start=max(0, job.start - 1), end=max(0, job.end - 1))
 
 
-async def _answer(question: Question, job: Job, chat_model: ChatModel, settings: ChatSettings) -> str:
-    """What the model says to the question, complete."""
+def _header_of(region: Region, language: str) -> re.Pattern[str] | None:
+    """What the line is like that a region's definition begins with; None where it is no definition of Python's."""
+    if language != "python":
+        return None
+    lines = (line for line in region.bodies if line.strip() and not line.lstrip().startswith(("#", "@")))
+    match = _PYTHON_HEADER.match(next(lines, ""))
+    return match and re.compile(rf"\s*(?:async\s+)?(?:def|class)\s+{re.escape(match[1])}\b")
+
+
+async def _code(
+    answer: Answer, question: Question, job: Job, chat_model: ChatModel, settings: ChatSettings
+) -> list[str]:
+    """The code that the model answers with. Once it is there, or cannot come any more, the model is stopped."""
     # A person waits for an edit: what takes the longest thought is better talked over.
     effort = ReasoningEffort.LOW if settings.effort == "low" else ReasoningEffort.MEDIUM
     job.tell("Reading")
@@ -99,15 +116,25 @@ async def _answer(question: Question, job: Job, chat_model: ChatModel, settings:
         sampling=chosen_sampling(chat_model.sampling, settings),
         cache_owner=f"code actions {job.document.uri}",
     )
-    pieces: list[str] = []
+    thinking, writing = Repetition(), Repetition(question.region.bodies)
     try:
         async with asyncio.timeout(settings.max_turn_seconds), contextlib.aclosing(events):
             async for event in events:
+                is_endless = False
                 if isinstance(event, ReasoningDelta):
+                    is_endless = thinking.is_in(event.text)
                     job.tell("Thinking")
                 elif isinstance(event, TextDelta):
-                    pieces.append(event.text)
+                    answer.feed(event.text)
+                    if answer.is_whole:
+                        return answer.code()
+                    is_endless = writing.is_in(event.text)
                     job.tell("Writing")
+                if is_endless:
+                    raise UserError(
+                        "The model repeats itself without coming to an end. Nothing was changed; try again, or choose "
+                        "another model."
+                    )
     except TimeoutError as error:
         raise UserError(
             f"The model did not come to an end within {settings.max_turn_seconds:g} seconds (chat.maxTurnSeconds). "
@@ -117,7 +144,7 @@ async def _answer(question: Question, job: Job, chat_model: ChatModel, settings:
         raise UserError("The model's answer was cut off at its greatest length. Select less, or raise chat.maxTokens.")
     if current.reason is not FinishReason.STOP:
         raise UserError("The model did not come to the end of its answer. Nothing was changed; try again.")
-    return "".join(pieces)
+    return answer.code()
 
 
 def _ending(tests: str) -> str:

@@ -1,11 +1,13 @@
 """What of a model's answer becomes code, and what is refused with words that a person understands."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions.answer import code_of, fitted, refuse_repeated
+from harmony_ls.features.code_actions.answer import Answer, code_of, fitted, refuse_repeated
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,54 @@ def test_code_may_be_like_what_stands_around(code: list[str]) -> None:
 def test_what_the_region_itself_repeats_may_stay() -> None:
     lines = ["check(first)", "check(second)"] * 3
     refuse_repeated(["check(first)", "check(second)", "check(third)"], lines, 2, 4)
+
+
+HEADER = re.compile(r"\s*def area\b")
+OLD = ["def area(a, b):", "    return a + b"]
+OLD_BLOCK = "```python\ndef area(a, b):\n    return a + b\n```\n"
+NEW_BLOCK = "```python\ndef area(a, b):\n    return a * b\n```\n"
+USAGE = "```python\nprint(area(1, 2))\n```\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEW_BLOCK,
+        f"{OLD_BLOCK}It should multiply:\n{NEW_BLOCK}",
+        f"{NEW_BLOCK}For example:\n{USAGE}",
+        f"{USAGE}is what goes wrong.\n{NEW_BLOCK}",
+        f"{NEW_BLOCK}```python\ndef area(a, b):",
+    ],
+    ids=["alone", "after a quotation", "before an example", "after an example", "before what is cut off"],
+)
+def test_code_with_the_header_that_it_must_have_is_known_among_others(text: str) -> None:
+    answer = Answer(OLD, HEADER)
+    for piece in text:
+        answer.feed(piece)
+    assert answer.is_whole
+    assert answer.code() == ["def area(a, b):", "    return a * b"]
+
+
+def test_nothing_has_to_be_read_after_such_code() -> None:
+    answer = Answer(OLD, HEADER)
+    answer.feed(f"So:\n{OLD_BLOCK}and\n{NEW_BLOCK.removesuffix(chr(10))}")
+    assert not answer.is_whole, "the fence may go on"
+    answer.feed("\nThis multiplies the two.")
+    assert answer.is_whole
+
+
+def test_a_quotation_alone_changes_nothing() -> None:
+    answer = Answer(OLD, HEADER)
+    answer.feed(f"It is fine:\n{OLD_BLOCK}{OLD_BLOCK}")
+    assert not answer.is_whole
+    assert answer.code() == OLD
+
+
+def test_a_quotation_is_no_second_piece_in_any_language() -> None:
+    answer = Answer(["let a = 1"])
+    answer.feed("```\nlet a = 1\n```\nbecomes\n```\nconst a = 1\n```\n")
+    assert not answer.is_whole, "another may follow"
+    assert answer.code() == ["const a = 1"]
 
 
 PIECES = st.sampled_from(

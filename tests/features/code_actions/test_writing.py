@@ -45,7 +45,8 @@ RULES = [
     asked("fix", f"```python\n{METHOD}```"),
     asked("simplify", "```python\nreturn 0 if not self.width else 1\n```"),
     asked("improve", "```\n\n```"),
-    asked("document", "```python\n" + "# word\n" * 60 + "```"),
+    asked("document", "```python\n" + "".join(f"# word {n}\n" for n in range(60)) + "```"),
+    asked("document", "It is right as it is.\n" * 60, before="```python\n    return 1\n```\n\n"),
     asked("write_tests", "```\ndef test_it():\n    assert True\n```"),
 ]
 
@@ -104,6 +105,11 @@ async def test_code_is_not_rewritten_into_nothing(model: ChatModel) -> None:
 async def test_an_answer_of_the_greatest_length_is_no_edit(model: ChatModel) -> None:
     with pytest.raises(UserError, match="cut off"):
         await changes_for(job("document", selected="return 0"), model, greedy(max_tokens=300))
+
+
+async def test_a_model_that_goes_round_in_circles_is_stopped(model: ChatModel) -> None:
+    with pytest.raises(UserError, match="repeats itself"):
+        await changes_for(job("document", "def f():\n    return 1\n", selected="return 1"), model, greedy())
 
 
 async def test_a_document_that_never_parsed_is_rewritten_by_its_lines(model: ChatModel) -> None:
