@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-__all__ = ["definition_lines", "fault_of_change", "statement_lines"]
+__all__ = ["definition_lines", "fault_of_change", "lines_to_mend", "statement_lines"]
 
 _FAULTS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -30,12 +30,38 @@ def statement_lines(text: str, start: int, end: int) -> tuple[int, int]:
     Decorators belong to their statement, and an `elif` to its `if`. Lines of no statement stay as they are, and so do
     those of a text that cannot be parsed.
     """
-    text = text.removeprefix(_BYTE_ORDER_MARK)
-    try:
-        body: list[ast.stmt] = ast.parse(text).body
-    except _FAULTS:
-        return start, end
-    lines = [line.encode("utf-8", "surrogatepass") for line in _LINE_END.split(text)]
+    tree = _parsed(text)
+    return (start, end) if tree is None else _statement_lines(tree, _lines_of(text), start, end)
+
+
+def lines_to_mend(text: str, places: list[tuple[int, int]], longest: int) -> list[tuple[int, int]] | None:
+    """The runs of whole statements that hold some places, each given by its lines: ordered, apart from each other.
+
+    Each is the definition around its places, or, where that has more lines than ``longest``, the statements. Places
+    that ``longest`` lines hold come in one run. None where the text cannot be parsed.
+    """
+    tree = _parsed(text)
+    if tree is None:
+        return None
+    lines = _lines_of(text)
+    runs: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        found = _definition(tree, start)
+        is_short = found is not None and found[2] >= end and found[2] - found[1] <= longest
+        run = found[1:] if found is not None and is_short else _statement_lines(tree, lines, start, end)
+        while runs:
+            last = runs[-1]
+            both = _statement_lines(tree, lines, min(last[0], run[0]), max(last[1], run[1]))
+            if last[1] <= run[0] and both[1] - both[0] > longest:
+                break
+            run = both
+            runs.pop()
+        runs.append(run)
+    return runs
+
+
+def _statement_lines(tree: ast.Module, lines: list[bytes], start: int, end: int) -> tuple[int, int]:
+    body: list[ast.stmt] = tree.body
     around: tuple[int, int] | None = None
     while True:
         touched = [statement for statement in body if _first(statement) < end and _last(statement) > start]
@@ -56,10 +82,11 @@ def definition_lines(text: str, line: int) -> tuple[str, int, int] | bool | None
 
     None where there is none, False where the text cannot be parsed.
     """
-    try:
-        tree = ast.parse(text.removeprefix(_BYTE_ORDER_MARK))
-    except _FAULTS:
-        return False
+    tree = _parsed(text)
+    return False if tree is None else _definition(tree, line)
+
+
+def _definition(tree: ast.Module, line: int) -> tuple[str, int, int] | None:
     found: tuple[str, int, int] | None = None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -67,6 +94,18 @@ def definition_lines(text: str, line: int) -> tuple[str, int, int] | bool | None
             if start <= line < end and (found is None or start >= found[1]):
                 found = node.name, start, end
     return found
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text.removeprefix(_BYTE_ORDER_MARK))
+    except _FAULTS:
+        return None
+
+
+def _lines_of(text: str) -> list[bytes]:
+    """The lines as the places of statements count in them."""
+    return [line.encode("utf-8", "surrogatepass") for line in _LINE_END.split(text.removeprefix(_BYTE_ORDER_MARK))]
 
 
 def fault_of_change(old: str, new: str, language: str = "python") -> str | None:
@@ -144,6 +183,8 @@ def _answer(question: dict[str, Any]) -> Any:
         return fault_of_change(question["old"], question["new"], question["language"])
     if "line" in question:
         return definition_lines(question["text"], question["line"])
+    if "places" in question:
+        return lines_to_mend(question["text"], question["places"], question["longest"])
     return statement_lines(question["text"], question["start"], question["end"])
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.syntax import python as syntax
-from harmony_ls.features.syntax.python_source import definition_lines, fault_of_change, statement_lines
+from harmony_ls.features.syntax.python_source import definition_lines, fault_of_change, lines_to_mend, statement_lines
 
 TEXT = """\
 import os
@@ -94,6 +94,30 @@ def test_an_elif_is_no_statement_without_its_if(lines: tuple[int, int], grown: t
 
 def test_an_if_below_an_else_is_a_statement() -> None:
     assert statement_lines("if a:\n    x()\nelse:\n    if b:\n        y()\n    z()\n", 3, 4) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("places", "longest", "runs"),
+    [
+        ([(11, 12)], 60, [(2, 17)]),
+        ([(11, 12), (15, 16)], 15, [(2, 17)]),
+        ([(26, 27), (0, 1), (11, 12)], 60, [(0, 33)]),
+        ([(26, 27), (0, 1), (11, 12)], 15, [(0, 1), (2, 17), (21, 33)]),
+        ([(26, 27), (0, 1), (11, 12)], 5, [(0, 1), (10, 14), (25, 28)]),
+        ([(7, 8), (15, 16), (0, 1)], 5, [(0, 1), (2, 17)]),
+        ([(1, 2), (17, 18)], 1, [(1, 2), (17, 18)]),
+        ([(11, 32), (12, 13)], 1, [(2, 33)]),
+        ([], 60, []),
+    ],
+)
+def test_places_to_mend_come_in_runs_of_whole_statements(
+    places: list[tuple[int, int]], longest: int, runs: list[tuple[int, int]]
+) -> None:
+    assert lines_to_mend(TEXT, places, longest) == runs
+
+
+def test_a_text_that_does_not_parse_has_no_runs() -> None:
+    assert lines_to_mend("def f(:\n", [(0, 1)], 60) is None
 
 
 def test_a_byte_order_mark_is_no_fault_of_the_text() -> None:
