@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DiagnosticNote", "diagnostics_text"]
+__all__ = ["MOST_DIAGNOSTICS", "DiagnosticNote", "diagnostics_text"]
 
-_MOST_DIAGNOSTICS = 100
+MOST_DIAGNOSTICS = 100
+"""So many are told of; a model that is told of more does not get better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class DiagnosticNote:
 
 def diagnostics_text(notes: Sequence[DiagnosticNote]) -> str:
     """Diagnostics, one a line."""
-    lines = [_diagnostic_line(note) for note in notes[:_MOST_DIAGNOSTICS]]
-    if len(notes) > _MOST_DIAGNOSTICS:
-        lines.append(f"and {len(notes) - _MOST_DIAGNOSTICS} more")
+    lines = [_diagnostic_line(note) for note in notes[:MOST_DIAGNOSTICS]]
+    if len(notes) > MOST_DIAGNOSTICS:
+        lines.append(f"and {len(notes) - MOST_DIAGNOSTICS} more")
     return "\n".join(lines)
 
 

@@ -127,5 +127,6 @@ def _import() -> None:
     import harmony_ls.features.inline.completer
     import harmony_ls.features.resident_model  # noqa: F401
 
-    # What was imported stays: whenever the collector looked through all of it, nothing else ran for a tenth of a second.
+    # What was imported stays. Whenever the collector looked through all of it, nothing else ran for a tenth of a
+    # second.
     gc.freeze()

@@ -28,7 +28,9 @@ def other():
 @pytest.fixture
 def echo(tmp_path: Path, harmony_vocabulary: None) -> Path:
     """A model that answers whatever it is asked."""
-    return scripted_gpt_oss(tmp_path / "model", [Rule("<|start|>assistant", final("Seen."))])
+    return scripted_gpt_oss(
+        tmp_path / "model", [Rule("<|start|>assistant", final("Seen."))], max_position_embeddings=32_768
+    )
 
 
 async def shown(peer: Peer, state: Path, text: str, *attachments: dict[str, Any]) -> str:
@@ -81,6 +83,27 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
         assert "return math.pi" in told
         assert told.endswith("\n\ngently"), "what was said after the command stands last"
         assert "/fix" not in told
+
+        far = TEXT + "\n" * 300 + "z = q\n"
+        peer.replace_all(uri, far)
+        at_the_end = {"range": {"start": place(311, 4)}, "message": "no q"}
+        beyond = {"range": {"start": place(10**9, 0)}, "message": "nowhere"}
+        told = await shown(
+            peer,
+            state,
+            "/fix",
+            {"kind": "diagnostics", "uri": uri, "diagnostics": [at_the_end, diagnostics[0], beyond]},
+        )
+        assert told.count("\n") < 50, "what lies between is left out"
+        assert "`shapes.py`, lines 1 to 11:\n```python\nimport math" in told
+        assert "z = q\n" in told
+        assert (
+            "Diagnostics of `shapes.py`:\n```\nline 312: no q\nline 6: error (x): no math\nline 1000000001: now" in told
+        )
+        many = [{"range": {"start": place(number, 0)}, "message": "x"} for number in range(0, 310, 2)]
+        told = await shown(peer, state, "/fix", {"kind": "diagnostics", "uri": uri, "diagnostics": many})
+        assert "and 55 more" in told
+        peer.replace_all(uri, TEXT)
 
         cells = {f"vscode-notebook-cell:{project.as_posix()}/a.ipynb#{each}": f"x = {each}\n" for each in "12"}
         items = [{"uri": cell, "languageId": "python", "version": 1, "text": text} for cell, text in cells.items()]

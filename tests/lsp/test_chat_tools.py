@@ -144,6 +144,27 @@ async def test_allowed_for_the_session_is_asked_once_and_not_in_another(project:
         assert len(peer.editor.questions) == 2, "another session asks for itself"
 
 
+async def test_what_a_person_forbids_in_a_turn_is_off_at_once(project: Path) -> None:
+    path = project / "shapes.py"
+    thought = f"<|channel|>analysis<|message|>{'Hm. ' * 1000}<|end|><|start|>assistant"
+    rules = (Rule(said("Mend it"), thought + patching()), Rule("<|start|>assistant", final("Then not.")))
+    async with editing(project, *rules, tools={"applyPatch": "allow"}) as peer:
+        peer.editor.open(path)
+        turn = asyncio.create_task(say(peer, "Mend it"))
+        async with asyncio.timeout(PATIENCE):
+            while not any(method == "harmony/chat/delta" for method, _ in peer.notifications):
+                await peer.next_messages()
+        chat = {"model": str(project.parent / "model"), "temperature": 0}
+        peer.configuration = {"chat": chat, "tools": {"applyPatch": "off"}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        while (await peer.doctor())["settings"]["tools"]["applyPatch"] != "off":
+            assert not turn.done()
+        [result] = (await turn).of("toolResult")
+        assert "There is no tool 'apply_patch'" in result["text"]
+        assert peer.editor.text(path) == BROKEN
+        assert peer.editor.edits == []
+
+
 async def test_cancelling_at_the_question_withdraws_it_and_changes_nothing(project: Path) -> None:
     path = project / "shapes.py"
     async with editing(project, Rule(said("Mend it"), patching())) as peer:

@@ -39,6 +39,8 @@ MakeTools = Callable[[Chat, Settings], Awaitable[ToolBox]]
 
 # So many are kept in memory that were opened and not talked to.
 _MOST_UNUSED = 16
+# So many are ready to be gone on with at once.
+_MOST_SESSIONS = 16
 # How long a turn may take to end where its connection is gone.
 _LAST_WORDS_SECONDS = 5.0
 
@@ -194,6 +196,7 @@ class Chats:
                     yield Notice(problem)
         finally:
             chat.end()
+            self._let_rest()
             if not chat.stored.said:
                 await self._drop(chat)
 
@@ -219,6 +222,13 @@ class Chats:
             self._claims.release(each.id)
         return chat
 
+    def _let_rest(self) -> None:
+        """Let go of what many conversations hold that were not gone on with for long: their prompts as token ids, above
+        all. What is stored of them stays, and so do their tools with what was answered."""
+        resting = [each for each in self._open.values() if each.session is not None and not each.is_running]
+        for each in sorted(resting, key=lambda chat: chat.stored.updated)[:-_MOST_SESSIONS]:
+            each.session = None
+
     async def _drop(self, chat: Chat) -> None:
         """Let a conversation go that is not to be gone on with, or can be read from disk."""
         if self._open.get(chat.id) is chat:
@@ -230,8 +240,14 @@ class Chats:
         """Read a conversation again where another process has gone on with it."""
         if not chat.stored.said:
             return
-        if await asyncio.to_thread(chat.store.has_changed, chat.id):
+        if not await asyncio.to_thread(chat.store.has_changed, chat.id):
+            return
+        try:
             chat.stored = await asyncio.to_thread(_load, chat.store, chat.id)
+        except UserError as error:
+            # What is known of it here is worth more than a file that nobody can read: it is kept beside that.
+            log.warning("%s", error)
+        else:
             chat.session = None
 
     async def _session(
@@ -289,7 +305,7 @@ class Chats:
         try:
             if not await asyncio.to_thread(chat.store.save, stored, unless_changed=True):
                 problem = (
-                    "Another harmony-ls has gone on with this conversation at the same time. What was said here is "
+                    "Somebody else has written the file of this conversation at the same time. What was said here is "
                     "kept as a conversation of its own."
                 )
                 log.warning("%s was written by another process", chat.id)

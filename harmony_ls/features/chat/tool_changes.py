@@ -12,7 +12,9 @@ from harmony_ls.tools.toolbox import ToolBox
 if TYPE_CHECKING:
     from harmony_ls.tools.python import Availability
 
-__all__ = ["has_other_tools", "why_no_python"]
+__all__ = ["has_other_tools", "tighten", "why_no_python"]
+
+_STRICTER = {"allow": 0, "ask": 1, "off": 2}
 
 
 async def has_other_tools(chat: Chat, settings: Settings) -> bool:
@@ -33,6 +35,19 @@ async def why_no_python(tools: ToolBox, settings: Settings) -> "Availability | N
     from harmony_ls.tools.python import python_availability
 
     return await python_availability(settings.tools)
+
+
+def tighten(chat: Chat, settings: Settings) -> None:
+    """Follow what a person forbids in the middle of a turn at once; what they allow counts from the next one on."""
+    if chat.tools is None or chat.settings is None or chat.settings.tools == settings.tools:
+        return
+    for name, permission in chat.tools.permissions.items():
+        kind = name.partition(".")[0]
+        new = getattr(settings.tools, kind, permission)
+        # What was answered in this conversation holds against settings that say what they said before.
+        is_news = new != getattr(chat.settings.tools, kind, permission)
+        if is_news and _STRICTER[new] > _STRICTER[permission]:
+            chat.tools.set_permission(name, new)
 
 
 def _differ(one: Settings, other: Settings) -> bool:

@@ -5,15 +5,15 @@ Open documents are read as the client has them at this moment, saved or not; oth
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.chat.attachments import Attachment
+from harmony_ls.features.chat.attachments import Attachment, refuse_too_much
 from harmony_ls.features.chat.diff import repository_diff, repository_of
-from harmony_ls.features.diagnostics import DiagnosticNote, diagnostics_text
+from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS, DiagnosticNote, diagnostics_text
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
@@ -49,7 +49,8 @@ async def attachments_of(
         if param.kind == "diff":
             resolved += await _diff(server, param, params)
         else:
-            resolved.append(await _resolve(server, param, snapshot, workspace))
+            resolved += await _resolve(server, param, snapshot, workspace)
+        refuse_too_much("", resolved)
     return tuple(resolved)
 
 
@@ -62,7 +63,7 @@ def _snapshot(server: "HarmonyServer", param: AttachmentParam) -> DocumentSnapsh
 
 async def _resolve(
     server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: "Workspace | str"
-) -> Attachment:
+) -> list[Attachment]:
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
     if not param.uri:
@@ -73,11 +74,11 @@ async def _resolve(
     name = _name(server, param.uri)
     match param.kind:
         case "file":
-            return Attachment(f"`{name}`", snapshot.text, snapshot.language_id)
+            return [Attachment(f"`{name}`", snapshot.text, snapshot.language_id)]
         case "selection":
-            return await asyncio.to_thread(_selection, param, snapshot, name, server.documents.encoding)
+            return [await asyncio.to_thread(_selection, param, snapshot, name, server.documents.encoding)]
         case "symbol":
-            return await _symbol(param, snapshot, name)
+            return [await _symbol(param, snapshot, name)]
         case _:
             return await asyncio.to_thread(_diagnostics, param, snapshot, name)
 
@@ -113,7 +114,7 @@ def _selection(param: AttachmentParam, snapshot: DocumentSnapshot, name: str, en
     start, end = min(start, end), max(start, end)
     first, last = text.position_at(start), text.position_at(end)
     if start == end:  # nothing is selected: the line with the cursor is meant
-        return _lines(snapshot, name, first.line, first.line + 1)
+        return _lines(snapshot, _lines_of(snapshot), name, first.line, first.line + 1)
     # A selection that ends before the first character of a line does not reach into it.
     last_line = last.line if last.character or last.line == first.line else last.line - 1
     return Attachment(_label(name, first.line, last_line + 1), snapshot.text[start:end], snapshot.language_id)
@@ -125,18 +126,34 @@ async def _symbol(param: AttachmentParam, snapshot: DocumentSnapshot, name: str)
     symbol = await symbol_at(snapshot.text, param.position.line, snapshot.language_id)
     if symbol is None:
         raise UserError(f"There is no function, class or block around line {param.position.line + 1} of {name}.")
-    return await asyncio.to_thread(_lines, snapshot, name, symbol.start, symbol.end)
+    lines = await asyncio.to_thread(_lines_of, snapshot)
+    return _lines(snapshot, lines, name, symbol.start, symbol.end)
 
 
-def _diagnostics(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> Attachment:
+def _diagnostics(param: AttachmentParam, snapshot: DocumentSnapshot, name: str) -> list[Attachment]:
     """The diagnostics with the lines around them. Fields that other servers leave out are done without."""
     notes = [_note(each) for each in param.diagnostics or ()]
     if not notes:
         raise UserError(f"There are no diagnostics of {name} to attach.")
-    first = max(0, min(note.line for note in notes) - 1 - _N_AROUND)
-    shown = _lines(snapshot, name, first, max(note.line for note in notes) + _N_AROUND)
-    text = shown.text if shown.text.endswith("\n") else f"{shown.text}\n"
-    return Attachment(f"Diagnostics of {shown.label}", f"{text}\n{diagnostics_text(notes)}", shown.language)
+    lines = _lines_of(snapshot)
+    places = (min(note.line, len(lines)) for note in notes[:MOST_DIAGNOSTICS])
+    shown = [_lines(snapshot, lines, name, start, end) for start, end in _surroundings(places)]
+    if len(shown) > 1:  # what lies between is of no interest
+        return [*shown, Attachment(f"Diagnostics of `{name}`", diagnostics_text(notes))]
+    text = shown[0].text if shown[0].text.endswith("\n") else f"{shown[0].text}\n"
+    return [Attachment(f"Diagnostics of {shown[0].label}", f"{text}\n{diagnostics_text(notes)}", shown[0].language)]
+
+
+def _surroundings(lines: Iterable[int]) -> list[tuple[int, int]]:
+    """The lines around these, which are counted from 1: pieces that touch are one."""
+    pieces: list[tuple[int, int]] = []
+    for line in sorted(set(lines)):
+        start, end = max(0, line - 1 - _N_AROUND), line + _N_AROUND
+        if pieces and start <= pieces[-1][1]:
+            pieces[-1] = pieces[-1][0], end
+        else:
+            pieces.append((start, end))
+    return pieces
 
 
 def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
@@ -222,9 +239,12 @@ def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
     return real if any(real.is_relative_to(folder.resolve()) for folder in folders) else None
 
 
-def _lines(snapshot: DocumentSnapshot, name: str, start: int, end: int) -> Attachment:
+def _lines_of(snapshot: DocumentSnapshot) -> list[str]:
+    return with_plain_line_ends(snapshot.text).split("\n")
+
+
+def _lines(snapshot: DocumentSnapshot, lines: Sequence[str], name: str, start: int, end: int) -> Attachment:
     """Lines ``start`` to ``end`` of a document, counted from 0."""
-    lines = with_plain_line_ends(snapshot.text).split("\n")
     start, end = min(start, len(lines) - 1), min(end, len(lines))
     return Attachment(_label(name, start, end), "\n".join(lines[start:end]), snapshot.language_id)
 
