@@ -14,7 +14,6 @@ from pygls.exceptions import JsonRpcInvalidParams
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, ToolCallFinished, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
-from harmony_ls.features.chat.tool_changes import tighten
 from harmony_ls.lsp.chat.attachments import attachments_of
 from harmony_ls.lsp.chat.image_offers import ImageOffers
 from harmony_ls.lsp.chat.messages import (
@@ -219,6 +218,8 @@ class EditorChat:
     def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: WorkProgress) -> None:
         match event:
             case ToolCallFinished(_, call):
+                from harmony_ls.features.chat.tool_changes import tighten  # slow to import, but for a chat that runs
+
                 progress.say(f"Running {call.name}")
                 tighten(chat, self._server.configuration.settings)
             case Usage():
