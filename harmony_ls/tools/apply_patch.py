@@ -21,6 +21,8 @@ __all__ = ["apply_patch_tool", "plan_patch", "success_text"]
 
 _NAME = "apply_patch"
 _N_PREPARED = 16
+# What lies in memory of one patch, or of several that were shown and not carried out.
+_MOST_CHARACTERS = 64 * 1024 * 1024
 _N_NAMED = 3
 _VERBS = {
     ChangeKind.CREATE: "Create",
@@ -38,8 +40,14 @@ def apply_patch_tool(workspace: Workspace) -> Tool:
 async def plan_patch(patch: Patch, workspace: Workspace) -> tuple[FileChange, ...]:
     """The changes that a patch makes to the files as they are now. Raises PatchError and WorkspaceError."""
     texts: dict[str, str] = {}
+    n_characters = 0
     for path in paths_to_read(patch):
         texts[path] = (await workspace.read(path)).text
+        n_characters += len(texts[path])
+        if n_characters > _MOST_CHARACTERS:
+            raise PatchError(
+                f"The files of the patch have more than {_MOST_CHARACTERS:,} characters together. Send smaller patches."
+            )
     # On a thread: a large file or a hostile patch takes a while, and nothing else should wait for it.
     return await asyncio.to_thread(plan_changes, patch, texts)
 
@@ -83,7 +91,9 @@ class _ApplyPatch:
         except (PatchError, WorkspaceError) as error:
             return _refusal(error)
         self._prepared[call] = changes
-        while len(self._prepared) > _N_PREPARED:
+        while len(self._prepared) > 1 and (
+            len(self._prepared) > _N_PREPARED or _n_characters(*self._prepared.values()) > _MOST_CHARACTERS
+        ):
             self._prepared.popitem(last=False)
         return ApprovalRequest(call, _summary(changes), detail, is_sensitive=bool(sensitive), changes=changes)
 
@@ -110,6 +120,10 @@ def _refusal(error: PatchError | WorkspaceError) -> ToolOutput:
     what = "was not carried out as a whole." if is_partial else "failed, and no file was changed."
     # The message quotes the patch, which may hold anything.
     return ToolOutput(visible(f"apply_patch {what} {error}"), is_error=True)
+
+
+def _n_characters(*change_sets: tuple[FileChange, ...]) -> int:
+    return sum(len(change.old_text) + len(change.new_text) for changes in change_sets for change in changes)
 
 
 def _summary(changes: tuple[FileChange, ...]) -> str:

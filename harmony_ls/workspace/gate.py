@@ -20,7 +20,7 @@ from harmony_ls.errors import WorkspaceError
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
 from harmony_ls.workspace.globs import first_match, folded
 from harmony_ls.workspace.ignored import ignoring_rule
-from harmony_ls.workspace.links import Links, found_links, other_names, written_names
+from harmony_ls.workspace.links import MOST_NAMES, Links, found_links, other_names, written_names
 from harmony_ls.workspace.protected import PROTECTED, SENSITIVE
 
 __all__ = ["GatedPath", "PathGate", "check_no_repository_made"]
@@ -99,6 +99,8 @@ class PathGate:
         names = Path(real).relative_to(real_root).parts
         if not names:
             raise WorkspaceError(f"{_shown(written)} is the workspace itself, not a file in it.")
+        if len(names) > MOST_NAMES:
+            raise WorkspaceError(f"{_shown(written)} leads too deep: a path has at most {MOST_NAMES} names.")
         self._check_names(written, lexical)
         self._check_names(written, names)
         on_the_way = written_names((*self._lexical_roots, *self.roots), root.joinpath(*lexical))
@@ -125,6 +127,8 @@ class PathGate:
             yield from self._files_below(root, ())
 
     def _files_below(self, root: Path, names: tuple[str, ...]) -> Iterator[GatedPath]:
+        if len(names) >= MOST_NAMES:
+            return
         try:
             entries = sorted(os.scandir(root.joinpath(*names)), key=lambda entry: entry.name)
         except OSError:
@@ -271,6 +275,8 @@ def _plain(written: str) -> str:
         raise WorkspaceError(
             f"{_shown(written)} is not understood here: give a path relative to the workspace, with '/' between names."
         )
+    if path.count("/") > MOST_NAMES:
+        raise WorkspaceError(f"{_shown(written)} lies too deep: a path has at most {MOST_NAMES} names.")
     if len(encoded) > _LONGEST_PATH or any(len(name.encode()) > _LONGEST_NAME for name in path.split("/")):
         raise WorkspaceError(
             f"{_shown(written)} is too long: a name has at most {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}."

@@ -5,7 +5,9 @@ that git tracks although a rule names it counts as ignored here.
 """
 
 import fnmatch
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,8 +74,9 @@ def _top(root: Path) -> Path:
 
 def _rules(file: Path) -> tuple[IgnoreRule, ...]:
     try:
-        status = file.stat()
-        if status.st_size > _LARGEST_FILE:
+        status = file.lstat()
+        # git follows no link here either; one could lead to a device that never ends.
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
             return ()
         return _parsed(file, status.st_mtime_ns, status.st_size)
     except OSError:
@@ -82,7 +85,9 @@ def _rules(file: Path) -> tuple[IgnoreRule, ...]:
 
 @lru_cache(maxsize=256)
 def _parsed(file: Path, _changed: int, _size: int) -> tuple[IgnoreRule, ...]:
-    text = file.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff")
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        text = stream.read(_LARGEST_FILE).decode("utf-8", "replace").removeprefix("\ufeff")
     rules = (_rule(file, number, line) for number, line in enumerate(text.split("\n"), 1))
     return tuple(rule for rule in rules if rule is not None)
 

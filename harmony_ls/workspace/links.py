@@ -11,17 +11,20 @@ from types import MappingProxyType
 
 from harmony_ls.workspace.globs import first_match
 
-__all__ = ["Links", "Named", "found_links", "other_names", "written_names"]
+__all__ = ["MOST_NAMES", "Links", "Named", "found_links", "other_names", "written_names"]
 
 Named = tuple[str, tuple[str, ...]]
 """A root, and the names below it that lead to a file."""
+
+MOST_NAMES = 100
+"""How deep a file may lie below a root: to judge a path takes time that grows with the square of that."""
 
 Links = Mapping[str, tuple[Named, ...]]
 """The links that lead to a file, by its real path."""
 
 # The nearest to the root are looked at first, so that what a bound leaves out lies deep.
 _MOST_ENTRIES = 200_000
-_MOST_NAMES = 256
+_MOST_OTHERS = 256
 _MOST_HOPS = 40
 # Nobody follows a link in there, and there is much of it.
 _STORES = (".git/objects/**", ".git/refs/**", ".git/logs/**", ".git/lfs/**")
@@ -51,10 +54,14 @@ def _links_below(roots: Sequence[Path]) -> Iterator[Named]:
                     path = (*names, entry.name)
                     if entry.is_symlink():
                         yield root, path
-                    elif entry.is_dir(follow_symlinks=False) and not (".git" in names and first_match(path, _STORES)):
+                    elif entry.is_dir(follow_symlinks=False) and not _is_passed_over(path):
                         folders.append((root, path))
         except OSError:
             continue  # a folder that may not be read shows no links to us, nor to the tools of the same person
+
+
+def _is_passed_over(folder: tuple[str, ...]) -> bool:
+    return len(folder) >= MOST_NAMES or (".git" in folder and first_match(folder, _STORES) is not None)
 
 
 def other_names(links: Links, root: Path, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -64,7 +71,7 @@ def other_names(links: Links, root: Path, names: Sequence[str]) -> Iterator[tupl
     first: Named = (str(root), tuple(names))
     waiting: deque[tuple[Named, frozenset[Named]]] = deque([(first, frozenset())])
     seen = {first}
-    while waiting and len(seen) < _MOST_NAMES:
+    while waiting and len(seen) < _MOST_OTHERS:
         (folder, names), used = waiting.popleft()
         for depth in range(len(names) + 1):
             for link in links.get(folder, ()):

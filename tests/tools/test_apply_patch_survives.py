@@ -335,6 +335,15 @@ async def test_d27_patches_that_are_too_large(root: Path) -> None:
     await refused(root, diff, "more than 1,000 files")
 
 
+async def test_d27_files_that_are_too_large_together(root: Path) -> None:
+    sections = []
+    for i in range(5):
+        (root / f"{i}.txt").write_text("x\n" * 7_500_000)
+        sections.append(f"*** Delete File: {i}.txt\n")
+    patch = f"*** Begin Patch\n{''.join(sections)}*** End Patch\n"
+    await refused(root, patch, "more than 67,108,864 characters together. Send smaller patches")
+
+
 @pytest.mark.parametrize(
     "patch",
     ["", "\n", "*** Begin Patch\n*** End Patch\n", "*** Begin Patch\n*** Update File: a.txt\n*** End Patch\n",

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import stat
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,45 @@ async def test_ignored_files_are_let_through_where_that_is_wanted(root: Path) ->
     with pytest.raises(WorkspaceError, match=r"ignored by version control \(\.gitignore, line 1: \*\.log\)"):
         await DiskWorkspace([root]).read("x.log")
     assert (await DiskWorkspace([root], lets_ignored_through=True).read("x.log")).text == "x\n"
+
+
+async def test_folders_in_folders_without_an_end_are_looked_into_so_far_and_no_further(root: Path) -> None:
+    """A repository of a few kilobytes can hold thousands of them, and a judgement of each takes longer the deeper."""
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(1_500):
+        os.mkdir("deep", dir_fd=folder)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("c.txt", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+    (root / ("deep/" * 50) / "d.txt").write_text("four\n")
+    workspace = DiskWorkspace([root])
+    async with asyncio.timeout(60):
+        assert await workspace.list_files() == ("a.txt", "b.txt", "deep/" * 50 + "d.txt")
+        with pytest.raises(WorkspaceError, match=r"lies too deep: a path has at most 100 names"):
+            await workspace.read("deep/" * 150 + "c.txt")
+        (root / "link").symlink_to("deep/" * 150)
+        with pytest.raises(WorkspaceError, match=r"leads too deep"):
+            await workspace.apply([create("link/c.txt")])
+    await asyncio.to_thread(remove_deep, root / "deep")
+
+
+def remove_deep(folder: Path) -> None:
+    """Without recursion, which what pytest uses for it would not survive."""
+    subprocess.run(["rm", "-rf", folder], check=True, timeout=60)
+
+
+async def test_the_memory_for_undo_has_a_bound(root: Path) -> None:
+    """The last change set can always be taken back, the ones before it while they are not too long together."""
+    workspace = DiskWorkspace([root])
+    texts = [letter * 15_000_000 for letter in "abcdef"]
+    await workspace.apply([create("long.txt", texts[0])])
+    for old, new in pairwise(texts):
+        await workspace.apply([update("long.txt", old, new)])
+    assert workspace.change_sets == (3, 4, 5, 6)
+    await workspace.undo()
+    assert (root / "long.txt").stat().st_size == 15_000_000
 
 
 async def test_a_missing_folder_is_no_workspace(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """``.gitignore`` files are read as git reads them; where git is there, it is asked itself."""
 
+import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from harmony_ls.workspace.disk import DiskWorkspace
 from harmony_ls.workspace.ignored import ignoring_rule
 
 GIT = shutil.which("git")
@@ -34,6 +37,19 @@ NAMES = [
     "trail",
     "trail ",
 ]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir], ids=str)
+async def test_a_gitignore_that_is_no_file_says_nothing_and_holds_nobody_up(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Reading a pipe would wait for ever, and reading a device would never end."""
+    make(tmp_path / ".gitignore")
+    (tmp_path / "a.txt").write_text("one\n")
+    workspace = DiskWorkspace([tmp_path])
+    async with asyncio.timeout(30):
+        assert (await workspace.read("a.txt")).text == "one\n"
+        assert "a.txt" in await workspace.list_files()
 
 
 def ignored_by_us(root: Path, path: str) -> bool:
