@@ -65,8 +65,12 @@ class _Undo:
 
 @dataclass(slots=True)
 class _Work:
-    """What was done so far: how to take it back, what to clear away, and the folders that were made."""
+    """What was done so far: how to take it back, what to clear away, and the folders that were made.
 
+    ``current`` is the file that is being worked on, for messages.
+    """
+
+    current: str = ""
     undo: list[_Undo] = field(default_factory=list)
     staged: list[tuple[GatedPath, str]] = field(default_factory=list)
     kept: list[_Kept] = field(default_factory=list)
@@ -82,15 +86,19 @@ def carry_out(steps: Sequence[Step]) -> CarriedOut:
     with work.locks:
         try:
             _lock(steps, work)
-            staged = [_staged(step, work) for step in steps]
+            staged = []
+            for step in steps:
+                work.current = step.change.final_path
+                staged.append(_staged(step, work))
             for step, name in zip(steps, staged, strict=True):
+                work.current = step.change.final_path
                 _commit(step, name, work)
             _sync(steps, work)
             _check_kept(work)
         except BaseException as error:
             _take_back(work, error)
             if isinstance(error, OSError):
-                raise WorkspaceError(f"{_reason(error)} Nothing was changed.") from error
+                raise WorkspaceError(f"{_reason(error, work)} Nothing was changed.") from error
             raise
         _clear(work)
     return CarriedOut(tuple(work.folders), tuple(work.notes))
@@ -102,12 +110,12 @@ def _take_back(work: _Work, error: BaseException) -> None:
     _clear(work)
     remove_folders(work.folders)
     if lost:
-        raise PartlyAppliedError(f"{_reason(error)} Not all could be put back: {'; '.join(lost)}.") from error
+        raise PartlyAppliedError(f"{_reason(error, work)} Not all could be put back: {'; '.join(lost)}.") from error
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, work: _Work) -> str:
     if isinstance(error, OSError):
-        return f"The changes could not be written: {error.strerror or error}."
+        return f"{work.current} could not be written: {error.strerror or error}."
     return str(error).removesuffix(" Nothing was changed.") or type(error).__name__
 
 

@@ -192,7 +192,11 @@ def test_a_disk_that_is_full_at_one_of_three_files_leaves_all_as_they_were(root:
     changes[place] = replace(changes[place], new_text="x" * 100_000)
     before = tree(root)
     steps = verify(PathGate([root]), changes)
-    with files_of_at_most(10_000), pytest.raises(WorkspaceError, match=r"File too large\. Nothing was changed"):
+    words = rf"{changes[place].final_path} could not be written: File too large\. Nothing was changed"
+    with (
+        files_of_at_most(10_000),
+        pytest.raises(WorkspaceError, match=words),
+    ):
         carry_out(steps)
     assert tree(root) == before
     carry_out(verify(PathGate([root]), changes))
