@@ -4,25 +4,35 @@ Whether the document still parses afterwards is looked at by whoever asks for th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from harmony_ls.edits.changes import LineEdit, TextChange, replace_lines
 from harmony_ls.edits.line_diff import line_edits
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.answer import fitted, refuse_repeated
-from harmony_ls.features.code_actions.imports import import_edits, split_imports, without_imports
+from harmony_ls.features.code_actions.imports import Import, import_edits, split_imports, without_imports
 from harmony_ls.features.code_actions.region import Region
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.safety import clean
 
-__all__ = ["appended", "refuse_hidden", "rewritten"]
+__all__ = ["Rewriting", "appended", "combined", "refuse_hidden", "rewriting"]
 
 
-def rewritten(
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What becomes of a region: the edits of its lines, and the imports that its new code needs."""
+
+    region: Region
+    edits: tuple[LineEdit, ...]
+    imports: tuple[Import, ...] = ()
+
+
+def rewriting(
     document: DocumentSnapshot, region: Region, code: Sequence[str], is_diagnosed: Callable[[int], bool]
-) -> tuple[tuple[TextChange, ...], str]:
-    """The changes of a document that put code in place of a region, and its text after them. Raises UserError.
+) -> Rewriting:
+    """Code in place of a region. Raises UserError for code that repeats what stands around, or hides something.
 
     Lines that only differ in blanks at their end stay as they are, unless they are diagnosed: models leave such blanks
     out without being asked to.
@@ -30,15 +40,27 @@ def rewritten(
     bodies, language = region.lines.bodies, document.language_id
     imports, rest = split_imports(code, region.bodies, language)
     refuse_repeated(rest, without_imports(bodies, language) if imports else bodies, region.start, region.end)
+    edits = tuple(_edits(region, fitted(rest, region.bodies), is_diagnosed))
+    for lines in (*(edit.lines for edit in edits), *imports):
+        refuse_hidden("\n".join(lines), document)
+    return Rewriting(region, edits, tuple(imports))
+
+
+def combined(document: DocumentSnapshot, rewritings: Sequence[Rewriting]) -> tuple[tuple[TextChange, ...], str]:
+    """The changes of a document whose regions, apart from each other and in their order, become something else; and its
+    text after them. Raises UserError where that is the same.
+
+    What has to be imported goes above all of them.
+    """
+    first = rewritings[0].region
+    imports = [each for rewriting in rewritings for each in rewriting.imports]
     edits = (
-        *import_edits(bodies, region.start, imports, language),
-        *_edits(region, fitted(rest, region.bodies), is_diagnosed),
+        *import_edits(first.lines.bodies, first.start, imports, document.language_id),
+        *(edit for rewriting in rewritings for edit in rewriting.edits),
     )
-    new_text, changes = replace_lines(document.text, region.lines, edits)
+    new_text, changes = replace_lines(document.text, first.lines, edits)
     if not changes:
         raise UserError("The model would leave the code as it is.")
-    for edit in edits:
-        refuse_hidden("\n".join(edit.lines), document)
     return tuple(_smallest(document.text, change) for change in changes), new_text
 
 

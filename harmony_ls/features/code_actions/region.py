@@ -1,7 +1,7 @@
 """Which lines an action is about: whole statements, or the definition around a place. Nothing is asked of a model."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harmony_ls.edits.text_file import Lines, split_lines
@@ -10,10 +10,10 @@ from harmony_ls.features.code_actions.actions import Action, Subject
 from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.syntax.python import whole_statements
+from harmony_ls.features.syntax.python import lines_to_mend, whole_statements
 from harmony_ls.features.syntax.symbols import symbol_at
 
-__all__ = ["Job", "Region", "region_of", "selected_apart"]
+__all__ = ["Job", "Region", "refuse_unfit", "region_of", "regions_to_mend", "selected_apart"]
 
 # A diagnostic is shown to the model with the whole definition around it, unless that is longer than this, in lines.
 _LONGEST_DEFINITION = 60
@@ -57,12 +57,40 @@ class Region:
 
 async def region_of(job: Job) -> Region:
     """The whole lines that the model writes anew. Raises UserError where there is nothing, or far too much."""
-    lines = await asyncio.to_thread(split_lines, job.document.text)
-    if not len(lines):
-        raise UserError("The document is empty: there is nothing to work on.")
+    lines = await _lines_of(job)
     is_diagnosed = job.action.subject is Subject.DIAGNOSTICS
     start, end = await (_diagnosed(job, len(lines)) if is_diagnosed else _chosen(job, len(lines)))
     region = Region(lines, start, end)
+    refuse_unfit(region)
+    return region
+
+
+async def regions_to_mend(job: Job) -> list[tuple[Region, tuple[DiagnosticNote, ...]]]:
+    """The regions that the diagnostics of a whole document are about, in their order and apart from each other, each
+    with its diagnostics. They are not looked at."""
+    lines = await _lines_of(job)
+    places = [_inside(start, end, len(lines)) for start, end in job.note_lines]
+    runs = None
+    if job.document.language_id == "python":
+        runs = await lines_to_mend(job.document.text, places, _LONGEST_DEFINITION)
+    if runs is None:
+        runs = _joined([await _grown(job, start, end, len(lines)) for start, end in sorted(set(places))])
+    regions = []
+    for start, end in runs:
+        notes = [note for note, place in zip(job.notes, places, strict=True) if start <= place[0] < end]
+        regions.append((Region(lines, start, end), tuple(sorted(notes, key=lambda note: note.line))))
+    return regions
+
+
+async def _lines_of(job: Job) -> Lines:
+    lines = await asyncio.to_thread(split_lines, job.document.text)
+    if not len(lines):
+        raise UserError("The document is empty: there is nothing to work on.")
+    return lines
+
+
+def refuse_unfit(region: Region) -> None:
+    """Raise UserError for a region without code, or with far too much."""
     if not any(line.strip() for line in region.bodies):
         raise UserError("There is no code at this place.")
     n_characters = sum(map(len, region.bodies))
@@ -70,7 +98,6 @@ async def region_of(job: Job) -> Region:
         raise UserError(
             f"The code has {n_characters:,} characters, and {LONGEST_SELECTION:,} is the limit. Choose a smaller part."
         )
-    return region
 
 
 def selected_apart(job: Job, region: Region) -> tuple[str, str] | None:
@@ -102,10 +129,28 @@ async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:
     """The lines that diagnostics are about: whole statements, or the definition around them if it is not too long."""
     text, language = job.document.text, job.document.language_id
     start, end = _inside(min(first for first, _ in job.note_lines), max(last for _, last in job.note_lines), n_lines)
-    symbol = await symbol_at(text, start, language)
+    grown = await _grown(job, start, end, n_lines)
+    return grown if grown != (start, end) else await whole_statements(text, language, start, end)
+
+
+async def _grown(job: Job, start: int, end: int, n_lines: int) -> tuple[int, int]:
+    """The lines of the definition around some, if it is not too long; else those lines."""
+    symbol = await symbol_at(job.document.text, start, job.document.language_id)
     if symbol is not None and symbol.end >= end and symbol.end - symbol.start <= _LONGEST_DEFINITION:
         return _inside(symbol.start, symbol.end, n_lines)
-    return await whole_statements(text, language, start, end)
+    return start, end
+
+
+def _joined(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The runs in their order, those made one that touch, or that together are no longer than a definition."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(runs):
+        last = joined[-1] if joined else None
+        if last is not None and (start <= last[1] or max(last[1], end) - last[0] <= _LONGEST_DEFINITION):
+            joined[-1] = last[0], max(last[1], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _inside(start: int, end: int, n_lines: int) -> tuple[int, int]:

@@ -6,19 +6,20 @@ Nothing is changed here. What cannot be trusted to be an edit is an error that s
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harmony_ls.edits.changes import TextChange
 from harmony_ls.edits.text_file import split_lines
-from harmony_ls.errors import UserError
+from harmony_ls.errors import ModelError, UserError
 from harmony_ls.events import ReasoningDelta, TextDelta
 from harmony_ls.features.code_actions.actions import Subject
 from harmony_ls.features.code_actions.answer import Answer, fitted
-from harmony_ls.features.code_actions.placing import appended, refuse_hidden, rewritten
+from harmony_ls.features.code_actions.placing import Rewriting, appended, combined, refuse_hidden, rewriting
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
-from harmony_ls.features.code_actions.region import Job, Region, region_of, selected_apart
+from harmony_ls.features.code_actions.region import Job, Region, refuse_unfit, region_of, regions_to_mend, selected_apart
 from harmony_ls.features.code_actions.repetition import Repetition
+from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.syntax.python import refuse_broken
 from harmony_ls.messages import FinishReason, ReasoningEffort
@@ -35,28 +36,65 @@ _PYTHON_TEST = re.compile(r"\s*(?:async\s+)?(?:def\s+test|class\s+Test)")
 
 
 async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -> tuple[TextChange, ...]:
-    """The changes of the document that the action comes to.
+    """The changes of the document that the action comes to. All that is wrong in a document is mended place by place,
+    and what can be mended is, whatever becomes of the rest.
 
     Raises UserError where the model makes none that can be used, PromptTooLongError where there is too much code, and
     ModelError where the model cannot be spoken to. Cancelled, it frees the model within one step.
     """
     marked, job = job.document.text.startswith(_BYTE_ORDER_MARK), _without_mark(job)
-    region = await region_of(job)
+    if job.action.name == "fix_all":
+        regions = await regions_to_mend(job)
+    else:
+        regions = [(await region_of(job), job.notes)]
+    changes: tuple[TextChange, ...] = ()
+    made: list[Rewriting] = []
+    faults: list[UserError] = []
+    for number, (region, notes) in enumerate(regions, 1):
+        at_region = job if len(regions) == 1 else replace(job, tell=_counted(job.tell, number, len(regions)))
+        try:
+            refuse_unfit(region)
+            one = await _rewriting(at_region, region, notes, chat_model, settings)
+            changes = await _combined(job, [*made, one])
+        except ModelError:
+            raise
+        except UserError as fault:  # what cannot be mended at one place takes nothing from the others
+            faults.append(fault)
+        else:
+            made.append(one)
+    if not made:
+        raise faults[0]
+    return tuple(TextChange(each.start + marked, each.end + marked, each.text) for each in changes)
+
+
+async def _rewriting(
+    job: Job, region: Region, notes: Sequence[DiagnosticNote], chat_model: ChatModel, settings: ChatSettings
+) -> Rewriting:
+    """What the model makes of a region."""
     question = Question(
         job.name,
         job.document.language_id,
         region,
         prompt_text(job.action.name),
         selected=selected_apart(job, region),
-        notes=job.notes,
+        notes=notes,
     )
     answer = Answer(region.bodies, _header_of(region, job.document.language_id))
     code = await _code(answer, question, job, chat_model, settings)
     if not any(line.strip() for line in code) and job.action.subject is not Subject.DIAGNOSTICS:
         raise UserError("The model answered with no code at all. Nothing was changed; try again.")
-    changes, new_text = await asyncio.to_thread(rewritten, job.document, region, code, job.is_diagnosed)
+    return await asyncio.to_thread(rewriting, job.document, region, code, job.is_diagnosed)
+
+
+async def _combined(job: Job, made: Sequence[Rewriting]) -> tuple[TextChange, ...]:
+    """The changes that regions come to, if the document stays in order."""
+    changes, new_text = await asyncio.to_thread(combined, job.document, made)
     await refuse_broken(job.document.text, new_text, job.document.language_id)
-    return tuple(TextChange(each.start + marked, each.end + marked, each.text) for each in changes)
+    return changes
+
+
+def _counted(tell: Callable[[str], None], number: int, n_in_all: int) -> Callable[[str], None]:
+    return lambda message: tell(f"{message} ({number} of {n_in_all})")
 
 
 async def added_tests(

@@ -9,12 +9,13 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harmony_ls.errors import UserError
 
-__all__ = ["definition_at", "refuse_broken", "whole_statements"]
+__all__ = ["definition_at", "lines_to_mend", "refuse_broken", "whole_statements"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,12 @@ async def whole_statements(text: str, language: str, start: int, end: int) -> tu
         return start, end
     first, last = answer
     return int(first), int(last)
+
+
+async def lines_to_mend(text: str, places: Sequence[tuple[int, int]], longest: int) -> list[tuple[int, int]] | None:
+    """The lines to rewrite where some places of a text of Python are wrong; see `python_source.lines_to_mend`."""
+    answer = await _ask({"text": text, "places": [list(place) for place in places], "longest": longest})
+    return None if answer is None else [(int(start), int(end)) for start, end in answer]
 
 
 async def definition_at(text: str, line: int) -> tuple[str, int, int] | bool | None:

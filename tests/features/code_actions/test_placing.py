@@ -5,7 +5,7 @@ import pytest
 from harmony_ls.edits.changes import TextChange, apply_text_changes
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions.placing import appended, rewritten
+from harmony_ls.features.code_actions.placing import appended, combined, rewriting
 from harmony_ls.features.code_actions.region import Region
 from harmony_ls.features.document import DocumentSnapshot
 
@@ -21,7 +21,8 @@ def placed(
     split = split_lines(text)
     start, end = lines or (0, len(split))
     document = DocumentSnapshot("file:///code/a", "/code/a", language, 1, text)
-    changes, new_text = rewritten(document, Region(split, start, end), code.split("\n"), lambda line: line in diagnosed)
+    made = rewriting(document, Region(split, start, end), code.split("\n"), lambda line: line in diagnosed)
+    changes, new_text = combined(document, [made])
     assert apply_text_changes(text, changes) == new_text
     return changes, new_text
 
@@ -82,4 +83,22 @@ def test_tests_go_behind_what_a_file_holds() -> None:
     assert appended("import a\r\n", ["def test_b():", "    b()"], "\n") == (
         (TextChange(10, 10, "\r\n\r\ndef test_b():\r\n    b()\r\n"),),
         "import a\r\n\r\n\r\ndef test_b():\r\n    b()\r\n",
+    )
+
+
+def test_regions_are_put_together_with_what_they_import() -> None:
+    text = "import os\n\n\ndef f():\n    return Path(os.sep)\n\n\ndef g():\n    return Any\n"
+    document, lines = DocumentSnapshot("file:///code/a.py", None, "python", 1, text), split_lines(text)
+    made = [
+        rewriting(document, Region(lines, start, end), code.split("\n"), lambda _line: False)
+        for start, end, code in (
+            (3, 5, "from pathlib import Path\n\ndef f():\n    return Path(os.sep) / os.curdir"),
+            (7, 9, "from pathlib import Path\nfrom typing import Any\n\ndef g():\n    return Any, Path"),
+        )
+    ]
+    changes, new_text = combined(document, made)
+    assert apply_text_changes(text, changes) == new_text
+    assert new_text == (
+        "import os\nfrom pathlib import Path\nfrom typing import Any\n\n\n"
+        "def f():\n    return Path(os.sep) / os.curdir\n\n\ndef g():\n    return Any, Path\n"
     )

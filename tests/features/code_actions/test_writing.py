@@ -13,7 +13,7 @@ from harmony_ls.engine.request import GenerationRequest
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.actions import Action, action_named
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
-from harmony_ls.features.code_actions.region import region_of
+from harmony_ls.features.code_actions.region import region_of, regions_to_mend
 from harmony_ls.features.code_actions.writing import Job, added_tests, changes_for
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
@@ -156,11 +156,57 @@ async def test_an_empty_document_has_nothing_to_work_on(model: ChatModel) -> Non
             await changes_for(job("improve", text), model, greedy())
 
 
-async def test_diagnostics_that_are_far_apart_are_not_mended_at_once(model: ChatModel) -> None:
-    notes = (DiagnosticNote(1, "wrong"), DiagnosticNote(20_000, "wrong"))
-    large = job("fix_all", "value = 1\n" * 20_000, notes=notes, note_lines=((0, 1), (19_999, 20_000)))
-    with pytest.raises(UserError, match=r"180,000 characters, and 60,000 is the limit"):
-        await changes_for(large, model, greedy())
+FAR_APART = (
+    "import os\n\n\ndef first():\n    return on\n\n\n" + "value = 1\n" * 20_000 + "\n\n\ndef last():\n    return of\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ("return 1", "return 2", FAR_APART.replace("return on\n", "return 1\n").replace("of\n", "2\n")),
+        ("return 1", "return (", FAR_APART.replace("return on\n", "return 1\n")),
+        (None, "return 2", FAR_APART.replace("of\n", "2\n")),
+        (None, None, "The model made no edit."),
+    ],
+    ids=["all", "one is broken", "one cannot be mended", "none can be mended"],
+)
+async def test_all_is_mended_place_by_place(
+    tmp_path: Path, harmony_vocabulary: None, first: str | None, last: str | None, expected: str
+) -> None:
+    """What is wrong far apart is asked one by one, and what can be mended is. A line without code has nothing wrong."""
+
+    def rule(place: int, name: str, line: str | None) -> Rule:
+        answer = "I cannot." if line is None else f"```python\ndef {name}():\n    {line}\n```"
+        return asked(
+            "fix_all", answer, before=f"line {place}, `return o{'n' if name == 'first' else 'f'}`: wrong\n```\n\n"
+        )
+
+    rules = [rule(5, "first", first), rule(20_012, "last", last)]
+    told: list[str] = []
+    notes = (DiagnosticNote(20_012, "wrong"), DiagnosticNote(20_009, "blank"), DiagnosticNote(5, "wrong"))
+    lines = ((20_011, 20_012), (20_008, 20_009), (4, 5))
+    async with chat_model(scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)) as model:
+        large = job("fix_all", FAR_APART, notes=notes, note_lines=lines, tell=told.append)
+        if first is None and last is None:
+            with pytest.raises(UserError, match=expected):
+                await changes_for(large, model, greedy())
+        else:
+            assert apply_text_changes(FAR_APART, await changes_for(large, model, greedy())) == expected
+    assert "Reading (1 of 2)" in told
+    assert "Writing (2 of 2)" in told
+
+
+async def test_other_languages_are_mended_place_by_place_too(model: ChatModel) -> None:
+    text = "fn f() {\n    a()\n}\n" + "let x = 1;\n" * 100 + "fn g() {\n    b()\n}\n"
+    rust = job(
+        "fix_all", text, notes=(DiagnosticNote(105, "b"), DiagnosticNote(2, "a")), note_lines=((104, 105), (1, 2))
+    )
+    rust = replace(rust, document=replace(rust.document, language_id="rust"))
+    assert [(region.start, region.end, notes[0].message) for region, notes in await regions_to_mend(rust)] == [
+        (0, 3, "a"),
+        (103, 106, "b"),
+    ]
 
 
 async def test_hidden_reasoning_is_no_part_of_the_code(tmp_path: Path, harmony_vocabulary: None) -> None:
