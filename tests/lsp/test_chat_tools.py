@@ -1,6 +1,7 @@
 """Tools in a chat over LSP: a scripted GPT-OSS works on the buffers of an editor that really applies edits."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -179,6 +180,28 @@ async def test_cancelling_at_the_question_withdraws_it_and_changes_nothing(proje
         await peer.doctor()
         assert peer.editor.edits == []
         assert peer.editor.text(path) == BROKEN
+
+
+async def test_an_editor_that_goes_while_the_person_thinks_finds_the_turn_again(project: Path) -> None:
+    rules = (Rule(said("Mend it"), patching()), Rule("<|start|>assistant", final("Then not.")))
+    async with editing(project, *rules) as peer:
+        peer.editor.open(project / "shapes.py")
+        turn = asyncio.create_task(say(peer, "Mend it"))
+        async with asyncio.timeout(PATIENCE):
+            await peer.editor.asked.wait()
+        assert peer.process.stdin is not None
+        peer.process.stdin.close()
+        await peer.ended()
+        with contextlib.suppress(EOFError, AssertionError):
+            await turn
+    assert (project / "shapes.py").read_text() == BROKEN
+    async with editing(project, *rules) as peer:
+        [listed] = await peer.request("harmony/chat/sessions", {})
+        [stored] = (await peer.request("harmony/chat/open", {"sessionId": listed["sessionId"]}))["turns"]
+        [result] = [part for part in stored["parts"] if part["kind"] == "toolResult"]
+        assert result["isError"]
+        assert "stopped" in result["text"]
+        assert (await say(peer, "And?", sessionId=listed["sessionId"])).text == "Then not."
 
 
 async def test_a_document_that_changes_while_the_person_thinks_is_left_alone(project: Path) -> None:

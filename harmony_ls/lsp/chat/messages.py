@@ -155,7 +155,7 @@ class PreviewFile:
 class ToolCallPart:
     """A tool call as it is written: ``state`` is ``begun``, ``growing`` (``text`` is the next piece of its arguments)
     or ``complete`` (``text`` is all of them). ``call`` numbers the calls of the turn from 1. ``preview`` is what a
-    growing patch has come to: its files so far, the last of which may still grow."""
+    patch has come to: its files so far, the last of which may still grow until the call is complete."""
 
     call: int
     name: str

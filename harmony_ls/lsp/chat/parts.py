@@ -56,6 +56,7 @@ class PartMaker:
             case ToolCallStarted(index, name):
                 self._n_calls += 1
                 self._begun[index] = (self._n_calls, name)
+                self._patches.pop(index, None)  # of a call that was cut off
                 if name == _PATCH_TOOL:
                     self._patches[index] = StreamingPatch()
                 return ToolCallPart(self._n_calls, name, "begun")
@@ -64,9 +65,8 @@ class PartMaker:
                 return ToolCallPart(number, name, "growing", text, self._preview(index, text))
             case ToolCallFinished(index, call):
                 number, name = self._begun.pop(index)
-                self._patches.pop(index, None)
                 self._numbers[call.id] = number
-                return ToolCallPart(number, call.name, "complete", call.arguments)
+                return ToolCallPart(number, call.name, "complete", call.arguments, self._whole(index))
             case ToolResult(call, content, is_error):
                 return ToolResultPart(self._number(call), call.name, content, is_error)
             case Notice(text):
@@ -88,9 +88,15 @@ class PartMaker:
 
     def _preview(self, index: int, text: str) -> list[PreviewFile] | None:
         patch = self._patches.get(index)
-        if patch is None or not patch.feed(text):
+        return _preview(patch) if patch is not None and patch.feed(text) else None
+
+    def _whole(self, index: int) -> list[PreviewFile] | None:
+        """What a patch comes to, its last line included."""
+        patch = self._patches.pop(index, None)
+        if patch is None:
             return None
-        return [_preview_file(operation) for operation in patch.operations]
+        patch.finish()
+        return _preview(patch) or None
 
 
 class _Paragraphs:
@@ -151,6 +157,10 @@ def usage_report(usage: Usage) -> UsageReport:
         usage.first_token_ms,
         usage.decode_seconds,
     )
+
+
+def _preview(patch: StreamingPatch) -> list[PreviewFile]:
+    return [_preview_file(operation) for operation in patch.operations]
 
 
 def _preview_file(operation: Operation) -> PreviewFile:
