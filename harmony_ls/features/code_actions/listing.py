@@ -2,6 +2,10 @@
 
 Editors ask for this list at every move of the cursor. They say when they do so on their own: then nothing is offered
 but what the place itself calls for, the mending of its diagnostics and the rewriting of selected code.
+
+Diagnostics are those that the editor sends along. Neovim sends a server none but its own, so that there nothing is
+mended without a mapping that sends all (the README has it). No action of its own says "mend whatever is wrong here": a
+model that is told of no fault finds one in sound code too, and `improve` already asks for what the code misses.
 """
 
 from collections.abc import Sequence

@@ -16,6 +16,7 @@ from harmony_ls.features.code_actions.region import Region
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.safety import clean
+from harmony_ls.features.line_ends import with_plain_line_ends
 
 __all__ = ["Rewriting", "appended", "combined", "refuse_hidden", "rewriting"]
 
@@ -32,7 +33,7 @@ class Rewriting:
 def rewriting(
     document: DocumentSnapshot, region: Region, code: Sequence[str], is_diagnosed: Callable[[int], bool]
 ) -> Rewriting:
-    """Code in place of a region. Raises UserError for code that repeats what stands around, or hides something.
+    """Code in place of a region. Raises UserError for code that repeats what stands around it.
 
     Lines that only differ in blanks at their end stay as they are, unless they are diagnosed: models leave such blanks
     out without being asked to.
@@ -40,15 +41,12 @@ def rewriting(
     bodies, language = region.lines.bodies, document.language_id
     imports, rest = split_imports(code, region.bodies, language)
     refuse_repeated(rest, without_imports(bodies, language) if imports else bodies, region.start, region.end)
-    edits = tuple(_edits(region, fitted(rest, region.bodies), is_diagnosed))
-    for lines in (*(edit.lines for edit in edits), *imports):
-        refuse_hidden("\n".join(lines), document)
-    return Rewriting(region, edits, tuple(imports))
+    return Rewriting(region, tuple(_edits(region, fitted(rest, region.bodies), is_diagnosed)), tuple(imports))
 
 
 def combined(document: DocumentSnapshot, rewritings: Sequence[Rewriting]) -> tuple[tuple[TextChange, ...], str]:
     """The changes of a document whose regions, apart from each other and in their order, become something else; and its
-    text after them. Raises UserError where that is the same.
+    text after them. Raises UserError where that is the same, or hides something that was not there before.
 
     What has to be imported goes above all of them.
     """
@@ -61,7 +59,13 @@ def combined(document: DocumentSnapshot, rewritings: Sequence[Rewriting]) -> tup
     new_text, changes = replace_lines(document.text, first.lines, edits)
     if not changes:
         raise UserError("The model would leave the code as it is.")
-    return tuple(_smallest(document.text, change) for change in changes), new_text
+    smallest = tuple(_smallest(document.text, change) for change in changes)
+    for lines, letters in zip(changes, smallest, strict=True):
+        try:
+            refuse_hidden(lines.text, document)
+        except UserError:  # what a line has held all along, such as a mark of a writing direction, may stay in it
+            refuse_hidden(letters.text, document)
+    return smallest, new_text
 
 
 def appended(tests: str, written: Sequence[str], line_ending: str) -> tuple[tuple[TextChange, ...], str]:
@@ -79,6 +83,7 @@ def appended(tests: str, written: Sequence[str], line_ending: str) -> tuple[tupl
 
 def refuse_hidden(text: str, document: DocumentSnapshot) -> None:
     """Raise UserError for a text of the model's that hides something from the eye, or holds marks of its own."""
+    text = with_plain_line_ends(text)
     shown = clean(text, document)
     if isinstance(shown, Refusal):
         raise UserError(f"{shown.detail} It is not used.")

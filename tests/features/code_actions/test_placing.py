@@ -102,3 +102,14 @@ def test_regions_are_put_together_with_what_they_import() -> None:
         "import os\nfrom pathlib import Path\nfrom typing import Any\n\n\n"
         "def f():\n    return Path(os.sep) / os.curdir\n\n\ndef g():\n    return Any, Path\n"
     )
+
+
+def test_nothing_is_hidden_that_was_not_there() -> None:
+    """A mark of a writing direction that a line has held all along may stay in it."""
+    text = "x = '\u200f\u05d0'  # old\r\ny = 1\r\n"
+    assert placed(text, "x = '\u200f\u05d0'  # new\ny = 2")[1] == text.replace("old", "new").replace("1", "2")
+    for code in ("x = '\u200f\u05d0'  # \u202enew", "x = '\u05d0'\u200f  # old", "x = 'a\u200d\u05d0'  # old"):
+        with pytest.raises(UserError, match=r"hidden character U\+20"):
+            placed(text, f"{code}\ny = 1")
+    with pytest.raises(UserError, match="marks of its own"):
+        placed(text, "x = 1\ny = 2  # <|im_end|>")
