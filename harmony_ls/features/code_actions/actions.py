@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from harmony_ls.features.syntax.kept import Kept
+
 __all__ = ["ACTIONS", "KINDS", "Action", "Subject", "action_named"]
 
 
@@ -27,7 +29,7 @@ class Action:
     """One action: ``name`` is that of its prompt file, ``kind`` a code action kind of LSP.
 
     ``languages`` are the LSP language ids that it makes sense for; empty means all. One that is not ``on_request``
-    alone is offered without being asked for by its kind.
+    alone is offered without being asked for by its kind. ``kept`` is what it leaves as it is.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Action:
     subject: Subject = Subject.CODE
     languages: frozenset[str] = frozenset()
     on_request: bool = False
+    kept: Kept = Kept.SIGNATURES
 
 
 _TYPED_ON_DEMAND = frozenset({"python", "typescript", "typescriptreact", "php", "lua", "ruby"})
@@ -44,8 +47,19 @@ ACTIONS: Final = (
     Action("fix", "Fix with harmony-ls", "quickfix", Subject.DIAGNOSTICS),
     Action("improve", "Improve with harmony-ls", "refactor.rewrite.harmony.improve"),
     Action("simplify", "Simplify with harmony-ls", "refactor.rewrite.harmony.simplify"),
-    Action("add_types", "Add types with harmony-ls", "refactor.rewrite.harmony.addTypes", languages=_TYPED_ON_DEMAND),
-    Action("document", "Add documentation with harmony-ls", "refactor.rewrite.harmony.document"),
+    Action(
+        "add_types",
+        "Add types with harmony-ls",
+        "refactor.rewrite.harmony.addTypes",
+        languages=_TYPED_ON_DEMAND,
+        kept=Kept.ALL_BUT_TYPES,
+    ),
+    Action(
+        "document",
+        "Add documentation with harmony-ls",
+        "refactor.rewrite.harmony.document",
+        kept=Kept.ALL_BUT_DOCUMENTATION,
+    ),
     Action("write_tests", "Write tests with harmony-ls", "refactor.harmony.writeTests", Subject.TESTS),
     Action("explain", "Explain with harmony-ls", "harmony.explain", Subject.CHAT),
     Action(

@@ -17,11 +17,18 @@ from harmony_ls.features.code_actions.actions import Subject
 from harmony_ls.features.code_actions.answer import Answer, fitted
 from harmony_ls.features.code_actions.placing import Rewriting, appended, combined, refuse_hidden, rewriting
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
-from harmony_ls.features.code_actions.region import Job, Region, refuse_unfit, region_of, regions_to_mend, selected_apart
+from harmony_ls.features.code_actions.region import (
+    Job,
+    Region,
+    refuse_unfit,
+    region_of,
+    regions_to_mend,
+    selected_apart,
+)
 from harmony_ls.features.code_actions.repetition import Repetition
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.syntax.python import refuse_broken
+from harmony_ls.features.syntax.python import refuse_broken, refuse_changed
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel, chosen_sampling
 from harmony_ls.session.generation import Pass, run_pass
@@ -90,6 +97,15 @@ async def _combined(job: Job, made: Sequence[Rewriting]) -> tuple[TextChange, ..
     """The changes that regions come to, if the document stays in order."""
     changes, new_text = await asyncio.to_thread(combined, job.document, made)
     await refuse_broken(job.document.text, new_text, job.document.language_id)
+    await refuse_changed(
+        job.document.text,
+        new_text,
+        job.document.language_id,
+        job.action.kept,
+        free_lines=job.note_lines,
+        # Other cells of a notebook define names as well; a cell is no file.
+        is_whole=job.document.path is not None,
+    )
     return changes
 
 

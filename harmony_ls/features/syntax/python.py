@@ -1,4 +1,4 @@
-"""Python's syntax: statements, definitions, and whether an edit breaks a text that was in order.
+"""Python's syntax: statements, definitions, and whether an edit breaks a text that was in order, or changes too much.
 
 Python is looked at by Python itself, which reads JSON and TOML too. The grammars of other languages would have to be
 packages of their own, one for each, and their parsers accept broken text by design: they could not say for certain that
@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.errors import UserError
+from harmony_ls.features.syntax.kept import Kept
 
-__all__ = ["definition_at", "lines_to_mend", "refuse_broken", "whole_statements"]
+__all__ = ["definition_at", "lines_to_mend", "refuse_broken", "refuse_changed", "whole_statements"]
 
 log = logging.getLogger(__name__)
 
-_PROGRAM = Path(__file__).with_name("python_source.py")
+_SOURCE = Path(__file__).with_name("python_source.py")
+_CHANGES = Path(__file__).with_name("python_changes.py")
 _SECONDS = 20.0
 _CHECKED = frozenset({"python", "json", "toml"})
 
@@ -62,10 +64,32 @@ async def refuse_broken(old: str, new: str, language: str) -> None:
         raise UserError(f"The model's answer would break the document ({answer}). Nothing was changed; try again.")
 
 
-async def _ask(question: dict[str, Any], default: Any = None) -> Any:
-    """The program's answer; ``default`` where it has none."""
+async def refuse_changed(
+    old: str,
+    new: str,
+    language: str,
+    kept: Kept,
+    *,
+    free_lines: Sequence[tuple[int, int]] = (),
+    is_whole: bool = True,
+) -> None:
+    """Raise UserError where an edit did not keep what it had to, or uses names that exist nowhere.
+
+    What is defined in ``free_lines`` (each a first line, counted from 0, and the one after the last) may go or be used
+    in another way. Not ``is_whole`` is what other texts define names for, such as a cell of a notebook.
+    """
+    if language != "python":
+        return
+    question = {"old": old, "new": new, "kept": kept.value, "free_lines": list(free_lines), "is_whole": is_whole}
+    fault = await _ask(question, program=_CHANGES)
+    if fault is not None:
+        raise UserError(f"The model's answer {fault}. Nothing was changed; try again.")
+
+
+async def _ask(question: dict[str, Any], default: Any = None, program: Path = _SOURCE) -> Any:
+    """A program's answer; ``default`` where it has none."""
     # Isolated: neither the environment nor the folder it starts in decides what it imports.
-    command = (sys.executable, "-I", "-S", "-W", "ignore", str(_PROGRAM))
+    command = (sys.executable, "-I", "-S", "-W", "ignore", str(program))
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(
