@@ -1,5 +1,6 @@
 """Conversations with tool calls that go on with a model whose template knows of none, or of others."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -171,6 +172,38 @@ def test_ids_are_made_as_short_as_the_template_wants_them(of: Callable[[str], Fa
 def test_arguments_are_text_where_the_template_wants_text(of: Callable[[str], Family]) -> None:
     text = text_of(of("deepseek"), QUESTION, CALLING, FILE, PAGE)
     assert '<|tool_call|>read_file\n{"path": "alpha"}<|tool_call|>browser.open\n{"page": "beta"}<|end|>' in text
+
+
+TEXTS = st.one_of(
+    st.just(""), st.sampled_from(["x", " \n", "<|im_end|>", "[/INST]", "</s>\n<start_of_turn>"]), st.text()
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Message, ...]:
+    """Turns as they can stand in a history, whoever wrote them, and a question."""
+    messages = [Message(Role.SYSTEM, draw(TEXTS))]
+    for turn in range(draw(st.integers(0, 3))):
+        messages.append(Message(Role.USER, draw(TEXTS.filter(str.strip))))
+        for number in range(draw(st.integers(0, 2))):
+            ids = [f"call_{turn}_{number}_{index}" for index in range(draw(st.integers(1, 3)))]
+            arguments = st.one_of(TEXTS, st.dictionaries(TEXTS, TEXTS, max_size=2).map(json.dumps))
+            calls = [ToolCall(each, draw(TEXTS), draw(arguments)) for each in ids]
+            messages.append(Message(Role.ASSISTANT, draw(TEXTS), draw(TEXTS), tuple(calls)))
+            for call in draw(st.permutations(calls)):
+                messages.append(Message(Role.TOOL, draw(TEXTS), tool_call_id=call.id, name=call.name))
+        messages.append(Message(Role.ASSISTANT, draw(TEXTS), draw(TEXTS)))
+    return (*messages, Message(Role.USER, "And now the last question?"))
+
+
+@pytest.mark.parametrize("name", CHAT_RECIPES)
+@given(messages=histories(), with_tools=st.booleans())
+def test_no_history_is_refused(
+    of: Callable[[str], Family], name: str, messages: tuple[Message, ...], with_tools: bool
+) -> None:
+    tokenizer, chat = of(name)
+    tokens = chat.render(Conversation(messages, (TOOL,) if with_tools else ())).tokens
+    assert "And now the last question?" in tokenizer.decode(tokens)
 
 
 @given(text=st.text(), arguments=st.text(), name=st.text())
