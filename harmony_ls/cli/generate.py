@@ -194,6 +194,9 @@ def run_generate(asked: GenerateOptions) -> int:
         except KeyboardInterrupt:
             writer.give_up()
             exit_code = 130
+        except BrokenPipeError:
+            exit_code = 0  # nobody reads any more; where a step does not end, the process ends with this below
+            raise
         finally:
             close_engine(background, engine, exit_code)
     return exit_code

@@ -34,6 +34,24 @@ class Model(Model):
         return super().next_token(text)
 '''
 
+WAITING = '''
+
+import threading
+
+
+class Model(Model):
+    """As above, but when the first line of the first rule is shown, a step waits for GATE, and the next never ends."""
+
+    def next_token(self, text):
+        reply = self.args.script[0]["reply"]
+        shown, more = reply[: -len("nd on.") - 1], reply[: -len("d on.") - 1]
+        if text[-len(shown) :] == shown:
+            open(GATE).close()
+        elif text[-len(more) :] == more:
+            threading.Event().wait()
+        return super().next_token(text)
+'''
+
 
 @pytest.fixture(scope="session")
 def hanging_model(gpt_oss: GptOss) -> Path:
@@ -89,6 +107,25 @@ def test_another_ctrl_c_ends_a_step_that_hangs(
     assert has_ended
     assert process.returncode == 130
     assert errors.strip() == "Stopped."
+
+
+@pytest.mark.parametrize("command", ["generate", "chat"])
+def test_a_step_that_hangs_does_not_make_an_error_of_a_reader_that_has_enough(
+    command: str, gpt_oss: GptOss, tmp_path: Path, own_environment: Mapping[str, str]
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    model = gpt_oss(Rule(said("hang"), final(f"{WRITTEN}.")))
+    with (model / "scripted.py").open("a") as file:
+        file.write(WAITING.replace("GATE", repr(str(gate))))
+    with start(own_environment, command, *options(model)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "I begin.\n"
+        process.stdout.close()
+        gate.write_text("")
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 def test_a_step_that_hangs_does_not_change_the_exit_code_of_a_signal(

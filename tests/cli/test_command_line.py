@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 COMMANDS = ("lsp", "chat", "generate", "apply-patch", "demo", "doctor", "bench")
 
 
+@cache
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harmony_ls", *arguments]
     environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}

@@ -59,6 +59,9 @@ def run(asked: ChatOptions) -> int:
             exit_code = 130
         except SystemExit as leaving:
             exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
+        except BrokenPipeError:
+            exit_code = 0  # nobody reads any more; where a step does not end, the process ends with this below
+            raise
         finally:
             close_engine(background, engine, exit_code)
     return exit_code
