@@ -107,7 +107,8 @@ class Chats:
         stored = _present(chat).stored if chat is not None else await asyncio.to_thread(_load, store, chat_id)
         n_kept = len(stored.said) if n_turns is None else n_turns
         if not 0 <= n_kept <= len(stored.said):
-            raise UserError(f"The conversation has {len(stored.said)} turns; it cannot be forked after {n_kept}.")
+            n_turns_said = "1 turn" if len(stored.said) == 1 else f"{len(stored.said)} turns"
+            raise UserError(f"The conversation has {n_turns_said}; it cannot be forked after {n_kept}.")
         conversation = stored.conversation
         if conversation is not None:
             conversation = await asyncio.to_thread(first_turns, conversation, n_kept) if n_kept else None
