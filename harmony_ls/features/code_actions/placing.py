@@ -68,16 +68,21 @@ def combined(document: DocumentSnapshot, rewritings: Sequence[Rewriting]) -> tup
     return smallest, new_text
 
 
-def appended(tests: str, written: Sequence[str], line_ending: str) -> tuple[tuple[TextChange, ...], str]:
-    """The changes that put lines at the end of a file of tests, and its text after them."""
+def appended(tests: str, written: Sequence[str], line_ending: str, language: str) -> tuple[tuple[TextChange, ...], str]:
+    """The changes that put tests at the end of their file, and their imports where it has its own; and its text after
+    them. ``line_ending`` is that of a file that is still empty."""
     if not tests.strip():
         new_text = "".join(line + line_ending for line in written)
         return (TextChange(0, len(tests), new_text),), new_text
     lines = split_lines(tests)
     n_blank = next(n for n, line in enumerate(reversed(lines.bodies)) if line.strip())
     gap = ("",) * max(0, 2 - n_blank)
-    edit = LineEdit(len(lines), len(lines), (*gap, *written))
-    new_text, changes = replace_lines(tests, lines, [edit], ends_with_newline=True)
+    imports, rest = split_imports(written, (), language)
+    edits = (
+        *import_edits(lines.bodies, len(lines), imports, language),
+        LineEdit(len(lines), len(lines), (*gap, *fitted(rest, ()))),
+    )
+    new_text, changes = replace_lines(tests, lines, edits, ends_with_newline=True)
     return changes, new_text
 
 

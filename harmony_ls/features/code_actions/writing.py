@@ -129,7 +129,9 @@ async def added_tests(
     written = fitted(code, ())
     if not written:
         raise UserError("The model wrote no tests. Nothing was changed; try again.")
-    changes, new_text = await asyncio.to_thread(appended, tests, written, region.lines.line_ending)
+    changes, new_text = await asyncio.to_thread(
+        appended, tests, written, region.lines.line_ending, job.document.language_id
+    )
     refuse_hidden("\n".join(written), DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
     await refuse_broken(tests, new_text, job.document.language_id)
     return changes

@@ -79,11 +79,23 @@ def test_indentation_stays_of_the_documents_kind() -> None:
     assert placed(text, "if a:\n\tb()\n\tif c:\n\t\te()")[1] == text.replace("d()", "e()")
 
 
-def test_tests_go_behind_what_a_file_holds() -> None:
-    assert appended("import a\r\n", ["def test_b():", "    b()"], "\n") == (
-        (TextChange(10, 10, "\r\n\r\ndef test_b():\r\n    b()\r\n"),),
-        "import a\r\n\r\n\r\ndef test_b():\r\n    b()\r\n",
-    )
+@pytest.mark.parametrize(
+    ("tests", "written", "expected"),
+    [
+        ("import a\r\n", "def test_b():\n    b()", "import a\r\n\r\n\r\ndef test_b():\r\n    b()\r\n"),
+        ("import a", "import b\n\n\ndef test_b():\n    b()", "import a\nimport b\n\n\ndef test_b():\n    b()\n"),
+        (
+            "import a\n\n\ndef test_a():\n    a()\n",
+            "import a\nimport b\n\ndef test_b():\n    b()",
+            "import a\nimport b\n\n\ndef test_a():\n    a()\n\n\ndef test_b():\n    b()\n",
+        ),
+        ("x = 1\n", "import b", "x = 1\n\n\nimport b\n"),
+        ("\n", "import b\n\ndef test_b():\n    b()", "import b\n\ndef test_b():\n    b()\n"),
+    ],
+)
+def test_tests_go_behind_what_a_file_holds(tests: str, written: str, expected: str) -> None:
+    changes, new_text = appended(tests, written.split("\n"), "\n", "python")
+    assert apply_text_changes(tests, changes) == new_text == expected
 
 
 def test_regions_are_put_together_with_what_they_import() -> None:
