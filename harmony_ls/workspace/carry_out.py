@@ -1,14 +1,16 @@
 """Carry out changes of many files that were verified: everything is written next to its place first, then put there.
 
 Whatever fails on the way, all files are put back as they were; and whatever somebody else writes into one of them in
-the same moment is not lost: it is seen before what was there is let go of. A crash between two files can leave the
-first changed and the second not, since no file system changes two names at once; a single file is always old or new.
-What a crash leaves beside the files is `leftovers`' business.
+the same moment is not lost: it is seen before what was there is let go of. Change sets of several harmony-ls wait for
+each other, folder by folder. A crash between two files can leave the first changed and the second not, since no file
+system changes two names at once; a single file is always old or new. What a crash leaves beside the files is
+`leftovers`' business.
 """
 
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +26,7 @@ from harmony_ls.workspace.files import (
     write_new_file,
 )
 from harmony_ls.workspace.gate import GatedPath
-from harmony_ls.workspace.leftovers import kept_name, new_name, remove_leftovers, shared
+from harmony_ls.workspace.leftovers import alone, kept_name, new_name, remove_leftovers
 from harmony_ls.workspace.renaming import rename_exchange, rename_to_free
 from harmony_ls.workspace.transaction import Step
 
@@ -33,6 +35,7 @@ __all__ = ["CarriedOut", "carry_out", "remove_folders"]
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # Each takes a descriptor, of which a process has 256 on some systems.
 _MOST_LOCKS = 64
+_LOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,7 @@ class _Work:
 
 def carry_out(steps: Sequence[Step]) -> CarriedOut:
     """Take all steps, or none. Raises WorkspaceError after putting all back, PartlyAppliedError where that failed."""
-    # First, while what a crash has left is still to be seen as a second name of a file.
-    work = _Work(notes=list(_leftovers(steps)))
+    work = _Work()
     with work.locks:
         try:
             _lock(steps, work)
@@ -126,9 +128,20 @@ def _paths(steps: Sequence[Step]) -> Iterator[GatedPath]:
 
 
 def _lock(steps: Sequence[Step], work: _Work) -> None:
-    for path in list(_paths(steps))[:_MOST_LOCKS]:
+    """Have the folders for oneself, always in the same order, and clear away what crashes have left in them."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    for path in sorted(_paths(steps), key=lambda path: path.real)[:_MOST_LOCKS]:
         with contextlib.suppress(OSError), opened_folder(path) as folder:  # a folder that is still to be made
-            work.locks.enter_context(shared(folder))
+            if work.locks.enter_context(alone(folder, deadline)):
+                # Now, while what a crash has left is still to be seen as a second name of a file.
+                work.notes += [_note(path, name) for name in remove_leftovers(folder)]
+
+
+def _note(path: GatedPath, name: str) -> str:
+    return (
+        f"{'/'.join((*path.names[:-1], name))} was left by a change that a crash broke off. It holds the text that a "
+        "file had before, or was to have; look at it, and delete it when it is of no use."
+    )
 
 
 def _staged(step: Step, work: _Work) -> str:
@@ -314,17 +327,6 @@ def _clear(work: _Work) -> None:
         # What was put into its place is no longer there under this name.
         with contextlib.suppress(OSError), opened_folder(path) as folder:
             os.unlink(name, dir_fd=folder)
-
-
-def _leftovers(steps: Sequence[Step]) -> Iterator[str]:
-    """Clear away what crashes have left in the folders; notes about what was not."""
-    for path in _paths(steps):
-        with contextlib.suppress(OSError), opened_folder(path) as folder:
-            for name in remove_leftovers(folder):
-                yield (
-                    f"{'/'.join((*path.names[:-1], name))} was left by a change that a crash broke off. It holds the "
-                    "text that a file had before, or was to have; look at it, and delete it when it is of no use."
-                )
 
 
 def remove_folders(folders: Sequence[GatedPath]) -> None:

@@ -1,7 +1,7 @@
 """The files that harmony-ls puts beside those that it changes, for moments, and what a crash has left of them.
 
-Their names say what they are and whose. A leftover is removed when its folder is next changed, unless it may hold
-the only copy of something: then it is kept, and told of.
+Their names say what they are and whose. A leftover is removed when its folder is next changed, by one who is alone in
+it, unless it may hold the only copy of something: then it is kept, and told of.
 """
 
 import contextlib
@@ -10,9 +10,12 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 
-__all__ = ["is_scratch", "kept_name", "n_own_names", "new_name", "remove_leftovers", "shared"]
+__all__ = ["alone", "is_scratch", "kept_name", "n_own_names", "new_name", "remove_leftovers"]
+
+_LOOK_AGAIN_SECONDS = 0.01
 
 _NAME = re.compile(r"\.harmony-ls-(?:(?P<kind>new|old)-(?P<pid>[0-9]{1,10})-)?[0-9a-f]{16}\.tmp")
 
@@ -38,51 +41,50 @@ def n_own_names(folder: int, status: os.stat_result) -> int:
 
 
 @contextlib.contextmanager
-def shared(folder: int) -> Iterator[None]:
-    """While this lasts, nobody takes what lies in the folder for a leftover, in whatever container they are."""
-    with _locked(folder, fcntl.LOCK_SH):
-        yield
+def alone(folder: int, deadline: float) -> Iterator[bool]:
+    """While this lasts, no other change set of harmony-ls is carried out in the folder, in whatever container.
 
-
-def remove_leftovers(folder: int) -> tuple[str, ...]:
-    """Remove what processes that are gone have left in a folder. Returns the names of what is kept.
-
-    Where somebody is changing files in the folder at this moment, nothing is done.
+    Given is whether that is so: not all file systems have such locks, and nobody waits longer than until ``deadline``,
+    by the monotonic clock, for somebody who may hang.
     """
-    kept = []
-    found = [(name, status) for name, status in _scratch_files(folder) if not _has_owner(name)]
-    if not found:
-        return ()
-    with _locked(folder, fcntl.LOCK_EX) as is_locked:
-        if not is_locked:
-            return ()
-        for name, status in found:
-            is_new = (match := _NAME.fullmatch(name)) is not None and match["kind"] == "new"
-            if is_new or status.st_nlink > 1:  # never in its place, or there under its own name as well
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=folder)
-            else:
-                kept.append(name)
-    return tuple(kept)
-
-
-@contextlib.contextmanager
-def _locked(folder: int, kind: int) -> Iterator[bool]:
-    """A lock of an open folder of its own, so that it ends with it. Not all file systems have such locks."""
     try:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         yield False
         return
     try:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            is_locked = True
-        except OSError:
-            is_locked = False
-        yield is_locked
+        yield _locks(descriptor, deadline)
     finally:
         os.close(descriptor)
+
+
+def _locks(descriptor: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        except OSError:
+            return False
+
+
+def remove_leftovers(folder: int) -> tuple[str, ...]:
+    """Remove what processes that are gone have left in a folder, in which one is `alone`. Returns the names of what is
+    kept."""
+    kept = []
+    for name, status in list(_scratch_files(folder)):
+        if _has_owner(name):
+            continue
+        is_new = (match := _NAME.fullmatch(name)) is not None and match["kind"] == "new"
+        if is_new or status.st_nlink > 1:  # never in its place, or there under its own name as well
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+        else:
+            kept.append(name)
+    return tuple(kept)
 
 
 def _scratch_files(folder: int) -> Iterator[tuple[str, os.stat_result]]:

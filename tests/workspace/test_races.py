@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -169,6 +170,35 @@ def test_a_save_of_somebody_else_in_the_same_moment_is_never_lost(root: Path) ->
         editor.join()
         assert path.read_text() == f"save {number}\n"
         assert sorted(os.listdir(root)) == ["a.txt", "sub"]
+
+
+def test_of_several_change_sets_in_the_same_moment_one_is_made_as_a_whole(root: Path) -> None:
+    """Each in a workspace of its own, as in a process of its own."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(25):
+            (root / "a.txt").write_text("one\n")
+            (root / "sub" / "b.txt").write_text("one\n")
+            all_ready, outcomes = threading.Barrier(3), []
+
+            def change(number: int, all_ready: threading.Barrier = all_ready, made: list[str] = outcomes) -> None:
+                text = f"{number}\n"
+                steps = verify(PathGate([root]), [update(path, "one\n", text) for path in ("a.txt", "sub/b.txt")])
+                all_ready.wait()
+                with contextlib.suppress(WorkspaceError):
+                    carry_out(steps)
+                    made.append(text)
+
+            threads = [threading.Thread(target=change, args=(number,)) for number in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert outcomes == [(root / "a.txt").read_text()] == [(root / "sub" / "b.txt").read_text()]
+            assert sorted(tree(root)) == ["a.txt", "sub", "sub/b.txt", "sub/c.txt"]
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @contextmanager
