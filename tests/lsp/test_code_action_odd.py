@@ -238,6 +238,18 @@ async def test_numbers_beyond_the_protocols(peer: Peer, end: float) -> None:
     assert applied(BROKEN, await edits_of(peer, action)) == MENDED
 
 
+async def test_an_edit_up_to_the_greatest_number(peer: Peer) -> None:
+    """The document stays the client's, and actions work on it."""
+    uri = fresh_uri()
+    peer.open(uri, "something else\n")
+    everything = {"start": {"line": 0, "character": 0}, "end": {"line": 2**32 - 1, "character": 2**32 - 1}}
+    peer.notify(
+        "textDocument/didChange",
+        {"textDocument": {"uri": uri, "version": 2}, "contentChanges": [{"range": everything, "text": BROKEN}]},
+    )
+    assert applied(BROKEN, await edits_of(peer, await fix_of(peer, uri))) == MENDED
+
+
 @pytest.mark.parametrize("where", [None, {}, {"start": 1, "end": 2}, {"start": {"line": "0"}, "end": {}}, []])
 async def test_a_place_that_is_none_is_refused(peer: Peer, where: Any) -> None:
     uri = fresh_uri()

@@ -22,9 +22,9 @@ from harmony_ls.lsp.connection.reading import (
     describe,
     id_and_method,
     read_code_action,
+    readable_changes,
     readable_initialize,
     uri_in,
-    without_null_ranges,
 )
 from harmony_ls.lsp.messages import MESSAGE_TYPES
 
@@ -273,7 +273,7 @@ class HarmonyProtocol(LanguageServerProtocol):
         if method == types.INITIALIZE and params is not None:
             message["params"] = readable_initialize(self._converter, params)
         elif method == types.TEXT_DOCUMENT_DID_CHANGE and params is not None:
-            message["params"] = without_null_ranges(params)
+            message["params"] = readable_changes(params)
         elif method == types.TEXT_DOCUMENT_CODE_ACTION and params is not None:
             return read_code_action(self._converter, params)
         return self._converter.structure(message, message_type).params

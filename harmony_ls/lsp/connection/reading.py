@@ -12,9 +12,9 @@ __all__ = [
     "describe",
     "id_and_method",
     "read_code_action",
+    "readable_changes",
     "readable_initialize",
     "uri_in",
-    "without_null_ranges",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -61,9 +61,11 @@ def read_code_action(converter: Converter, params: dict[str, Any]) -> types.Code
     if not isinstance(given, dict):
         raise TypeError("the context must be an object")
     context: dict[str, Any] = {"diagnostics": []}
-    for name in ("only", "triggerKind"):
-        if _fault(converter, context | {name: given.get(name)}, types.CodeActionContext) is None:
-            context[name] = given.get(name)
+    only, trigger = given.get("only"), given.get("triggerKind")
+    if isinstance(only, list) and all(isinstance(kind, str) for kind in only):
+        context["only"] = only
+    if _fault(converter, context | {"triggerKind": trigger}, types.CodeActionContext) is None:
+        context["triggerKind"] = trigger
     readable = params | {"range": _with_real_places(params.get("range")), "context": context}
     structured = converter.structure(readable, types.CodeActionParams)
     diagnostics = given.get("diagnostics")
@@ -135,20 +137,34 @@ def _bounded(number: Any) -> Any:
     return 0 if number < 0 else _MOST
 
 
-def without_null_ranges(params: dict[str, Any]) -> dict[str, Any]:
-    """Read ``range: null`` in the parameters of ``didChange`` as no range, as some clients mean it."""
+def readable_changes(params: dict[str, Any]) -> dict[str, Any]:
+    """Read ``range: null`` in the parameters of ``didChange`` as no range, as some clients mean it, and a number beyond
+    the protocol's as its greatest: some write one for the end of a line or of the text."""
     changes = params.get("contentChanges")
-    if not isinstance(changes, list) or not any(
-        isinstance(change, dict) and change.get("range", change) is None for change in changes
-    ):
+    if not isinstance(changes, list) or not any(map(_is_odd_change, changes)):
         return params
-    kept = [
-        {name: value for name, value in change.items() if name != "range" or value is not None}
-        if isinstance(change, dict)
-        else change
-        for change in changes
-    ]
-    return params | {"contentChanges": kept}
+    return params | {"contentChanges": [_readable_change(change) for change in changes]}
+
+
+def _is_odd_change(change: Any) -> bool:
+    if not isinstance(change, dict) or "range" not in change:
+        return False
+    place = change["range"]
+    return place is None or _without_great_numbers(place) != place
+
+
+def _readable_change(change: Any) -> Any:
+    if not isinstance(change, dict) or "range" not in change:
+        return change
+    if change["range"] is None:
+        return {name: value for name, value in change.items() if name != "range"}
+    return change | {"range": _without_great_numbers(change["range"])}
+
+
+def _without_great_numbers(place: Any) -> Any:
+    if isinstance(place, dict):
+        return {name: _without_great_numbers(value) for name, value in place.items()}
+    return _MOST if isinstance(place, int | float) and place > _MOST else place
 
 
 def id_and_method(head: bytes) -> tuple[int | str | None, str | None]:
