@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,11 +84,22 @@ def _step(gate: PathGate, change: FileChange, style: FileStyle) -> Step:
             target = gate.pass_through(change.final_path)
             is_same = not target.is_link and _is_same_file(source, target)
             if is_same and target.real == source.real:
+                _check_no_composition(source, change)
                 return Step(change, source, source, old, data, style)
             is_respelled = is_same and target.names[:-1] == source.names[:-1]
             if not is_respelled:
                 _check_vacant(target, change.final_path)
             return Step(change, source, target, old, data, style, is_respelled)
+
+
+def _check_no_composition(source: GatedPath, change: FileChange) -> None:
+    """The gate finds a file however its characters are composed, so a name that differs in that alone is no new one."""
+    old, new = source.names[-1], change.final_path.rpartition("/")[2]
+    if old != new and unicodedata.normalize("NFC", old) == unicodedata.normalize("NFC", new):
+        raise WorkspaceError(
+            f"{change.path} has that name already: only its characters are composed in another way. "
+            "Nothing was changed."
+        )
 
 
 def _bytes_of(change: FileChange, encoding: Encoding) -> bytes:

@@ -286,6 +286,9 @@ async def test_a_name_is_found_however_its_characters_are_composed(root: Path, t
         await workspace.apply([FileChange(ChangeKind.CREATE, written, "", "x\n")])
     with pytest.raises(WorkspaceError, match="Multiple operations"):
         await workspace.apply([update(there, "one\n", "1\n"), update(written, "one\n", "2\n")])
+    move = FileChange(ChangeKind.RENAME, there, "one\n", "one\n", new_path=written)
+    with pytest.raises(WorkspaceError, match="composed in another way"):
+        await workspace.apply([move])
     await workspace.apply([update(written, "one\n", "1\n")])
     assert (root / there).read_text() == "1\n"
     assert len([name for name in tree(root) if name.endswith(".txt")]) == 4
