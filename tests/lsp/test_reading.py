@@ -73,7 +73,8 @@ def test_diagnostics_near_the_place_come_first_where_there_are_many() -> None:
 
 
 def test_what_is_odd_in_a_context_goes_alone() -> None:
-    for only in ([1, 2], "quickfix", 3, {}):
+    kinds: list[Any] = [[1, 2], "quickfix", 3, {}]
+    for only in kinds:
         read = code_action("none", only=only, triggerKind="x").context
         assert (read.diagnostics, read.only, read.trigger_kind) == ([], None, None)
     read = code_action([], only=["quickfix"], triggerKind=1).context
