@@ -1,8 +1,7 @@
 """The files of one editor as a `harmony_ls.workspace.port.Workspace`: open documents shadow the disk.
 
 The server never writes a file: the editor is asked to, by one ``workspace/applyEdit`` for all changes, and what it made
-of them is looked up afterwards. Which changes fit is `workspace_plan`, how they are put `workspace_edit`, what came of
-them `workspace_outcome`.
+of them is looked up afterwards. Which changes fit is `plan`, how they are put `edit`, what came of them `outcome`.
 """
 
 import asyncio
