@@ -1,4 +1,4 @@
-"""What must hold for any code in place of any region: made with hypothesis, from small alphabets, so that lines repeat."""
+"""What must hold for any code in place of any region: made with hypothesis, from few lines, so that they repeat."""
 
 from itertools import pairwise
 
@@ -29,9 +29,7 @@ def texts(draw: st.DrawFn) -> str:
 
 
 @given(st.data(), st.sampled_from(PositionEncoding))
-def test_code_takes_the_place_of_its_region_and_of_nothing_else(
-    data: st.DataObject, encoding: PositionEncoding
-) -> None:
+def test_code_takes_the_place_of_its_region_alone(data: st.DataObject, encoding: PositionEncoding) -> None:
     text = data.draw(texts())
     lines = split_lines(text)
     assume(len(lines))
