@@ -39,7 +39,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir], ids=str)
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir], ids=["pipe", "device", "folder"]
+)
 async def test_a_gitignore_that_is_no_file_says_nothing_and_holds_nobody_up(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
