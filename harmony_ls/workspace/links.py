@@ -6,6 +6,7 @@ Links are found by looking; no file is opened, and what a name means is not judg
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +25,7 @@ Links = Mapping[str, tuple[Named, ...]]
 
 # The nearest to the root are looked at first, so that what a bound leaves out lies deep.
 _MOST_ENTRIES = 200_000
+_MOST_LINKS = 20_000
 _MOST_OTHERS = 256
 _MOST_HOPS = 40
 # Nobody follows a link in there, and there is much of it.
@@ -33,9 +35,12 @@ _STORES = (".git/objects/**", ".git/refs/**", ".git/logs/**", ".git/lfs/**")
 def found_links(roots: Sequence[Path]) -> Links:
     """The links below ``roots``, which are real paths, that lead to something below one of them."""
     links: dict[str, list[Named]] = {}
-    for root, names in _links_below(roots):
+    for root, names in islice(_links_below(roots), _MOST_LINKS):
         link = Path(root, *names)
-        target = Path(os.path.realpath(link))
+        try:
+            target = Path(os.path.realpath(link))
+        except OSError:
+            continue  # those of other people's processes in /proc, for example
         # One into a folder around itself names everything there is once more, and says nothing about it.
         if any(target.is_relative_to(each) for each in roots) and not link.is_relative_to(target):
             links.setdefault(str(target), []).append((root, names))

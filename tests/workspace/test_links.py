@@ -1,5 +1,6 @@
 """A file has the names that links give it, too: what a tool reads under a protected one is protected under all."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,13 @@ def test_a_link_that_leads_to_itself_has_an_end(tmp_path: Path) -> None:
     link(tmp_path / "loop", "loop")
     assert ("loop", "x") in list(written_names([tmp_path], tmp_path / "loop" / "x"))
     assert found_links([tmp_path.resolve()]) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: only its /proc has links that may not be read")
+def test_links_that_cannot_be_read_are_passed_over() -> None:
+    """Everything in the folder of a process is looked at, as in a workspace that somebody opened at the root."""
+    links = found_links([Path("/proc/self"), Path("/proc/1")])
+    assert all(target.startswith("/proc/") for target in links)
 
 
 def test_a_link_that_is_made_later_is_found(root: Path) -> None:
