@@ -145,25 +145,35 @@ async def test_allowed_for_the_session_is_asked_once_and_not_in_another(project:
         assert len(peer.editor.questions) == 2, "another session asks for itself"
 
 
-async def test_what_a_person_forbids_in_a_turn_is_off_at_once(project: Path) -> None:
+async def test_settings_that_change_in_a_turn_count_from_the_next_one_but_what_they_forbid_at_once(
+    project: Path,
+) -> None:
     path = project / "shapes.py"
-    thought = f"<|channel|>analysis<|message|>{'Hm. ' * 1000}<|end|><|start|>assistant"
-    rules = (Rule(said("Mend it"), thought + patching()), Rule("<|start|>assistant", final("Then not.")))
-    async with editing(project, *rules, tools={"applyPatch": "allow"}) as peer:
+    back = patching(PATCH.replace("+import math\n+\n+\n", "-import math\n-\n-\n"))
+    rules = (
+        Rule(said("Mend it"), patching()),
+        Rule(after(SUCCESS), back),
+        Rule("<|start|>assistant", final("Then not.")),
+    )
+    async with editing(project, *rules) as peer:
         peer.editor.open(path)
         turn = asyncio.create_task(say(peer, "Mend it"))
         async with asyncio.timeout(PATIENCE):
-            while not any(method == "harmony/chat/delta" for method, _ in peer.notifications):
-                await peer.next_messages()
-        chat = {"model": str(project.parent / "model"), "temperature": 0}
-        peer.configuration = {"chat": chat, "tools": {"applyPatch": "off"}}
+            await peer.editor.asked.wait()
+        peer.configuration = {"chat": {"model": "/nowhere", "temperature": 0}, "tools": {"applyPatch": "off"}}
         peer.notify("workspace/didChangeConfiguration", {"settings": None})
-        while (await peer.doctor())["settings"]["tools"]["applyPatch"] != "off":
-            assert not turn.done()
-        [result] = (await turn).of("toolResult")
-        assert "There is no tool 'apply_patch'" in result["text"]
-        assert peer.editor.text(path) == BROKEN
-        assert peer.editor.edits == []
+        async with asyncio.timeout(PATIENCE):
+            while (await peer.doctor())["settings"]["tools"]["applyPatch"] != "off":
+                pass
+        peer.editor.reply(allow_for_session())
+        first = await turn
+        assert (first.text, first.result["finishReason"]) == ("Then not.", "stop")
+        allowed, forbidden = first.of("toolResult")
+        assert allowed["text"] == SUCCESS, "what the person has just allowed is done"
+        assert "There is no tool 'apply_patch'" in forbidden["text"]
+        assert peer.editor.text(path) == MENDED
+        refused = await say(peer, "And?", sessionId=first.result["sessionId"])
+        assert "/nowhere" in refused.error["message"]
 
 
 async def test_cancelling_at_the_question_withdraws_it_and_changes_nothing(project: Path) -> None:

@@ -14,6 +14,8 @@ from harmony_ls.messages import Message, Role
 __all__ = ["note_shown", "said_in", "with_turn"]
 
 _LONGEST_TITLE = 60
+# A title is made of the beginning of what may be a million characters.
+_LOOKED_AT = 1000
 
 
 def note_shown(shown: list[str], event: Event) -> None:
@@ -47,7 +49,8 @@ def with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], refe
 
 def _title(said: Said) -> str:
     """The beginning of the first line that says something; a command alone says it of what is attached."""
-    line = next(" ".join(line.split()) for line in said.text.splitlines() if line.strip())
+    text = said.text.strip()[:_LOOKED_AT]
+    line = next(" ".join(line.split()) for line in text.splitlines() if line.strip())
     command = slash_command_of(said.text)
     if command is not None and said.text.strip().lower() == f"/{command.name}":
         line = " ".join([line, *said.attachments[:1]])
