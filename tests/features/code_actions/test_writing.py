@@ -47,6 +47,7 @@ RULES = [
     asked("improve", "```\n\n```"),
     asked("document", "```python\n" + "".join(f"# word {n}\n" for n in range(60)) + "```"),
     asked("document", "It is right as it is.\n" * 60, before="```python\n    return 1\n```\n\n"),
+    asked("improve", "```python\ndef g(x):\n    return x\n```", before="```python\ndef f(x):\n    return x\n```\n\n"),
     asked("write_tests", "```\ndef test_it():\n    assert True\n```"),
 ]
 
@@ -105,6 +106,12 @@ async def test_code_is_not_rewritten_into_nothing(model: ChatModel) -> None:
 async def test_an_answer_of_the_greatest_length_is_no_edit(model: ChatModel) -> None:
     with pytest.raises(UserError, match="cut off"):
         await changes_for(job("document", selected="return 0"), model, greedy(max_tokens=300))
+
+
+async def test_what_other_code_uses_is_not_taken_away(model: ChatModel) -> None:
+    text = "def f(x):\n    return x\n\n\nprint(f(1))\n"
+    with pytest.raises(UserError, match="would remove `f`, which other code may use"):
+        await changes_for(job("improve", text), model, greedy())
 
 
 async def test_a_model_that_goes_round_in_circles_is_stopped(model: ChatModel) -> None:
