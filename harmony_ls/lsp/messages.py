@@ -1,5 +1,6 @@
 """The messages that harmony-ls adds to LSP, typed, and the converter that knows them: camelCase on the wire."""
 
+from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -134,8 +135,13 @@ MESSAGE_TYPES: Final[dict[str, type[Any]]] = {
 }
 
 
+@cache
 def harmony_converter() -> Converter:
-    """Return pygls's converter, extended by our own messages."""
+    """Return pygls's converter, extended by our own messages.
+
+    It is one for all connections: it takes a fifth of a second to make and to get going, in which a window that opens
+    would hold up all others.
+    """
     converter: Converter = default_converter()  # type: ignore[no-untyped-call]
     # cattrs would make the text "None" of null and the line 1 of "1.5": a wrong buffer instead of an error.
     converter.register_structure_hook(str, _structure_text)

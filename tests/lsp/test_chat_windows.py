@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.server import HarmonyServer
 from tests.lsp.connections import Connection, connected, listening
 from tests.models import Rule
 from tests.session.support import final, said, scripted_gpt_oss
@@ -85,3 +87,11 @@ async def test_two_windows_share_the_model_and_nothing_else(tmp_path: Path, harm
     [file] = (tmp_path / "state").rglob(f"{fork['sessionId']}.json")
     said_last = json.loads(file.read_text())["said"][-1]["text"]
     assert said_last == "Talk"
+
+
+async def test_a_window_that_opens_makes_nothing_anew_that_all_can_share() -> None:
+    """Making the converter takes a fifth of a second on the event loop of all."""
+    servers = [HarmonyServer(Backend(), {}, on_exit=lambda _code: None) for _ in range(2)]
+    assert servers[0].protocol._converter is servers[1].protocol._converter
+    for server in servers:
+        await server.close()
