@@ -56,18 +56,16 @@ class Region:
 
 
 async def region_of(job: Job) -> Region:
-    """The whole lines that the model writes anew. Raises UserError where there is nothing, or far too much."""
+    """The whole lines that are chosen to be written anew. Raises UserError where there is nothing, or far too much."""
     lines = await _lines_of(job)
-    is_diagnosed = job.action.subject is Subject.DIAGNOSTICS
-    start, end = await (_diagnosed(job, len(lines)) if is_diagnosed else _chosen(job, len(lines)))
-    region = Region(lines, start, end)
+    region = Region(lines, *await _chosen(job, len(lines)))
     refuse_unfit(region)
     return region
 
 
 async def regions_to_mend(job: Job) -> list[tuple[Region, tuple[DiagnosticNote, ...]]]:
-    """The regions that the diagnostics of a whole document are about, in their order and apart from each other, each
-    with its diagnostics. They are not looked at."""
+    """The regions that diagnostics are about, in their order and apart from each other, each with its diagnostics: the
+    definitions around them, or the statements where those are too long. Whether they are fit is not looked at."""
     lines = await _lines_of(job)
     places = [_inside(start, end, len(lines)) for start, end in job.note_lines]
     runs = None
@@ -123,14 +121,6 @@ async def _chosen(job: Job, n_lines: int) -> tuple[int, int]:
         if symbol is not None:
             return _inside(symbol.start, symbol.end, n_lines)
     return await whole_statements(text, language, start, end)
-
-
-async def _diagnosed(job: Job, n_lines: int) -> tuple[int, int]:
-    """The lines that diagnostics are about: whole statements, or the definition around them if it is not too long."""
-    text, language = job.document.text, job.document.language_id
-    start, end = _inside(min(first for first, _ in job.note_lines), max(last for _, last in job.note_lines), n_lines)
-    grown = await _grown(job, start, end, n_lines)
-    return grown if grown != (start, end) else await whole_statements(text, language, start, end)
 
 
 async def _grown(job: Job, start: int, end: int, n_lines: int) -> tuple[int, int]:

@@ -43,14 +43,14 @@ _PYTHON_TEST = re.compile(r"\s*(?:async\s+)?(?:def\s+test|class\s+Test)")
 
 
 async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -> tuple[TextChange, ...]:
-    """The changes of the document that the action comes to. All that is wrong in a document is mended place by place,
-    and what can be mended is, whatever becomes of the rest.
+    """The changes of the document that the action comes to. What diagnostics report is mended place by place, and what
+    can be mended is, whatever becomes of the rest.
 
     Raises UserError where the model makes none that can be used, PromptTooLongError where there is too much code, and
     ModelError where the model cannot be spoken to. Cancelled, it frees the model within one step.
     """
     marked, job = job.document.text.startswith(_BYTE_ORDER_MARK), _without_mark(job)
-    if job.action.name == "fix_all":
+    if job.action.subject is Subject.DIAGNOSTICS:
         regions = await regions_to_mend(job)
     else:
         regions = [(await region_of(job), job.notes)]
