@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.request import GenerationRequest, Sampling, Token
-from harmony_ls.engine.stop_strings import StopStrings
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling, Token
+from harmony_ls.engine.generation.stop_strings import StopStrings
+from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.errors import EngineClosedError, ModelError
 from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, ToolSpec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from tests.engine.tokenizers import read
 from tests.models import TokenizerRecipe, write_tokenizer
 

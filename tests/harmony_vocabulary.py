@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harmony_ls.prompts.vocabulary import FILE_NAME, load_encoding
+from harmony_ls.prompts.harmony.vocabulary import FILE_NAME, load_encoding
 
 __all__ = ["SPECIAL_TOKENS", "PublishedTokenizer", "published_encoding", "published_ranks", "unpack_vocabulary"]
 

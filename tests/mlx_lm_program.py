@@ -68,7 +68,7 @@ def _answer(question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from harmony_ls.engine.blas import preload_openblas
+    from harmony_ls.engine.worker.blas import preload_openblas
 
     preload_openblas()
     asked_for = json.load(sys.stdin)

@@ -37,10 +37,10 @@ _N_STREAMS = 3
 _PRELOADED = (
     "harmony_ls.cli",
     "harmony_ls.cli.chat.program",
-    "harmony_ls.engine.decode",
-    "harmony_ls.engine.prompt_cache",
-    "harmony_ls.engine.sampling",
-    "harmony_ls.engine.speculative",
+    "harmony_ls.engine.generation.decode",
+    "harmony_ls.engine.caches.prompt_cache",
+    "harmony_ls.engine.generation.sampling",
+    "harmony_ls.engine.generation.speculative",
     "harmony_ls.features.chat.chats",
     "harmony_ls.features.inline.completer",
     "harmony_ls.features.resident_model",
@@ -193,7 +193,7 @@ def _serve(requests: socket.socket) -> _Command | None:
 def _read_vocabulary(environment: Mapping[str, str]) -> None:
     """Read the vocabulary that the command will need of GPT-OSS: a process reads each once."""
     from harmony_ls.errors import ModelError
-    from harmony_ls.prompts.vocabulary import FILE_NAME, load_encoding
+    from harmony_ls.prompts.harmony.vocabulary import FILE_NAME, load_encoding
 
     if folder := environment.get("TIKTOKEN_ENCODINGS_BASE"):
         with contextlib.suppress(ModelError):  # the command will say so

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.messages import Conversation, Message, Role, ToolSpec
-from harmony_ls.prompts.harmony import HarmonyFormat, harmony_format
+from harmony_ls.prompts.harmony.format import HarmonyFormat, harmony_format
 from tests.engine.tokenizers import read
 from tests.harmony_vocabulary import PublishedTokenizer, published_encoding, published_ranks
 from tests.mlx_thread import run_with_mlx

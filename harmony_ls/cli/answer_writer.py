@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.cli.plain_text import clean, json_line
-from harmony_ls.engine.request import Token
+from harmony_ls.engine.generation.request import Token
 from harmony_ls.events import (
     Event,
     ReasoningDelta,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harmony_ls.cli.one_answer import OneAnswer
-    from harmony_ls.engine.tokenizer import Tokenizer
+    from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 
 __all__ = ["AnswerWriter"]
 

@@ -13,8 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from harmony_ls.cli.options import EffortName, ModelArguments, SamplingArguments
-    from harmony_ls.engine.cache_options import CacheOptions
-    from harmony_ls.engine.model import Shard
+    from harmony_ls.engine.models.cache_options import CacheOptions
+    from harmony_ls.engine.models.model import Shard
 
 __all__ = ["ModelOptions", "given_settings", "model_options"]
 
@@ -74,8 +74,8 @@ def given_settings(
 
 def model_options(arguments: "ModelArguments", sampling: "SamplingArguments") -> ModelOptions:
     """What these options say of the model. Raises BadParameter for a value that cannot be."""
-    from harmony_ls.engine.cache_options import CacheOptions
-    from harmony_ls.engine.request import Sampling
+    from harmony_ls.engine.generation.request import Sampling
+    from harmony_ls.engine.models.cache_options import CacheOptions
 
     cache = _given(arguments, [each.name for each in fields(CacheOptions)])
     chosen = _given(sampling, [each.name for each in fields(sampling) if each.name not in _SETTINGS])

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from harmony_ls.cli.background import Background
     from harmony_ls.engine.engine import Engine
-    from harmony_ls.engine.load_progress import LoadProgress, OnLoadProgress
-    from harmony_ls.engine.model import Model, ModelSpec
-    from harmony_ls.engine.request import Sampling
+    from harmony_ls.engine.generation.request import Sampling
+    from harmony_ls.engine.loading.load_progress import LoadProgress, OnLoadProgress
+    from harmony_ls.engine.models.model import Model, ModelSpec
     from harmony_ls.session.chat_model import ChatModel
 
 __all__ = [
@@ -76,7 +76,7 @@ def read_settings(folder: Path, given: Mapping[str, Any]) -> Resolved:
 
 def model_spec(settings: Settings, reference: str | None, options: ModelOptions) -> "ModelSpec":
     """What the engine is asked for. Raises UserError for an adapter folder that is not there."""
-    from harmony_ls.engine.cache_options import CacheOptions
+    from harmony_ls.engine.models.cache_options import CacheOptions
     from harmony_ls.features.model_spec import model_spec as spec_of_settings
 
     if options.adapter is not None and not options.adapter.is_dir():
@@ -95,11 +95,11 @@ def follow(settings: Settings, reference: str | None, options: ModelOptions) -> 
 
     Raises ModelError where rank 0 is lost.
     """
-    from harmony_ls.engine.process_group import is_follower
+    from harmony_ls.engine.distributed.process_group import is_follower
 
     if options.shard == "none" or not is_follower():
         return False
-    from harmony_ls.engine.follower import run_follower
+    from harmony_ls.engine.loading.follower import run_follower
 
     run_follower(model_spec(settings, reference, options))
     return True

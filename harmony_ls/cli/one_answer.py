@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import Sampling, Token
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.generation.request import Sampling, Token
+from harmony_ls.engine.models.model import Model
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import PromptTooLongError, UserError
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallFinished, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolCall

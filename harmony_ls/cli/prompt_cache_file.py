@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from harmony_ls.cli.background import Background
     from harmony_ls.engine.engine import Engine
-    from harmony_ls.engine.load_progress import OnLoadProgress
-    from harmony_ls.engine.model import Model
+    from harmony_ls.engine.loading.load_progress import OnLoadProgress
+    from harmony_ls.engine.models.model import Model
     from harmony_ls.prompts.format import Prompt
     from harmony_ls.session.generation import Asked
 
@@ -68,7 +68,7 @@ async def _read(
     report: "OnLoadProgress",
 ) -> "tuple[Asked, str]":
     """Load the file; return the prompt to use, and what a person should know of it, if anything."""
-    from harmony_ls.engine.load_progress import LoadProgress
+    from harmony_ls.engine.loading.load_progress import LoadProgress
 
     report(LoadProgress(f"Reading {file.name}"))
     held = await engine.load_prompt_cache(model, file, prompt=asked.prompt.tokens)
@@ -101,7 +101,7 @@ async def _write(
     has_instructions: bool,
 ) -> str:
     """Compute the file; return what a person should know of it, if anything."""
-    from harmony_ls.engine.load_progress import LoadProgress
+    from harmony_ls.engine.loading.load_progress import LoadProgress
 
     if not file.parent.is_dir():
         raise UserError(f"There is no folder {file.parent} to write the prompt cache to. Make it, or name another.")

@@ -14,16 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from harmony_ls.engine.blas import BlasReport
-from harmony_ls.engine.download import find_model
-from harmony_ls.engine.futures import as_exception, is_being_cancelled, on_own_thread, resolve
-from harmony_ls.engine.healing import SpelledVocabulary
-from harmony_ls.engine.load_progress import LoadProgress
-from harmony_ls.engine.loading import describe_device, join_as_leader, load_model
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.process_group import dismiss_followers
-from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
-from harmony_ls.engine.worker import Job, Priority, Worker
+from harmony_ls.engine.distributed.process_group import dismiss_followers
+from harmony_ls.engine.generation.healing import SpelledVocabulary
+from harmony_ls.engine.generation.request import GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.loading.download import find_model
+from harmony_ls.engine.loading.load_progress import LoadProgress
+from harmony_ls.engine.loading.loading import describe_device, join_as_leader, load_model
+from harmony_ls.engine.models.model import Model, ModelSpec
+from harmony_ls.engine.worker.blas import BlasReport
+from harmony_ls.engine.worker.futures import as_exception, is_being_cancelled, on_own_thread, resolve
+from harmony_ls.engine.worker.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError, ModelError, PromptTooLongError
 
 __all__ = ["Engine", "Generation"]
@@ -163,7 +163,7 @@ class Engine:
 
         One of sliding windows or recurrent states serves prompts alone that begin with all that it holds.
         """
-        from harmony_ls.engine.cache_layers import make_layers, needs_checkpoints
+        from harmony_ls.engine.caches.cache_layers import make_layers, needs_checkpoints
 
         context = self._context(model, 0)
         return await self._call(lambda: not needs_checkpoints(make_layers(context.network, context.cache_options)))
@@ -227,8 +227,8 @@ class Engine:
     def _load_on_worker(
         self, spec: ModelSpec, folder: Path, draft: Path | None, report: Callable[[LoadProgress], None]
     ) -> Model:
-        from harmony_ls.engine.cache_layers import check_cache_options
-        from harmony_ls.engine.speculative import release
+        from harmony_ls.engine.caches.cache_layers import check_cache_options
+        from harmony_ls.engine.generation.speculative import release
 
         self._device = describe_device()
         n_resident_bytes = sum(context.n_bytes for context in self._contexts.values())
@@ -243,8 +243,8 @@ class Engine:
 
     def _warm_context(self, model: Model, network: Any, report: Callable[[LoadProgress], None]) -> Any:
         """What generations of a model need, after a first one."""
-        from harmony_ls.engine.decode import DecodeContext, warm_up
-        from harmony_ls.engine.prompt_cache import PromptCache
+        from harmony_ls.engine.caches.prompt_cache import PromptCache
+        from harmony_ls.engine.generation.decode import DecodeContext, warm_up
 
         options = model.spec.cache_options
         context = DecodeContext(
@@ -278,7 +278,7 @@ class Engine:
 
         import mlx.core as mx
 
-        from harmony_ls.engine.speculative import release
+        from harmony_ls.engine.generation.speculative import release
 
         for model in models:
             if (context := self._contexts.pop(id(model), None)) is not None:
@@ -336,8 +336,8 @@ class Generation(AsyncIterator[Token]):
     """The tokens of one generation, as they come. Made by ``Engine.generate``; used on one event loop."""
 
     def __init__(self, worker: Worker, model: Model, context: Any, request: GenerationRequest) -> None:
-        from harmony_ls.engine.decode import Progress
-        from harmony_ls.engine.speculative import generate
+        from harmony_ls.engine.generation.decode import Progress
+        from harmony_ls.engine.generation.speculative import generate
 
         loop = asyncio.get_running_loop()
         self.model = model

@@ -22,13 +22,13 @@ import mlx.core as mx
 from mlx_lm.models import cache as mlx_lm_cache
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, RotatingKVCache
 
-from harmony_ls.engine.cache_layers import make_layers
-from harmony_ls.engine.decode import DecodeContext, Progress, generate
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.model_folder import check_safetensors
-from harmony_ls.engine.request import GenerationRequest, GenerationStats
+from harmony_ls.engine.caches.cache_layers import make_layers
+from harmony_ls.engine.generation.decode import DecodeContext, Progress, generate
+from harmony_ls.engine.generation.request import GenerationRequest, GenerationStats
+from harmony_ls.engine.models.model import Model
+from harmony_ls.engine.models.model_folder import check_safetensors
 from harmony_ls.engine.wording import brief, gigabytes
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.errors import ModelError, UserError
 
 __all__ = ["load_prompt_cache", "save_prompt_cache"]

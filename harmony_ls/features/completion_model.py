@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from harmony_ls.engine.model import Model
+from harmony_ls.engine.models.model import Model
 from harmony_ls.errors import ModelError
 from harmony_ls.features.inline.window import Window, WindowLimits
 from harmony_ls.prompts.continuation import Continuation, continuation_of

@@ -13,9 +13,9 @@ from pathlib import Path
 import platformdirs
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import FinishReason, GenerationRequest
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import FinishReason, GenerationRequest
+from harmony_ls.engine.models.model import Model
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.prompts.fim import FimFormat
 
 __all__ = ["HOLES", "FimVerdict", "probe_fim"]

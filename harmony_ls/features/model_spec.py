@@ -1,6 +1,6 @@
 """Which model the settings name, in the words of the engine."""
 
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.settings.models import Settings
 
 __all__ = ["model_spec"]

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.load_progress import LoadProgress
-from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.loading.load_progress import LoadProgress
+from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.errors import HarmonyLsError, ModelError
 from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model, layouts_to_probe
 from harmony_ls.features.fim_probe import FimVerdict, probe_fim

@@ -16,7 +16,7 @@ from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
     from harmony_ls.engine.engine import Engine
-    from harmony_ls.engine.model import Model
+    from harmony_ls.engine.models.model import Model
     from harmony_ls.features.chat.models import ChatModels
     from harmony_ls.features.inline.completer import InlineCompleter
     from harmony_ls.features.resident_model import ModelStatus, ResidentModel

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 if TYPE_CHECKING:
-    from harmony_ls.engine.load_progress import LoadProgress
+    from harmony_ls.engine.loading.load_progress import LoadProgress
     from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["Cancellable", "LoadingProgress", "WorkProgress", "did_cancel_progress"]

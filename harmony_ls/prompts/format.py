@@ -1,6 +1,6 @@
 """The contract between a model family and everyone who talks to it: conversations in, token ids out, and events back.
 
-`harmony_ls.prompts.harmony` and `harmony_ls.prompts.chat` fulfil it. Nothing here loads or runs a model.
+`harmony_ls.prompts.harmony.format` and `harmony_ls.prompts.chat.format` fulfil it. Nothing here loads or runs a model.
 """
 
 from collections.abc import Sequence

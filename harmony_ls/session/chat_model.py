@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.load_progress import LoadProgress
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
+from harmony_ls.engine.loading.load_progress import LoadProgress
+from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation
-from harmony_ls.prompts.chat import chat_format
+from harmony_ls.prompts.chat.format import chat_format
 from harmony_ls.prompts.format import EventParser, Prompt, PromptFormat
-from harmony_ls.prompts.harmony import HarmonyFormat, harmony_format
-from harmony_ls.prompts.harmony_markers import HarmonyMarkers, markers_of
-from harmony_ls.prompts.harmony_parser import HarmonyParser
+from harmony_ls.prompts.harmony.format import HarmonyFormat, harmony_format
+from harmony_ls.prompts.harmony.markers import HarmonyMarkers, markers_of
+from harmony_ls.prompts.harmony.parser import HarmonyParser
 from harmony_ls.settings.models import ChatSettings
 
 __all__ = ["ChatModel", "chosen_sampling", "format_of", "load_chat_model", "recommended_sampling"]

@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harmony_ls.engine.engine import Engine, Generation
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import GenerationRequest, Sampling, Token
-from harmony_ls.engine.stop_strings import StopStrings
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling, Token
+from harmony_ls.engine.generation.stop_strings import StopStrings
+from harmony_ls.engine.models.model import Model
 from harmony_ls.events import Event, TextDelta, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role
 from harmony_ls.prompts.format import EventParser, Prompt

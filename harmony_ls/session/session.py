@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
 from harmony_ls.errors import PromptTooLongError, UserError
 from harmony_ls.events import Event, Notice, ToolResult, TurnFinished
 from harmony_ls.messages import Conversation, FinishReason, Message, ReasoningEffort, Role, ToolCall

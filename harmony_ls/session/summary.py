@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.generation import Pass, run_pass

@@ -10,13 +10,13 @@ from rich.console import Console
 
 from harmony_ls.cli.background import Background
 from harmony_ls.cli.chat.approvals import Approvals
+from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.history import InputHistory
 from harmony_ls.cli.chat.input import TerminalInput
-from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.opening import ChatOptions
 from harmony_ls.cli.chat.plain_view import PlainView
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.session.chat_model import load_chat_model
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings

@@ -12,7 +12,7 @@ from harmony_ls.cli.bench.chat.command import ChatPlan, bench_chat
 from harmony_ls.cli.bench.chat.numbers import ChatSizes
 from harmony_ls.cli.bench.shapes import SHAPES, write_shape
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from tests.models import Rule
 from tests.session.support import final, scripted_gpt_oss
 

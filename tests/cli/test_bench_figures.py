@@ -26,7 +26,7 @@ from harmony_ls.cli.bench.inline.targets import TARGETS, targets_for
 from harmony_ls.cli.bench.running import Outcome
 from harmony_ls.cli.bench.table import print_numbers
 from harmony_ls.cli.bench.targets import Target, judge, told_bound
-from harmony_ls.engine.measure import Step
+from harmony_ls.engine.measuring.measure import Step
 
 
 def key(

@@ -7,8 +7,8 @@ import pytest
 from harmony_ls.cli.bench.recitation import Recitation
 from harmony_ls.cli.bench.shapes import SHAPES, write_shape
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import GenerationRequest, Sampling
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling
+from harmony_ls.engine.models.model import ModelSpec
 
 TEXT = "Say this, and say this again: it is said twice.\nThen it ends."
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harmony_ls.engine.decode import Progress
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.request import GenerationRequest, GenerationStats, Token
-from harmony_ls.engine.speculative import generate
-from harmony_ls.engine.worker import Job, Priority, Worker
+from harmony_ls.engine.generation.decode import Progress
+from harmony_ls.engine.generation.request import GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.generation.speculative import generate
+from harmony_ls.engine.models.model import Model, ModelSpec
+from harmony_ls.engine.worker.worker import Job, Priority, Worker
 
 __all__ = ["Watched", "bytes_at_rest", "collect", "held", "loaded", "on_worker", "watch"]
 

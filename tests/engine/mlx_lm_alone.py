@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
+from harmony_ls.engine.models.model import Model
 from tests.engine.engines import on_worker
 
 __all__ = ["Reference", "mlx_lm_alone"]

@@ -14,14 +14,14 @@ import signal
 import sys
 from typing import Any
 
-from harmony_ls.engine.blas import preload_openblas
+from harmony_ls.engine.distributed.process_group import dismiss_followers, is_follower, join_group, rank
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.follower import _follow_group, run_follower
-from harmony_ls.engine.loading import join_as_leader
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.process_group import dismiss_followers, is_follower, join_group, rank
-from harmony_ls.engine.request import GenerationRequest, Sampling
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling
+from harmony_ls.engine.loading.follower import _follow_group, run_follower
+from harmony_ls.engine.loading.loading import join_as_leader
+from harmony_ls.engine.models.model import Model, ModelSpec
+from harmony_ls.engine.worker.blas import preload_openblas
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.errors import HarmonyLsError
 
 __all__ = ["REQUESTS"]
@@ -187,7 +187,7 @@ async def lead(cases: list[dict[str, Any]]) -> None:
 def follow(cases: list[dict[str, Any]]) -> None:
     records = Records()
     logging.getLogger().addHandler(records)
-    logging.getLogger("harmony_ls.engine.follower").setLevel(logging.INFO)
+    logging.getLogger("harmony_ls.engine.loading.follower").setLevel(logging.INFO)
     preload_openblas()
     *specs, last = [ModelSpec(**case["specs"][rank()]) for case in cases]
     for spec in specs:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError, ModelTooLargeError
 from tests.engine.engines import collect
 from tests.mlx_thread import run_with_mlx

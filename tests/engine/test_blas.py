@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="OpenBLAS is loa
 PROGRAM = """
 import ctypes, logging, sys
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
-from harmony_ls.engine.blas import preload_openblas
+from harmony_ls.engine.worker.blas import preload_openblas
 report = preload_openblas()
 assert report.active, report.advice
 assert ctypes.CDLL(None).cblas_sgemm

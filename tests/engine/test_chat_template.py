@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError
 from tests.chat_templates import CHAT_RECIPES, chat_tokenizer, spelled
 from tests.engine.tokenizers import KINDS, tokenizer

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.engine.cache_options import CacheOptions
-from harmony_ls.engine.distributed import check_shard_spec, shard_network
+from harmony_ls.engine.distributed.process_group import is_follower, rank
+from harmony_ls.engine.distributed.sharding import check_shard_spec, shard_network
+from harmony_ls.engine.distributed.step_watch import StepWatch
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.follower import run_follower
-from harmony_ls.engine.model import ModelSpec, Shard
-from harmony_ls.engine.process_group import is_follower, rank
-from harmony_ls.engine.step_watch import StepWatch
+from harmony_ls.engine.loading.follower import run_follower
+from harmony_ls.engine.models.cache_options import CacheOptions
+from harmony_ls.engine.models.model import ModelSpec, Shard
 from harmony_ls.errors import ModelError
 from tests.engine.sharding import PATIENCE_SECONDS, Case, run_ranks, started
 from tests.engine.test_adapters import write_adapter

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model, ModelSpec
-from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats, Sampling
-from harmony_ls.engine.worker import Job, Priority
+from harmony_ls.engine.generation.request import FinishReason, GenerationRequest, GenerationStats, Sampling
+from harmony_ls.engine.models.cache_options import CacheOptions
+from harmony_ls.engine.models.model import Model, ModelSpec
+from harmony_ls.engine.worker.worker import Job, Priority
 from harmony_ls.errors import ModelError, ModelTooLargeError
 from tests.engine.engines import Watched, all_ended, collect, held, on_worker, watch
 from tests.engine.test_interleaving import prompt_of

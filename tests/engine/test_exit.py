@@ -15,8 +15,8 @@ import asyncio, os, sys
 import mlx_lm
 import transformers.models.auto.tokenization_auto
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.models.model import ModelSpec
+from harmony_ls.engine.generation.request import GenerationRequest
 
 async def main(folder, ending):
     engine = Engine()

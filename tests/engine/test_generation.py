@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import FinishReason, GenerationRequest, Sampling
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import FinishReason, GenerationRequest, Sampling
+from harmony_ls.engine.models.model import ModelSpec
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.errors import EngineClosedError, PromptTooLongError
 from tests.engine.engines import bytes_at_rest, collect, held, loaded, on_worker, watch
 from tests.engine.test_interleaving import prompt_of

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import GenerationRequest, Sampling
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling
+from harmony_ls.engine.models.model import Model
+from harmony_ls.engine.worker.worker import Priority
 from tests.engine.engines import all_ended, collect, held, loaded, watch
 
 KINDS = ["tiny_llama", "tiny_qwen2", "tiny_gpt_oss"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.engine.request import GenerationRequest, Sampling
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling
 from tests.engine.engines import collect, loaded
 from tests.engine.mlx_lm_alone import mlx_lm_alone
 from tests.engine.test_interleaving import prompt_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
 from tests.engine.engines import bytes_at_rest, collect, loaded, watch
 from tests.models import build_model
 

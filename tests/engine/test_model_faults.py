@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError, ModelTooLargeError
 from tests.engine.engines import loaded
 from tests.models import Rule, build_model, build_scripted_model
@@ -278,7 +278,7 @@ async def test_nothing_is_kept_of_a_load_that_failed(tmp_path: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
 
 async def main():

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
+from harmony_ls.engine.models.model import Model
 from tests.engine.engines import bytes_at_rest, collect, loaded, on_worker
 from tests.engine.test_interleaving import prompt_of
 from tests.models import build_model

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.engine.cache_options import CacheOptions
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
+from harmony_ls.engine.models.cache_options import CacheOptions
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
 from tests.engine.engines import all_ended, collect, held, on_worker, watch
 from tests.engine.mlx_lm_alone import mlx_lm_alone

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.engine.request import GenerationRequest, Sampling
+from harmony_ls.engine.generation.request import GenerationRequest, Sampling
 from tests.engine.engines import collect, loaded
 from tests.engine.mlx_lm_alone import mlx_lm_alone
 from tests.engine.test_interleaving import prompt_of
@@ -128,7 +128,7 @@ def test_sampled_tokens_have_the_distribution_of_mlx_lms(name: str) -> None:
     def draw() -> tuple[list[float], Counter[int]]:
         import mlx.core as mx
 
-        from harmony_ls.engine.sampling import Chooser
+        from harmony_ls.engine.generation.sampling import Chooser
 
         chooser = Chooser(sampling, [], 0)
         choices = [chooser.choose(mx.array([LOGITS])) for _ in range(N_DRAWS)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.engine.stop_strings import StopStrings
+from harmony_ls.engine.generation.stop_strings import StopStrings
 
 
 def feed_all(stops: list[str], pieces: list[str]) -> tuple[str, bool]:

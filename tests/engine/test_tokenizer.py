@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError
 from tests.engine.tokenizers import KINDS, read, tokenizer
 from tests.models import TokenizerRecipe, write_tokenizer

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from harmony_ls.engine.worker import Job, Priority, Worker
+from harmony_ls.engine.worker.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError
 
 
@@ -297,7 +297,7 @@ def ending_of(program: str) -> tuple[int, str, str]:
 
 PROLOGUE = """
 import atexit, threading
-from harmony_ls.engine.worker import Job, Priority, Worker
+from harmony_ls.engine.worker.worker import Job, Priority, Worker
 
 def use_mlx():
     import mlx.core as mx
@@ -340,7 +340,7 @@ def test_what_fails_at_exit_is_logged_and_streams_are_freed_all_the_same(caplog:
 
     worker = Worker(on_exit=fail)
     worker.start()
-    with caplog.at_level(logging.ERROR, "harmony_ls.engine.worker"):
+    with caplog.at_level(logging.ERROR, "harmony_ls.engine.worker.worker"):
         assert worker.close(60)
     assert "ValueError: no such file" in caplog.text
     for _ in range(3):

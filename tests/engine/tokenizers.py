@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from tests.models import CODE_LLAMA_MARKERS, FAMILY_MARKERS, QWEN_MARKERS, TokenizerRecipe, write_tokenizer
 
 __all__ = ["KINDS", "read", "tokenizer"]

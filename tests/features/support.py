@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.models.model import Model, ModelSpec
 from tests.engine.tokenizers import read, tokenizer
 
 __all__ = ["model_of", "tokenizer_model"]

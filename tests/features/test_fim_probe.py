@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.features.fim_probe import HOLES, FimVerdict, probe_fim
 from harmony_ls.prompts.fim import FimFormat, detect_format
 from tests.engine.engines import loaded

@@ -13,8 +13,8 @@ from typing import Any
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta
 from harmony_ls.messages import Message, ToolSpec
-from harmony_ls.prompts.harmony_markers import HarmonyMarkers, markers_of
-from harmony_ls.prompts.harmony_parser import HarmonyParser
+from harmony_ls.prompts.harmony.markers import HarmonyMarkers, markers_of
+from harmony_ls.prompts.harmony.parser import HarmonyParser
 from tests.harmony_vocabulary import SPECIAL_TOKENS, PublishedTokenizer, published_encoding, published_ranks
 
 __all__ = [

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.messages import Conversation, Message, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat import ChatFormat, chat_format
-from harmony_ls.prompts.chat_calls import in_words
+from harmony_ls.prompts.chat.calls import in_words
+from harmony_ls.prompts.chat.format import ChatFormat, chat_format
 from tests.chat_templates import CHAT_RECIPES, chat_tokenizer, spelled
 from tests.engine.tokenizers import read
 from tests.models import TokenizerRecipe, write_tokenizer

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat import ChatFormat, chat_format
+from harmony_ls.prompts.chat.format import ChatFormat, chat_format
 from harmony_ls.prompts.format import EventParser, Prompt, PromptFormat
 from tests.chat_templates import CHAT_RECIPES, chat_tokenizer, spelled
 from tests.engine.tokenizers import read

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.events import (
     Event,
     ReasoningDelta,
@@ -22,7 +22,7 @@ from harmony_ls.events import (
     ToolCallStarted,
 )
 from harmony_ls.messages import Conversation, Message, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat import ChatFormat, chat_format
+from harmony_ls.prompts.chat.format import ChatFormat, chat_format
 from harmony_ls.prompts.format import EventParser
 from tests.chat_templates import CHAT_RECIPES, chat_tokenizer
 

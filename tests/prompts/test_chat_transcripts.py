@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallFinished
 from harmony_ls.messages import Conversation, Message, Role, ToolSpec
-from harmony_ls.prompts.chat import chat_format
+from harmony_ls.prompts.chat.format import chat_format
 from tests.chat_templates import chat_tokenizer
 
 FOLDER = Path(__file__).parent.parent.parent / "fixtures" / "chats"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.engine.tokenizer import Tokenizer
+from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.prompts.continuation import continuation_of
 from tests.engine.tokenizers import read, tokenizer
 from tests.models import RECIPES, write_tokenizer

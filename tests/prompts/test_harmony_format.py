@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.harmony import HarmonyFormat, harmony_format
-from harmony_ls.prompts.harmony_text import _CUT, pieces
+from harmony_ls.prompts.harmony.format import HarmonyFormat, harmony_format
+from harmony_ls.prompts.harmony.text import _CUT, pieces
 from tests.engine.tokenizers import read, tokenizer
 from tests.harmony_vocabulary import SPECIAL_TOKENS, PublishedTokenizer, published_encoding, unpack_vocabulary
 

@@ -10,8 +10,8 @@ import pytest
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from harmony_ls.messages import Message, Role, ToolCall
-from harmony_ls.prompts.harmony_markers import HarmonyMarkers, MarkerKind, markers_of
-from harmony_ls.prompts.harmony_parser import HarmonyParser, new_call_id
+from harmony_ls.prompts.harmony.markers import HarmonyMarkers, MarkerKind, markers_of
+from harmony_ls.prompts.harmony.parser import HarmonyParser, new_call_id
 from tests.engine.tokenizers import tokenizer
 from tests.prompts.harmony_generations import ParsedMessage, parse, parser, tokens_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harmony_ls.prompts.harmony_header import callable_names, called_tool
+from harmony_ls.prompts.harmony.header import callable_names, called_tool
 from tests.prompts.harmony_generations import MARKERS, ParsedMessage, parse, tokens_of
 
 N_BATCHES = 10

@@ -12,8 +12,8 @@ import pytest
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from harmony_ls.messages import Message, ToolCall, ToolSpec
-from harmony_ls.prompts.harmony_markers import HarmonyMarkers
-from harmony_ls.prompts.harmony_parser import HarmonyParser
+from harmony_ls.prompts.harmony.markers import HarmonyMarkers
+from harmony_ls.prompts.harmony.parser import HarmonyParser
 from tests.harmony_vocabulary import SPECIAL_TOKENS
 from tests.prompts.harmony_generations import joined, numbered_calls, parser, tokens_of
 

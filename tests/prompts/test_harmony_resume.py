@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_ls.messages import Conversation, Message, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.harmony import HarmonyFormat
+from harmony_ls.prompts.harmony.format import HarmonyFormat
 from tests.harmony_vocabulary import SPECIAL_TOKENS, PublishedTokenizer, published_encoding
 
 READ = ToolSpec("read_file", "Read a file.", {"type": "object", "properties": {"path": {"type": "string"}}})

@@ -16,7 +16,7 @@ import pytest
 
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role, ToolCall, ToolSpec
 from harmony_ls.prompts.format import Prompt
-from harmony_ls.prompts.harmony import HarmonyFormat
+from harmony_ls.prompts.harmony.format import HarmonyFormat
 from tests.harmony_vocabulary import SPECIAL_TOKENS, PublishedTokenizer, published_encoding
 
 FOLDER = Path(__file__).parent.parent.parent / "fixtures" / "harmony"

@@ -8,7 +8,7 @@ import pytest
 from harmony_ls.events import ToolCallFinished
 from harmony_ls.messages import Conversation, Message, Role, ToolSpec
 from harmony_ls.prompts.format import Prompt, PromptFormat
-from harmony_ls.prompts.harmony import HarmonyFormat
+from harmony_ls.prompts.harmony.format import HarmonyFormat
 from tests.harmony_vocabulary import PublishedTokenizer, published_encoding
 
 WEATHER = ToolSpec("get-weather", "The weather.", {"type": "object", "properties": {"city": {"type": "string"}}})

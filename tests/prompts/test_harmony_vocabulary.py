@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.errors import ModelError
-from harmony_ls.prompts import vocabulary
-from harmony_ls.prompts.vocabulary import FILE_NAME, SHA256, derive_vocabulary, find_vocabulary, load_encoding
+from harmony_ls.prompts.harmony import vocabulary
+from harmony_ls.prompts.harmony.vocabulary import FILE_NAME, SHA256, derive_vocabulary, find_vocabulary, load_encoding
 from tests.harmony_vocabulary import published_ranks, unpack_vocabulary
 from tests.real_gpt_oss import write_real_tokenizer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.events import Event, Notice, ReasoningDelta, TextDelta, TurnFinished, Usage
 from harmony_ls.messages import FinishReason, ToolCall, ToolSpec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model

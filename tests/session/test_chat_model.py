@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
 from harmony_ls.session.chat_model import load_chat_model
 from harmony_ls.session.session import Session

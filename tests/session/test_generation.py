@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harmony_ls.engine.request import Sampling, Token
+from harmony_ls.engine.generation.request import Sampling, Token
 from harmony_ls.events import Event, TextDelta, ToolCallFinished, ToolCallStarted
 from harmony_ls.messages import Conversation, FinishReason, Message, Role
 from harmony_ls.session.chat_model import ChatModel

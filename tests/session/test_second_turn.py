@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import ChatSettings
 from tests.session.support import answer, chat_model, usages

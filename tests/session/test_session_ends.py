@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, Notice, TextDelta, ToolCallFinished, ToolResult, TurnFinished, Usage
 from harmony_ls.messages import Conversation, FinishReason, Message, Role, ToolSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.messages import FinishReason
-from harmony_ls.prompts.harmony_markers import markers_of
+from harmony_ls.prompts.harmony.markers import markers_of
 from harmony_ls.session.session import Session
 from harmony_ls.settings import Settings, client_source, read_workspace, resolve
 from harmony_ls.tools.apply_patch import apply_patch_tool

@@ -1,7 +1,7 @@
 """What a model of the bench says by heart: a text in tokens of which each has one place, so that each tells the next.
 
 The pieces become tokens of their own, beside those of the tokenizer, which never cuts a prompt into them. The weights
-that say them are `harmony_ls.engine.recited_weights`.
+that say them are `harmony_ls.engine.measuring.recited_weights`.
 """
 
 import re

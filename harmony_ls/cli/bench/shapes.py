@@ -15,8 +15,8 @@ from harmony_ls import embedded
 from harmony_ls.cli.bench.chat_templates import CHAT_ML, HARMONY
 from harmony_ls.cli.bench.recitation import Recitation, is_marker
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.random_weights import write_random_weights
-from harmony_ls.engine.recited_weights import write_recited_weights
+from harmony_ls.engine.measuring.random_weights import write_random_weights
+from harmony_ls.engine.measuring.recited_weights import write_recited_weights
 
 __all__ = ["SHAPES", "Shape", "write_shape"]
 

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from harmony_ls.engine.load_progress import LoadProgress
+from harmony_ls.engine.loading.load_progress import LoadProgress
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, Notice
 from harmony_ls.features.chat.attachments import with_attachments

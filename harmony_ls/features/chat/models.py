@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.load_progress import LoadProgress
-from harmony_ls.engine.model import Model, ModelSpec
+from harmony_ls.engine.loading.load_progress import LoadProgress
+from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.errors import ModelTooLargeError
 from harmony_ls.features.model_spec import model_spec
 from harmony_ls.session.chat_model import ChatModel, load_chat_model

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.request import FinishReason, GenerationRequest, GenerationStats
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import FinishReason, GenerationRequest, GenerationStats
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.features.completion_model import CompletionModel, PromptPlan
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.request import InlineCompletionRequest

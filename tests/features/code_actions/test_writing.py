@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from harmony_ls.edits.changes import apply_text_changes
-from harmony_ls.engine.request import GenerationRequest
+from harmony_ls.engine.generation.request import GenerationRequest
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.actions import Action, action_named
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.completer import InlineCompleter

@@ -10,7 +10,7 @@ from yarl import URL
 
 from harmony_ls.errors import SettingsError
 from harmony_ls.messages import ToolCall
-from harmony_ls.prompts.harmony_tools import BROWSER_TOOLS
+from harmony_ls.prompts.harmony.tools import BROWSER_TOOLS
 from harmony_ls.settings import Settings
 from harmony_ls.tools.browser import browser_tools, make_browser
 from harmony_ls.tools.browser.fetch import parse_url

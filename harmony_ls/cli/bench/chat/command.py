@@ -15,7 +15,7 @@ from harmony_ls.cli.bench.shapes import SHAPES, Shape, write_shape
 from harmony_ls.cli.bench.table import print_numbers
 from harmony_ls.cli.bench.targets import Target
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import HarmonyLsError
 from harmony_ls.session.chat_model import load_chat_model
 

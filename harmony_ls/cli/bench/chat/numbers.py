@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harmony_ls.cli.bench.figures import ratio_of_pairs
-from harmony_ls.engine import measure
-from harmony_ls.engine.request import Sampling
+from harmony_ls.engine.generation.request import Sampling
+from harmony_ls.engine.measuring import measure
 from harmony_ls.errors import UserError
 from harmony_ls.events import Usage
 from harmony_ls.messages import Conversation, Message, Role
 from harmony_ls.prompts.format import Prompt
-from harmony_ls.prompts.harmony_markers import markers_of
+from harmony_ls.prompts.harmony.markers import markers_of
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.generation import Pass
 from harmony_ls.session.session import Session

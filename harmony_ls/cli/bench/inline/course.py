@@ -25,7 +25,7 @@ from harmony_ls.cli.bench.inline.subject import ModelFacts, Subject, load_subjec
 from harmony_ls.cli.bench.inline.typing_blocks import Block, draw_blocks
 from harmony_ls.cli.bench.running import Outcome, Watcher
 from harmony_ls.cli.typist import CAPABILITIES
-from harmony_ls.engine import measure
+from harmony_ls.engine.measuring import measure
 from harmony_ls.errors import HarmonyLsError, UserError
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 from harmony_ls.settings.models import Settings

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from harmony_ls.cli.bench.inline.corpus import SourceFile
 from harmony_ls.cli.bench.inline.subject import Subject
-from harmony_ls.engine import measure
 from harmony_ls.engine.engine import Generation
-from harmony_ls.engine.request import GenerationRequest
-from harmony_ls.engine.worker import Priority
+from harmony_ls.engine.generation.request import GenerationRequest
+from harmony_ls.engine.measuring import measure
+from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.completer import InlineCompleter
 from harmony_ls.features.inline.journal import Journal

@@ -21,7 +21,7 @@ from harmony_ls.cli.bench.running import Outcome, Watcher, run_bench
 from harmony_ls.cli.bench.table import print_numbers
 from harmony_ls.cli.typist import model_ready
 from harmony_ls.engine.engine import Engine
-from harmony_ls.engine.model import ModelSpec
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import HarmonyLsError
 from harmony_ls.lsp.client import LspClient, ResponseError, ServerGoneError
 from harmony_ls.session.chat_model import load_chat_model

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 from harmony_ls.cli.bench.lsp.record import LspRecord, LspSizes, TypingRecord
 from harmony_ls.cli.bench.lsp.running_chat import PROMPT, chat_running
 from harmony_ls.cli.typist import Answer, press
-from harmony_ls.engine import measure
+from harmony_ls.engine.measuring import measure
 from harmony_ls.errors import UserError
 from harmony_ls.lsp.client import LspClient
 from harmony_ls.lsp.documents.text import Position

@@ -1,0 +1,1 @@
+"""Key-value caches: their layers, and those that outlive a generation."""

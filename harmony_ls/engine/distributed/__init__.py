@@ -1,0 +1,1 @@
+"""Several processes that share the weights of one model, and take its steps together."""

@@ -1,0 +1,1 @@
+"""Models that are spoken to through a chat template of their own."""
