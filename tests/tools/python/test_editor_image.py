@@ -193,6 +193,19 @@ async def test_fetching_ends_where_the_person_gives_up(engine: DockerClient, tmp
             engine.images.get(image)
 
 
+async def test_an_editor_that_leaves_ends_the_fetching(engine: DockerClient, tmp_path: Path) -> None:
+    stall = Stall(in_layer=True)
+    async with serving(engine, stall) as image:
+        async with editing(tmp_path, f'pythonImage = "{image}"\n') as peer:
+            peer.editor.answers = [FETCH]
+            await say(peer, "Hello")
+            async with asyncio.timeout(PATIENCE):
+                await stall.is_reached.wait()
+        assert peer.process.returncode == 0, "nobody waits for the registry"
+        with pytest.raises(ImageNotFound):
+            engine.images.get(image)
+
+
 async def test_who_has_said_nothing_of_the_tool_is_not_asked(python_settings: ToolSettings, tmp_path: Path) -> None:
     """Whether or not this machine has the image that the settings name by default."""
     async with editing(tmp_path, "") as peer:
