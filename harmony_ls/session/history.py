@@ -3,6 +3,7 @@
 Nothing here renders or generates: how long a prompt would be is asked of a function.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -73,27 +74,31 @@ class History:
         tokens stay free for what is said of them, if they can. Raises PromptTooLongError where even the running turn
         alone is too long.
         """
-        length = n_tokens(self)
-        if length <= room:
+        if n_tokens(self) <= room:
             return self
         free = room - reserve
-        fitted, least = self, None
-        target = int(free * _SHARE_AFTER_DROPPING)
-        while fitted.n_hidden < len(self.turns) and length > target:
-            fitted = replace(fitted, n_hidden=fitted.n_hidden + 1)
-            length = n_tokens(fitted)
-            if least is None and length <= free:
-                least = fitted
-        if length > target and least is not None:
-            return least  # dropping all of it would not get there: no more goes than must
-        if free < length <= room:
-            return self.fitted(n_tokens, room)  # better no word of the hidden turns than none of this one
-        if length > room:
-            raise PromptTooLongError(
-                f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "
-                f"model has room for {room:,}. Shorten it, or choose a model with a longer context."
-            )
-        return fitted
+        # Where dropping all would not get to the share, no more goes than must.
+        for limit in (int(free * _SHARE_AFTER_DROPPING), free):
+            if (fitted := self._hiding_until(n_tokens, limit)) is not None:
+                return fitted
+        fitted = replace(self, n_hidden=len(self.turns))
+        length = n_tokens(fitted)
+        if length <= room:  # better no word of the hidden turns than none of this one
+            return self.fitted(n_tokens, room) if reserve else fitted
+        raise PromptTooLongError(
+            f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "
+            f"model has room for {room:,}. Shorten it, or choose a model with a longer context."
+        )
+
+    def _hiding_until(self, n_tokens: Callable[["History"], int], limit: int) -> "History | None":
+        """The history with the fewest turns hidden with which the prompt has at most ``limit`` tokens, one more than
+        now at the least; None where hiding all is not enough.
+
+        The more turns are hidden, the shorter is the prompt; so few are measured, which takes long: each is rendered.
+        """
+        numbers = range(self.n_hidden + 1, len(self.turns) + 1)
+        found = bisect_left(numbers, True, key=lambda n_hidden: n_tokens(replace(self, n_hidden=n_hidden)) <= limit)
+        return replace(self, n_hidden=numbers[found]) if found < len(numbers) else None
 
 
 def answer_open_calls(messages: Sequence[Message], why: str) -> list[Message]:

@@ -33,6 +33,22 @@ def test_the_oldest_turns_go_first_and_more_than_need_be() -> None:
     assert [message.content for message in fitted.shown("instructions")][:2] == ["instructions", "question 5"]
 
 
+def test_of_a_long_history_few_prompts_are_measured() -> None:
+    """It is rendered each time, and a model with a shorter context may have to let go of hundreds of turns at once."""
+    n_measured = 0
+
+    def measured(history: History) -> int:
+        nonlocal n_measured
+        n_measured += 1
+        return ten_tokens_a_message(history)
+
+    assert history(1000).fitted(measured, room=2000).n_hidden == 941
+    assert n_measured < 15
+    n_measured = 0
+    assert history(1000).fitted(measured, room=20, reserve=5).n_hidden == 1000
+    assert n_measured < 50
+
+
 def test_hidden_turns_are_still_there() -> None:
     whole = history(10)
     fitted = whole.fitted(ten_tokens_a_message, room=100)
