@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
-from tests.lsp.chatting import say
+from tests.lsp.chatting import chatting, say
 from tests.lsp.editor import CAPABILITIES, Refusal
 from tests.lsp.editor_connections import EditorPeer
 from tests.lsp.peer import PATIENCE, SERVER, handshake
@@ -274,6 +274,14 @@ async def test_tools_that_cannot_be_had_are_told_of_once(project: Path) -> None:
         [notice] = first.of("notice")
         assert notice["text"].startswith("python is not available: ")
         assert (await say(peer, "Hi")).of("notice") == []
+
+
+async def test_a_model_that_can_use_no_tools_lacks_none(tiny_llama: Path, project: Path) -> None:
+    tools = {"python": "ask", "dockerHost": f"unix://{project.parent / 'no-docker.sock'}"}
+    settings = {"chat": {"model": str(tiny_llama), "maxTokens": 4}, "tools": tools}
+    async with chatting(tiny_llama, project.parent / "state", project, settings=settings) as peer:
+        turn = await say(peer, "Hi")
+        assert [notice["text"] for notice in turn.of("notice")] == ["The answer was cut off after 4 tokens."]
 
 
 async def test_folders_that_change_while_the_person_thinks_change_nothing_for_the_turn(project: Path) -> None:

@@ -59,8 +59,9 @@ def run(chat: Chat) -> None:
 def _greet(chat: Chat) -> None:
     chat_model = chat.session.chat_model
     chat.view.say(f"{chat_model.model.name} · {chat_model.format.summary}", "dim")
-    for name, why in chat.session.tools.why_absent.items():
-        chat.view.say(f"{name} is not available: {why}", "yellow")
+    if chat_model.format.takes_tools:
+        for name, why in chat.session.tools.why_absent.items():
+            chat.view.say(f"{name} is not available: {why}", "yellow")
     chat.view.say("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
 
 

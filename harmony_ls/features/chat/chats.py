@@ -58,6 +58,7 @@ class Chats:
         self._claims = claims
         self._open: dict[str, Chat] = {}
         self._is_closed = False
+        self._told_absent: set[tuple[str, str]] = set()
 
     def move(self, store: ChatStore) -> None:
         """The workspace has other folders now, whose conversations ``store`` keeps.
@@ -183,6 +184,8 @@ class Chats:
                 try:
                     if chat_model.notice and n_before == 0:
                         yield Notice(chat_model.notice)
+                    for absent in self._news_of_tools(session):
+                        yield absent
                     # Whoever leaves early leaves the turn now, so that what was written is settled before it is kept.
                     async with contextlib.aclosing(session.turn(text)) as events:  # type: ignore[type-var]
                         async for event in events:
@@ -213,6 +216,15 @@ class Chats:
             await asyncio.gather(*map(_let_go, chats))
         finally:
             self._claims.release_all(self)
+
+    def _news_of_tools(self, session: Session) -> tuple[Notice, ...]:
+        """Why tools are not there. Once for each reason, which is no news in the next session; and not where the model
+        could use none."""
+        if not session.chat_model.format.takes_tools:
+            return ()
+        news = tuple(each for each in session.tools.why_absent.items() if each not in self._told_absent)
+        self._told_absent.update(news)
+        return tuple(Notice(f"{name} is not available: {why}") for name, why in news)
 
     def _opened(self, stored: StoredChat, store: ChatStore | None = None) -> Chat:
         self._claims.take(stored.id, self)

@@ -29,7 +29,6 @@ from harmony_ls.lsp.chat.messages import (
     ChatParams,
     ChatResult,
     ForkParams,
-    NoticePart,
     Part,
     SessionParams,
     SessionsParams,
@@ -89,7 +88,6 @@ class EditorChat:
         self._workspace_of: tuple[object, ...] = ()
         self._folders: tuple[object, ...] | None = None
         self._one_question = asyncio.Lock()
-        self._told_absent: set[tuple[str, str]] = set()
         self._image_offers = ImageOffers(server)
 
     async def chats(self) -> "Chats":
@@ -190,12 +188,6 @@ class EditorChat:
         tools = await offered_tools(settings, workspace, approve)
         if "python" in tools.why_absent:
             await self._image_offers.offer_missing(settings.tools)
-        turn = self._turns.get(chat)
-        for name, why in tools.why_absent.items():
-            # Once for each reason: what cannot be had here is no news in the next session.
-            if turn is not None and (name, why) not in self._told_absent:
-                self._told_absent.add((name, why))
-                self._tell(chat, turn, NoticePart(f"{name} is not available: {why}"))
         return tools
 
     async def _run(
