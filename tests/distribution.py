@@ -27,15 +27,14 @@ LONG_GROUPS = (
     "tests/editors",
     "tests/engine/test_distributed.py",
     "tests/lsp/test_fuzz.py",
-    "tests/cli/test_bench_inline.py",
     "tests/cli/test_bench_lsp.py",
+    "tests/cli/test_bench_inline.py",
     "tests/lsp/test_process.py",
     "tests/engine/test_sampling.py",
     "tests/engine/test_interleaving.py",
     "tests/engine/test_tokenizer.py",
     "tests/engine/test_draft_model.py",
-    "tests/cli/test_chat.py",
-    "tests/features/chat/test_chats.py",
+    "tests/lsp/test_chat_odd.py",
 )
 """Groups, and folders of such, the longest first. What is not named comes after them."""
 

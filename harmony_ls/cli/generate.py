@@ -192,8 +192,8 @@ def run_generate(asked: GenerateOptions) -> int:
             writer.begin(one, loaded_seconds=time.perf_counter() - started)
             exit_code = _write(background, one, writer)
         except KeyboardInterrupt:
+            exit_code = 130  # first: another Ctrl-C may come while this is told
             writer.give_up()
-            exit_code = 130
         except BrokenPipeError:
             exit_code = 0  # nobody reads any more; where a step does not end, the process ends with this below
             raise

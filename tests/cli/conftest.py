@@ -44,11 +44,18 @@ def gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> GptOss:
 
 @pytest.fixture
 def own_environment(
-    tmp_path: Path, harmony_vocabulary_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    harmony_vocabulary_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Mapping[str, str]:
-    """The environment of a person without settings and history; it holds for this process too."""
+    """The environment of a person without settings and history; it holds for this process too.
+
+    The cache outlives a test, or each would make its own copy of OpenBLAS.
+    """
     environment = {
         "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache"),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "TIKTOKEN_ENCODINGS_BASE": str(harmony_vocabulary_folder),

@@ -55,8 +55,8 @@ def run(asked: ChatOptions) -> int:
             with quietly_without_terminal():
                 exit_code = _converse(background, engine, errors, settings, asked, message)
         except KeyboardInterrupt:
+            exit_code = 130  # first: another Ctrl-C may come while this is told
             errors.print("Stopped.")
-            exit_code = 130
         except SystemExit as leaving:
             exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
         except BrokenPipeError:
