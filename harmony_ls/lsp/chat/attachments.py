@@ -5,7 +5,7 @@ Open documents are read as the client has them at this moment, saved or not; oth
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from harmony_ls.lsp.server import HarmonyServer
     from harmony_ls.workspace.port import Workspace
 
-__all__ = ["attachments_of"]
+__all__ = ["FindWorkspace", "attachments_of"]
+
+FindWorkspace = Callable[[], Awaitable["Workspace | str"]]
 
 _N_AROUND = 5
 _MOST_ATTACHMENTS = 50
@@ -35,11 +37,12 @@ _CHANGES = "Changes since the last commit"
 
 
 async def attachments_of(
-    server: "HarmonyServer", params: Sequence[AttachmentParam], workspace: "Workspace | str"
+    server: "HarmonyServer", params: Sequence[AttachmentParam], workspace: FindWorkspace
 ) -> tuple[Attachment, ...]:
     """The attachments of a message. Raises UserError for what cannot be attached.
 
-    Open documents are looked at before this first waits, so that they are as the client saw them.
+    Open documents are looked at before this first waits, so that they are as the client saw them. ``workspace`` is
+    asked for the files that are not open, or why there are none.
     """
     if len(params) > _MOST_ATTACHMENTS:
         raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
@@ -62,7 +65,7 @@ def _snapshot(server: "HarmonyServer", param: AttachmentParam) -> DocumentSnapsh
 
 
 async def _resolve(
-    server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: "Workspace | str"
+    server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: FindWorkspace
 ) -> list[Attachment]:
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
@@ -83,7 +86,8 @@ async def _resolve(
             return await asyncio.to_thread(_diagnostics, param, snapshot, name)
 
 
-async def _from_disk(uri: str, workspace: "Workspace | str") -> DocumentSnapshot:
+async def _from_disk(uri: str, find_workspace: FindWorkspace) -> DocumentSnapshot:
+    workspace = await find_workspace()
     if isinstance(workspace, str):
         raise UserError(f"{uri} is not open, and {workspace[:1].lower()}{workspace[1:]}")
     path = path_of(uri)

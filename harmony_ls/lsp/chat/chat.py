@@ -137,7 +137,7 @@ class EditorChat:
         settings = self._server.configuration.settings
         attached = params.attachments or []
         # Before anything else waits: documents are to be read as the client saw them.
-        attachments = await attachments_of(self._server, attached, self.workspace())
+        attachments = await attachments_of(self._server, attached, self._imported_workspace)
         chats = await self.chats()
         from harmony_ls.features.chat.chat import Question  # slow to import, which `chats` does on a thread
 
@@ -163,7 +163,13 @@ class EditorChat:
             n_turns=len(chat.stored.said),
         )
 
+    async def _imported_workspace(self) -> "EditorWorkspace | str":
+        """The same, with what is slow to import imported on a thread."""
+        await asyncio.to_thread(_import)
+        return self.workspace()
+
     async def _made(self, folders: "tuple[Path, ...]") -> "Chats":
+        await asyncio.to_thread(_import)
         models = await self._server.backend.chat_models(self._server.configuration.settings)
         from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
 
@@ -185,10 +191,7 @@ class EditorChat:
                 self._tell(chat, turn, turn.parts.approval(request))
             return await approvals.ask(request)
 
-        tools = await offered_tools(settings, workspace, approve)
-        if "python" in tools.why_absent:
-            await self._image_offers.offer_missing(settings.tools)
-        return tools
+        return await offered_tools(settings, workspace, approve)
 
     async def _run(
         self,
@@ -216,6 +219,7 @@ class EditorChat:
                 tighten(chat, self._server.configuration.settings)
             case Usage():
                 turn.usage += event
+                self._offer_image(chat)
             case TurnFinished(reason, usage):
                 turn.reason, turn.usage = reason, usage
         part = turn.parts.part_of(event)
@@ -224,8 +228,22 @@ class EditorChat:
         if part is not None:
             self._tell(chat, turn, part)
 
+    def _offer_image(self, chat: "Chat") -> None:
+        """Where nothing but an image is missing for python, offer it; a model that takes no tools needs none."""
+        if chat.python is None or chat.session is None or chat.settings is None:
+            return
+        if chat.python.missing_image and chat.session.chat_model.format.takes_tools:
+            self._image_offers.offer(chat.settings.tools, chat.python.missing_image)
+
     def _tell(self, chat: "Chat", turn: _Turn, part: Part) -> None:
         self._server.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
+
+
+def _import() -> None:
+    """Import what is slow to import, away from the loop."""
+    import harmony_ls.lsp.workspace.workspace
+    import harmony_ls.tools.apply_patch
+    import harmony_ls.tools.python  # noqa: F401
 
 
 def _store(folders: "tuple[Path, ...]") -> "ChatStore":

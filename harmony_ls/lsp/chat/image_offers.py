@@ -36,16 +36,12 @@ class ImageOffers:
         self._server = server
         self._offered: set[str] = set()
 
-    async def offer_missing(self, settings: ToolSettings) -> None:
-        """Ask the person whether the image shall be fetched where it is missing, and fetch it, while everything else
-        goes on."""
-        from harmony_ls.tools.python import python_availability
-
+    def offer(self, settings: ToolSettings, image: str) -> None:
+        """Ask the person whether the image shall be fetched, and fetch it, while everything else goes on."""
         origins = self._server.configuration.resolved.origins
         if all(origins.get(key, DEFAULT) == DEFAULT for key in ("tools.python", "tools.pythonImage")):
             return
-        image = (await python_availability(settings)).missing_image
-        if image and image not in self._offered:
+        if image not in self._offered:
             self._offered.add(image)
             self._server.protocol.spawn(self._offer(settings, image))
 
