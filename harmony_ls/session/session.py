@@ -34,6 +34,8 @@ __all__ = ["Session"]
 _MAX_FAILURES_IN_A_ROW = 4
 # The least that is kept free for the answer, as a share of the context.
 _ANSWER_SHARE = 0.25
+# As many prompts as are measured to hide a hundred turns.
+_MOST_REMEMBERED = 8
 
 
 class Session:
@@ -67,7 +69,7 @@ class Session:
         self._cache_owner = f"chat {uuid.uuid4().hex}"
         self._running: Turn | None = None
         self._prompt = Prompt(())
-        self._last_render: tuple[PromptFormat, Conversation, Prompt] | None = None
+        self._rendered: list[tuple[PromptFormat, Conversation, Prompt]] = []
         self.last_pass: Pass | None = None
 
     @property
@@ -257,6 +259,7 @@ class Session:
             yield Notice(f"{turns} {how}: the conversation has outgrown its context.")
         self.history = fitted
         self._prompt = await asyncio.to_thread(self._render, self._conversation(running))
+        del self._rendered[:-1]
 
     async def _summed_up(self, running: Turn, history: History, fitted: History) -> tuple[History, bool]:
         """``fitted`` with a summary of its hidden turns, if there is room for one."""
@@ -276,12 +279,14 @@ class Session:
         return len(self._render(self._conversation(running, history)).tokens)
 
     def _render(self, conversation: Conversation) -> Prompt:
-        """The prompt of a conversation. The last one is remembered: most often it was measured, and then is used."""
-        prompt_format, last = self.chat_model.format, self._last_render
-        if last is not None and last[0] is prompt_format and last[1] == conversation:
-            return last[2]
+        """The prompt of a conversation. The last ones are remembered: one is measured among others, and then used."""
+        prompt_format = self.chat_model.format
+        for place, (known_format, known, prompt) in enumerate(self._rendered):
+            if known_format is prompt_format and known == conversation:
+                self._rendered.append(self._rendered.pop(place))
+                return prompt
         prompt = prompt_format.render(conversation)
-        self._last_render = (prompt_format, conversation, prompt)
+        self._rendered = [*self._rendered, (prompt_format, conversation, prompt)][-_MOST_REMEMBERED:]
         return prompt
 
     def _conversation(self, running: Turn, history: History | None = None) -> Conversation:
