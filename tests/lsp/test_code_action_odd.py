@@ -139,6 +139,21 @@ async def test_tests_that_change_on_disk_while_the_model_writes(peer: Peer, work
     assert applied(tests.read_text(), change["edits"]) == f"{tests.read_text()}\n\n{TESTS}"
 
 
+async def test_a_file_of_tests_that_comes_while_the_model_writes(peer: Peer, workspace: Path) -> None:
+    (workspace / "circle.py").write_text(FUNCTION)
+    uri = (workspace / "circle.py").as_uri()
+    peer.open(uri, FUNCTION)
+    action = named(await actions(peer, uri, place((0, 5))), "refactor.harmony.writeTests")
+    n_seen = len(peer.notifications)
+    number = peer.send_request("codeAction/resolve", action)
+    await told(peer, n_seen, "Writing")
+    tests = workspace / "test_circle.py"
+    tests.write_text("# Mine.\n")
+    error = (await peer.wait_for_answer(number))["error"]
+    assert "test_circle.py was changed in the meantime" in error["message"]
+    assert tests.read_text() == "# Mine.\n"
+
+
 # Chosen twice, and given up
 
 

@@ -1,6 +1,7 @@
 """From what a model wrote for a code action to a workspace edit, in the positions and with the means of the client."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,8 +79,7 @@ async def edit_of_tests(
         exclude = server.configuration.settings.inline_completion.exclude
         await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
     changes = await added_tests(job, relative, text, chat_model, settings)
-    opened = _open_document(server, target)
-    if is_new and opened is None:
+    if is_new and _open_document(server, target) is None and not await asyncio.to_thread(os.path.lexists, target):
         uri = target.as_uri()
         edits = text_edits(Text("", server.documents.encoding), changes)
         return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
