@@ -103,6 +103,13 @@ class ToolBox:
                 self._allowed |= earlier._allowed & {name}
                 self._allowed_scopes |= {each for each in earlier._allowed_scopes if each[0] == name}
 
+    def keep(self, earlier: "ToolBox") -> None:
+        """Go on with the tools of ``earlier`` that are here, too, and with what they remember, such as the pages that
+        were displayed. Closing ``earlier`` lets go of the others alone."""
+        for name in self._tools:
+            if name in earlier._tools:
+                self._tools[name] = earlier._tools.pop(name)
+
     async def run(self, call: ToolCall, *, is_tainted: bool = False) -> ToolOutput:
         """Run a call, after asking where that is due, and answer it.
 

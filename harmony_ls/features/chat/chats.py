@@ -23,7 +23,7 @@ from harmony_ls.features.chat.kept_turn import note_shown, said_in, with_turn
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
-from harmony_ls.features.chat.tool_changes import has_other_tools, why_no_python
+from harmony_ls.features.chat.tool_changes import has_news_of_python, must_have_others, why_no_python
 from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
@@ -268,7 +268,8 @@ class Chats:
     ) -> Session:
         """The session of a conversation, made anew where the settings have changed since its last turn."""
         before = chat.settings
-        if chat.tools is None or await has_other_tools(chat, settings):
+        others = chat.tools is None or must_have_others(chat, settings)
+        if others or await has_news_of_python(chat, settings):
             earlier, has_moved, chat.has_moved = chat.tools, chat.has_moved, False
             chat.tools = await self._make_tools(chat, settings)
             chat.python = await why_no_python(chat.tools, settings)
@@ -276,6 +277,8 @@ class Chats:
             if earlier is not None:
                 # What was allowed was allowed in the folders of then; a "never" holds anywhere.
                 chat.tools.take_over(earlier, refusals_alone=has_moved)
+                if not others:
+                    chat.tools.keep(earlier)
                 await _close(earlier)
         if before is not None and before.chat != settings.chat:
             chat.session = None

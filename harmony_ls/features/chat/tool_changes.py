@@ -12,16 +12,18 @@ from harmony_ls.tools.toolbox import ToolBox
 if TYPE_CHECKING:
     from harmony_ls.tools.python import Availability
 
-__all__ = ["has_other_tools", "tighten", "why_no_python"]
+__all__ = ["has_news_of_python", "must_have_others", "tighten", "why_no_python"]
 
 _STRICTER = {"allow": 0, "ask": 1, "off": 2}
 
 
-async def has_other_tools(chat: Chat, settings: Settings) -> bool:
-    """Whether the tools that a conversation has are not those that it would be given now."""
-    before = chat.settings
-    if before is None or chat.has_moved or _differ(before, settings):
-        return True
+def must_have_others(chat: Chat, settings: Settings) -> bool:
+    """Whether the tools that a conversation has are for other settings or other folders."""
+    return chat.settings is None or chat.has_moved or _differ(chat.settings, settings)
+
+
+async def has_news_of_python(chat: Chat, settings: Settings) -> bool:
+    """Whether the python tool that was absent can be had by now, or is absent for another reason."""
     if chat.python is None or chat.tools is None:
         return False
     why = await why_no_python(chat.tools, settings)
