@@ -25,11 +25,13 @@ import threading
 
 
 class Model(Model):
-    """As above, but the step that would end the answer of the first rule never ends itself."""
+    """As above, but the step that would end the answer of the first rule never ends itself; who opens GATE waits for
+    its beginning."""
 
     def next_token(self, text):
         written = self.args.script[0]["reply"][:-1]
         if text[-len(written) :] == written:
+            open(GATE).close()
             threading.Event().wait()
         return super().next_token(text)
 '''
@@ -53,12 +55,26 @@ class Model(Model):
 '''
 
 
+def gated(model: Path, code: str) -> Path:
+    """Add code to a model that opens GATE, a pipe, and so waits for who opens the other end."""
+    os.mkfifo(gate_of(model))
+    with (model / "scripted.py").open("a") as file:
+        file.write(code.replace("GATE", repr(str(gate_of(model)))))
+    return model
+
+
+def gate_of(model: Path) -> Path:
+    return model.with_name(f"{model.name}-gate")
+
+
+def pass_gate(model: Path) -> None:
+    """Wait until the model has come to its gate, and let it through."""
+    gate_of(model).write_text("")
+
+
 @pytest.fixture(scope="session")
 def hanging_model(gpt_oss: GptOss) -> Path:
-    folder = gpt_oss(Rule(said("hang"), final(f"{WRITTEN}.")))
-    with (folder / "scripted.py").open("a") as file:
-        file.write(HANGING)
-    return folder
+    return gated(gpt_oss(Rule(said("hang"), final(f"{WRITTEN}."))), HANGING)
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +110,7 @@ def test_another_ctrl_c_ends_a_step_that_hangs(
     with start(own_environment, command, *options(hanging_model)) as process:
         assert process.stdout is not None
         assert process.stdout.read(len(WRITTEN)) == WRITTEN
+        pass_gate(hanging_model)
         for _ in range(20):  # signals that come at once are one signal, and what one of them does takes its time
             process.send_signal(signal.SIGINT)
             try:
@@ -111,18 +128,14 @@ def test_another_ctrl_c_ends_a_step_that_hangs(
 
 @pytest.mark.parametrize("command", ["generate", "chat"])
 def test_a_step_that_hangs_does_not_make_an_error_of_a_reader_that_has_enough(
-    command: str, gpt_oss: GptOss, tmp_path: Path, own_environment: Mapping[str, str]
+    command: str, gpt_oss: GptOss, own_environment: Mapping[str, str]
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    model = gpt_oss(Rule(said("hang"), final(f"{WRITTEN}.")))
-    with (model / "scripted.py").open("a") as file:
-        file.write(WAITING.replace("GATE", repr(str(gate))))
+    model = gated(gpt_oss(Rule(said("hang"), final(f"{WRITTEN}."))), WAITING)
     with start(own_environment, command, *options(model)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "I begin.\n"
         process.stdout.close()
-        gate.write_text("")
+        pass_gate(model)
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 0
@@ -134,6 +147,7 @@ def test_a_step_that_hangs_does_not_change_the_exit_code_of_a_signal(
     with start(own_environment, "chat", *options(hanging_model)) as process:
         assert process.stdout is not None
         assert process.stdout.read(len(WRITTEN)) == WRITTEN
+        pass_gate(hanging_model)
         process.terminate()
         _, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
@@ -148,6 +162,7 @@ def test_at_a_terminal_another_ctrl_c_ends_the_program_only_after_a_while(
         terminal.expect(READY)
         terminal.say("hang")
         terminal.expect(WRITTEN)
+        pass_gate(hanging_model)
         terminal.send(CTRL_C)
         terminal.expect("stopping…")
         terminal.send(CTRL_C)
