@@ -151,7 +151,7 @@ async def test_d77_signals(number: signal.Signals) -> None:
         await handshake(peer)
         await peer.doctor()
         peer.process.send_signal(number)
-        assert await peer.ended(10) == 128 + number
+        assert await peer.ended() == 128 + number
 
 
 async def test_d77_the_input_ends_during_a_generation(tiny_llama: Path) -> None:
@@ -160,7 +160,7 @@ async def test_d77_the_input_ends_during_a_generation(tiny_llama: Path) -> None:
         started = time.perf_counter()
         peer.process.stdin.close()  # type: ignore[union-attr]
         assert await peer.ended() == 1
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < 5 + os.getloadavg()[0]
 
 
 async def test_d92_shutdown_during_a_generation(tiny_llama: Path) -> None:
@@ -168,7 +168,7 @@ async def test_d92_shutdown_during_a_generation(tiny_llama: Path) -> None:
         await busy(peer, tiny_llama)
         started = time.perf_counter()
         assert await peer.shutdown() == 0
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < 5 + os.getloadavg()[0]
         assert set(peer.answers.values()) == {1}
 
 
