@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harmony_ls.engine.worker.blas import preload_openblas
+
 __all__ = ["CAN_PRELOAD", "Launched", "launch"]
 
 CAN_PRELOAD = sys.platform == "linux"
@@ -241,6 +243,7 @@ def _begin(command: _Command, streams: Sequence[int]) -> _Command:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests
+    preload_openblas()  # mlx finds it only where it is there first
     for module in _PRELOADED:
         importlib.import_module(module)
     gc.collect()

@@ -51,10 +51,16 @@ class BlasReport:
     n_threads: int | None = None
 
 
+# What was loaded stays for the life of the process, and of those that are forked from it.
+_loaded: list[BlasReport] = []
+
+
 def preload_openblas() -> BlasReport:
-    """Load OpenBLAS where MLX will find it. Call this before anything imports mlx."""
+    """Load OpenBLAS where MLX will find it. Call this before anything imports mlx; further calls say the same again."""
     if sys.platform != "linux":
         return BlasReport(active=False, library="", advice="")
+    if _loaded:
+        return _loaded[0]
     if "mlx.core" in sys.modules:
         return BlasReport(active=False, library="", advice="mlx was imported before OpenBLAS could be loaded.")
     faults = []
@@ -66,7 +72,8 @@ def preload_openblas() -> BlasReport:
             # Whatever is wrong with a package or a library, MLX runs without it, only slower.
             faults.append(str(error))
             continue
-        return BlasReport(active=True, library=str(library), n_threads=n_threads)
+        _loaded.append(BlasReport(active=True, library=str(library), n_threads=n_threads))
+        return _loaded[0]
     advice = (
         "Matrix products on the CPU are 40 to 75 times slower without OpenBLAS. Reinstall harmony-ls with its "
         "dependencies, or install the system's package (Debian: libopenblas0-pthread). Tried: " + "; ".join(faults)
