@@ -6,12 +6,13 @@ whenever one of them may have changed, and tells the person once what cannot be 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from lsprotocol import types
 
+from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.settings.models import Settings
 from harmony_ls.settings.sources import (
@@ -24,10 +25,7 @@ from harmony_ls.settings.sources import (
     user_file,
 )
 
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
-
-__all__ = ["Configuration", "did_change_configuration", "did_change_watched_files", "did_change_workspace_folders"]
+__all__ = ["CONFIGURATION_METHODS", "SECTION", "Configuration"]
 
 _logger = logging.getLogger(__name__)
 
@@ -36,10 +34,13 @@ _ANSWER_SECONDS = 10.0
 
 
 class Configuration:
-    """The settings in force on one connection, and where each comes from."""
+    """The settings in force on one connection, and where each comes from. ``on_change`` gets them when they change."""
 
-    def __init__(self, server: "HarmonyServer", command_line: Mapping[str, Any]) -> None:
-        self._server = server
+    def __init__(
+        self, connection: Connection, command_line: Mapping[str, Any], on_change: Callable[[Settings], Awaitable[None]]
+    ) -> None:
+        self._connection = connection
+        self._on_change = on_change
         self._command_line = Source("command line", command_line)
         self._initialization = client_source("initializationOptions", None)
         self._client = client_source("the editor's settings", None)
@@ -98,14 +99,14 @@ class Configuration:
             types.FileSystemWatcher(glob_pattern="**/pyproject.toml"),
             types.FileSystemWatcher(
                 glob_pattern=types.RelativePattern(base_uri=folder.as_uri(), pattern=user_file().name)
-                if self._server.client_can("workspace.did_change_watched_files.relative_pattern_support")
+                if self._connection.client_can("workspace._did_change_watched_files.relative_pattern_support")
                 else str(user_file())
             ),
         ]
 
     @property
     def _can_ask(self) -> bool:
-        return bool(self._server.client_can("workspace.configuration"))
+        return bool(self._connection.client_can("workspace.configuration"))
 
     async def _pull(self) -> None:
         if not self._can_ask:
@@ -113,7 +114,7 @@ class Configuration:
         item = types.ConfigurationItem(section=SECTION)
         try:
             answer = await asyncio.wait_for(
-                self._server.workspace_configuration_async(types.ConfigurationParams(items=[item])), _ANSWER_SECONDS
+                self._connection.workspace_configuration_async(types.ConfigurationParams(items=[item])), _ANSWER_SECONDS
             )
         except Exception as error:  # the last good settings stay in force
             _logger.warning("the client does not tell its settings: %s", type(error).__name__)
@@ -127,7 +128,7 @@ class Configuration:
             previous = self.resolved
             self.resolved = await asyncio.to_thread(resolve, sources, previous)
         if self.resolved.settings != previous.settings:
-            await self._server.use_settings(self.resolved.settings)
+            await self._on_change(self.resolved.settings)
 
     def _read_files(self) -> list[Source]:
         return [read_user_file(), *map(read_workspace, self._folders)]
@@ -135,20 +136,31 @@ class Configuration:
     def _show_problems(self) -> None:
         message = self.resolved.message
         if message and message != self._shown:
-            self._server.window_show_message(types.ShowMessageParams(type=types.MessageType.Warning, message=message))
+            params = types.ShowMessageParams(type=types.MessageType.Warning, message=message)
+            self._connection.window_show_message(params)
         self._shown = message
 
 
-async def did_change_configuration(server: "HarmonyServer", params: types.DidChangeConfigurationParams) -> None:
+async def _did_change_configuration(configuration: Configuration, params: types.DidChangeConfigurationParams) -> None:
     """``workspace/didChangeConfiguration``."""
-    await server.configuration.take(params.settings)
+    await configuration.take(params.settings)
 
 
-async def did_change_watched_files(server: "HarmonyServer", _params: types.DidChangeWatchedFilesParams) -> None:
+async def _did_change_watched_files(configuration: Configuration, _params: types.DidChangeWatchedFilesParams) -> None:
     """``workspace/didChangeWatchedFiles``: only files that hold settings are watched."""
-    await server.configuration.refresh()
+    await configuration.refresh()
 
 
-async def did_change_workspace_folders(server: "HarmonyServer", params: types.DidChangeWorkspaceFoldersParams) -> None:
+async def _did_change_workspace_folders(
+    configuration: Configuration, params: types.DidChangeWorkspaceFoldersParams
+) -> None:
     """``workspace/didChangeWorkspaceFolders``."""
-    await server.configuration.change_folders(params.event)
+    await configuration.change_folders(params.event)
+
+
+CONFIGURATION_METHODS: Final[Mapping[str, Callable[[Configuration, Any], Awaitable[None]]]] = {
+    types.WORKSPACE_DID_CHANGE_CONFIGURATION: _did_change_configuration,
+    types.WORKSPACE_DID_CHANGE_WATCHED_FILES: _did_change_watched_files,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: _did_change_workspace_folders,
+}
+"""What tells that settings may have changed."""

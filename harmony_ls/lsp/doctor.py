@@ -5,37 +5,35 @@ import importlib.metadata
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harmony_ls.lsp.documents.documents import Document
-from harmony_ls.lsp.messages import DoctorParams, DoctorReport, DocumentReport
+from harmony_ls.lsp.messages.messages import DoctorParams, DoctorReport, DocumentReport
+from harmony_ls.lsp.services import Services
 from harmony_ls.settings.sources import user_file
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["doctor"]
 
 _PACKAGES = ("harmony-ls", "mlx", "mlx-lm", "transformers", "pygls", "lsprotocol")
 
 
-async def doctor(server: "HarmonyServer", params: DoctorParams) -> DoctorReport:
+async def doctor(services: Services, params: DoctorParams) -> DoctorReport:
     """Answer ``harmony/doctor``."""
-    resolved = server.configuration.resolved
+    resolved = services.configuration.resolved
     return DoctorReport(
-        environment=_environment(server),
-        client=_client(server),
-        status=server.status.current,
+        environment=_environment(services),
+        client=_client(services),
+        status=services.status.current,
         settings=resolved.settings.model_dump(mode="json", by_alias=True),
         origins=dict(resolved.origins),
         problems=list(resolved.problems),
-        documents=[_document(document, digest=params.digests) for document in server.documents],
-        journal=server.journal(),
+        documents=[_document(document, digest=params.digests) for document in services.documents],
+        journal=services.journal(),
     )
 
 
-def _environment(server: "HarmonyServer") -> dict[str, Any]:
-    engine = server.backend.engine
+def _environment(services: Services) -> dict[str, Any]:
+    engine = services.backend.engine
     return {
         "processId": os.getpid(),
         "python": sys.version.split()[0],
@@ -48,14 +46,14 @@ def _environment(server: "HarmonyServer") -> dict[str, Any]:
     }
 
 
-def _client(server: "HarmonyServer") -> dict[str, Any]:
-    info = server.client_info
+def _client(services: Services) -> dict[str, Any]:
+    info = services.client_info
     return {
         "name": info.name if info else None,
         "version": info.version if info else None,
-        "positionEncoding": str(server.documents.encoding.value),
-        "inlineCompletion": server.client_has_inline_completion,
-        "completionFallback": server.fallback_wanted,
+        "positionEncoding": str(services.documents.encoding.value),
+        "inlineCompletion": services.client_has_inline_completion,
+        "completionFallback": services.fallback_wanted,
     }
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from harmony_ls.lsp.connection.connection import Connection
+
 if TYPE_CHECKING:
     from harmony_ls.engine.loading.load_progress import LoadProgress
-    from harmony_ls.lsp.server import HarmonyServer
 
-__all__ = ["Cancellable", "LoadingProgress", "WorkProgress", "did_cancel_progress"]
+__all__ = ["LoadingProgress", "WorkProgress", "did_cancel_progress"]
 
 _logger = logging.getLogger(__name__)
 
@@ -23,16 +24,13 @@ _ANSWER_SECONDS = 5.0
 
 _Value = types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd
 
-Cancellable = dict[int | str, "asyncio.Task[object]"]
-"""By token, the task of one connection that a person may give up."""
-
 
 class _Bar:
     """One progress from its beginning to its end. What it shows before the client has granted it comes at once then."""
 
-    def __init__(self, server: "HarmonyServer", title: str, token: int | str | None = None) -> None:
+    def __init__(self, connection: Connection, title: str, token: int | str | None = None) -> None:
         self.token: int | str = f"harmony-ls/progress/{uuid.uuid4().hex}" if token is None else token
-        self._server = server
+        self._connection = connection
         self._title = title
         self._is_brought = token is not None
         self._is_open = False
@@ -43,8 +41,8 @@ class _Bar:
         """Show the progress, in clients that can."""
         if self._is_brought:
             self._open(can_be_cancelled)
-        elif self._server.client_can("window.work_done_progress"):
-            self._server.protocol.spawn(self._create(can_be_cancelled))
+        elif self._connection.client_can("window.work_done_progress"):
+            self._connection.protocol.spawn(self._create(can_be_cancelled))
 
     def report(self, message: str | None, fraction: float | None = None) -> None:
         """Show what is being done and how much of it is done, from 0 to 1, if that is news."""
@@ -64,7 +62,7 @@ class _Bar:
     async def _create(self, can_be_cancelled: bool) -> None:
         params = types.WorkDoneProgressCreateParams(token=self.token)
         try:
-            await asyncio.wait_for(self._server.window_work_done_progress_create_async(params), _ANSWER_SECONDS)
+            await asyncio.wait_for(self._connection.window_work_done_progress_create_async(params), _ANSWER_SECONDS)
         except Exception as error:  # refused, or no answer: nothing is shown
             _logger.info("the client shows no progress: %s", type(error).__name__)
             return
@@ -81,14 +79,14 @@ class _Bar:
         )
 
     def _send(self, value: _Value) -> None:
-        self._server.progress(types.ProgressParams(token=self.token, value=value))
+        self._connection.progress(types.ProgressParams(token=self.token, value=value))
 
 
 class LoadingProgress:
     """Shows the loads of a model, one at a time, each as a progress of its own."""
 
-    def __init__(self, server: "HarmonyServer") -> None:
-        self._server = server
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._bar: _Bar | None = None
 
     def show(self, title: str, message: str | None, fraction: float | None) -> None:
@@ -96,7 +94,7 @@ class LoadingProgress:
         if self._bar is not None:
             self._bar.report(message, fraction)
             return
-        self._bar = _Bar(self._server, title)
+        self._bar = _Bar(self._connection, title)
         self._bar.report(message, fraction)
         self._bar.begin()
 
@@ -110,21 +108,21 @@ class LoadingProgress:
 class WorkProgress:
     """The progress of one request; used as a context manager by the task that is cancelled where a person gives up."""
 
-    def __init__(self, server: "HarmonyServer", title: str, token: int | str | None = None) -> None:
-        self._server = server
-        self._bar = _Bar(server, title, token)
+    def __init__(self, connection: Connection, title: str, token: int | str | None = None) -> None:
+        self._connection = connection
+        self._bar = _Bar(connection, title, token)
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> "WorkProgress":
         self._task = asyncio.current_task()
         if self._task is not None:
-            self._server.cancellable[self._bar.token] = self._task
+            self._connection.cancellable[self._bar.token] = self._task
         self._bar.begin(can_be_cancelled=True)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._server.cancellable.get(self._bar.token) is self._task:  # a client may bring one token twice
-            self._server.cancellable.pop(self._bar.token, None)
+        if self._connection.cancellable.get(self._bar.token) is self._task:  # a client may bring one token twice
+            self._connection.cancellable.pop(self._bar.token, None)
         self._bar.end()
 
     def say(self, message: str, fraction: float | None = None) -> None:
@@ -136,8 +134,8 @@ class WorkProgress:
         self._bar.report(progress.message, progress.fraction)
 
 
-async def did_cancel_progress(server: "HarmonyServer", params: types.WorkDoneProgressCancelParams) -> None:
+async def did_cancel_progress(connection: Connection, params: types.WorkDoneProgressCancelParams) -> None:
     """``window/workDoneProgress/cancel``: a person gives up; the request is answered as cancelled."""
-    task = server.cancellable.get(params.token)
+    task = connection.cancellable.get(params.token)
     if task is not None:
         task.cancel()

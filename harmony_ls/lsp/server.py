@@ -1,56 +1,39 @@
 """The language server of one connection: its life cycle, and the one table of what it answers.
 
-Each handler is an ``async def`` of a module named after its family of methods; none of them blocks. Documents, settings
-and status belong to the connection; the engine and the model belong to the process (`harmony_ls.lsp.backend`).
+Each handler is an ``async def`` of a module named after its family of methods; none of them blocks. What they work with
+is in `harmony_ls.lsp.services`.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsprotocol import types
-from pygls.capabilities import get_capability
-from pygls.lsp.server import LanguageServer
 
-from harmony_ls import __version__
-from harmony_ls.errors import HarmonyLsError
-from harmony_ls.features.inline.journal import Journal
-from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
-from harmony_ls.lsp import configuration, doctor
+from harmony_ls.lsp import doctor, synchronization
 from harmony_ls.lsp.backend import Backend
 from harmony_ls.lsp.chat.chat import CHAT_METHODS, EditorChat
 from harmony_ls.lsp.code_action import code_action
 from harmony_ls.lsp.completion import completion, inline_completion
-from harmony_ls.lsp.configuration import Configuration
+from harmony_ls.lsp.configuration import CONFIGURATION_METHODS, SECTION
 from harmony_ls.lsp.connection.handshake import TRIGGER_CHARACTERS, choose_encoding, initialize_result
-from harmony_ls.lsp.connection.protocol import HarmonyProtocol
-from harmony_ls.lsp.documents import synchronization
-from harmony_ls.lsp.documents.documents import Documents
 from harmony_ls.lsp.documents.text import PositionEncoding
-from harmony_ls.lsp.messages import HARMONY_DOCTOR, harmony_converter
-from harmony_ls.lsp.progress import Cancellable, did_cancel_progress
-from harmony_ls.lsp.status import StatusReporter
+from harmony_ls.lsp.messages.messages import HARMONY_DOCTOR
+from harmony_ls.lsp.progress import did_cancel_progress
+from harmony_ls.lsp.services import Services
 from harmony_ls.settings.models import Settings
-
-if TYPE_CHECKING:
-    from harmony_ls.features.inline.completer import InlineCompleter
 
 __all__ = ["METHODS", "Handler", "HarmonyServer"]
 
 _logger = logging.getLogger(__name__)
 
-
-_CONFIGURATION_SECONDS = 0.5
-
 Handler = Callable[["HarmonyServer", Any], Awaitable[Any]]
 
 
-class HarmonyServer(LanguageServer):
+class HarmonyServer(Services):
     """One client's language server. ``on_exit`` gets the exit code, ``on_process_id`` the client's process."""
-
-    protocol: HarmonyProtocol
 
     def __init__(
         self,
@@ -59,105 +42,25 @@ class HarmonyServer(LanguageServer):
         on_exit: Callable[[int], None],
         on_process_id: Callable[[int], None] | None = None,
     ) -> None:
-        super().__init__(
-            "harmony-ls",
-            __version__,
-            protocol_cls=HarmonyProtocol,
-            converter_factory=harmony_converter,
-        )
-        self.backend = backend
-        self.documents = Documents()
-        self.configuration = Configuration(self, command_line)
-        self.status = StatusReporter(self)
+        super().__init__(backend, command_line)
         self.chat = EditorChat(self)
-        self.is_initialized = False
-        self.client_info: types.ClientInfo | None = None
         self.on_settings: Callable[[Settings], None] = lambda _settings: None
-        self._capabilities = types.ClientCapabilities()
+        self.greeted_encoding: str | None = None  # what "initialize" was answered with before we saw it
         self._on_exit = on_exit
         self._on_process_id = on_process_id
-        self._completer: InlineCompleter | None = None
-        self.cancellable: Cancellable = {}
-        self._journal = Journal()
-        self.greeted_encoding: str | None = None  # what "initialize" was answered with before we saw it
-        self._configured = asyncio.Event()
         self._stop_listening = backend.listen(self.status.model_changed)
         self._fallback_registered = False
-        self.protocol.handlers = {method: partial(handler, self) for method, handler in METHODS.items()}
+        self.protocol.handlers = {
+            **{method: partial(handler, self) for method, handler in METHODS.items()},
+            **{method: partial(handler, self.configuration) for method, handler in CONFIGURATION_METHODS.items()},
+            **{method: partial(handler, self.chat) for method, handler in CHAT_METHODS.items()},
+        }
         self.protocol.life_cycle = self
 
-    # What handlers ask for
-
-    def client_can(self, capability: str) -> Any:
-        """Return a client capability by its path, such as ``window.work_done_progress``; None where there is none."""
-        return get_capability(self._capabilities, capability)
-
-    @property
-    def client_has_inline_completion(self) -> bool:
-        """Whether the client declares ``textDocument/inlineCompletion``."""
-        return self.client_can("text_document.inline_completion") is not None
-
-    @property
-    def client_wants_outcomes(self) -> bool:
-        """Whether the client asks to be told how each inline completion ended (``experimental.harmonyOutcomes``)."""
-        experimental = self._capabilities.experimental
-        return isinstance(experimental, dict) and experimental.get("harmonyOutcomes") is True
-
-    @property
-    def fallback_wanted(self) -> bool:
-        """Whether the ordinary completion list shall hold what inline completion offers."""
-        return completion.wanted(
-            self.configuration.settings, client_has_inline_completion=self.client_has_inline_completion
-        )
-
-    async def completer(self, within: float) -> "InlineCompleter | None":
-        """Return the completer; None if the engine could not be started within so many seconds."""
-        if self._completer is None:
-            try:
-                async with asyncio.timeout(within):
-                    await self._wait_until_configured()
-                    await self.backend.start(self.configuration.settings)
-            except TimeoutError:
-                return None
-        if self._completer is None:
-            self._completer = self.backend.completer(self.configuration.settings, self._journal)
-        return self._completer
-
-    async def warm_up(self) -> None:
-        """Start the engine and load the model, so that the first key need not wait for them."""
-        if self._completer is not None:
-            return
-        await self._wait_until_configured()
-        if not self.configuration.settings.inline_completion.enabled:
-            return
-        await self.completer(within=60)
-        # The client's settings may have come while the engine was started.
-        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
-            try:
-                await self.backend.resident_model.ready()
-            except HarmonyLsError as error:  # the status has told it
-                _logger.warning("the model cannot be used: %s", error)
-
-    def forget(self, uri: str) -> None:
-        """Drop what is kept for a document that was closed."""
-        if self._completer is not None:
-            self._completer.forget(uri)
-
-    def journal(self) -> dict[str, Any]:
-        """Return the last outcomes of inline completion."""
-        return self._journal.report()
-
-    def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
-        """Keep how a completion ended for the client."""
-        self._journal.record(request, offer)
-        self.status.speeds = self._journal.speeds
-
     async def use_settings(self, settings: Settings) -> None:
-        """Go on with changed settings."""
+        """Go on with changed settings, and tell who asked to be told."""
         self.on_settings(settings)
-        if self._completer is not None:
-            self._completer.use(settings)
-        await self.backend.use(settings)
+        await super().use_settings(settings)
         await self._register_fallback()
 
     def close(self) -> "asyncio.Task[None]":
@@ -167,13 +70,6 @@ class HarmonyServer(LanguageServer):
         if self._completer is not None:
             self._completer.close()
         return asyncio.create_task(self.chat.close(), name="close the conversations")
-
-    async def _wait_until_configured(self) -> None:
-        """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
-        try:
-            await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
-        except TimeoutError:
-            self._configured.set()
 
     # Life cycle
 
@@ -226,7 +122,7 @@ class HarmonyServer(LanguageServer):
                 types.Registration(
                     id="harmony-ls/configuration",
                     method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
-                    register_options=types.DidChangeConfigurationRegistrationOptions(section=configuration.SECTION),
+                    register_options=types.DidChangeConfigurationRegistrationOptions(section=SECTION),
                 )
             )
         if self._registers("workspace.did_change_watched_files"):
@@ -284,16 +180,12 @@ METHODS: Mapping[str, Handler] = {
     types.NOTEBOOK_DOCUMENT_DID_OPEN: synchronization.did_open_notebook,
     types.NOTEBOOK_DOCUMENT_DID_CHANGE: synchronization.did_change_notebook,
     types.NOTEBOOK_DOCUMENT_DID_CLOSE: synchronization.did_close_notebook,
-    types.WORKSPACE_DID_CHANGE_CONFIGURATION: configuration.did_change_configuration,
-    types.WORKSPACE_DID_CHANGE_WATCHED_FILES: configuration.did_change_watched_files,
-    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: configuration.did_change_workspace_folders,
     types.TEXT_DOCUMENT_INLINE_COMPLETION: inline_completion.inline_completion,
     types.TEXT_DOCUMENT_COMPLETION: completion.completion,
     types.TEXT_DOCUMENT_CODE_ACTION: code_action.code_action,
     types.CODE_ACTION_RESOLVE: code_action.resolve_code_action,
     types.WINDOW_WORK_DONE_PROGRESS_CANCEL: did_cancel_progress,
     HARMONY_DOCTOR: doctor.doctor,
-    **CHAT_METHODS,
 }
-"""Everything that the server answers. ``exit`` and ``$/cancelRequest`` are the protocol's own; what is advertised is in
-`harmony_ls.lsp.connection.handshake`."""
+"""What the server answers, beside what is told to the settings and to the conversations. ``exit`` and
+``$/cancelRequest`` are the protocol's own; what is advertised is in `harmony_ls.lsp.connection.handshake`."""

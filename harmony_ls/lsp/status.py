@@ -7,12 +7,12 @@ import attrs
 from lsprotocol import types
 
 from harmony_ls.features.inline.journal import Speeds
-from harmony_ls.lsp.messages import HARMONY_STATUS, StatusParams
+from harmony_ls.lsp.connection.connection import Connection
+from harmony_ls.lsp.messages.messages import HARMONY_STATUS, StatusParams
 from harmony_ls.lsp.progress import LoadingProgress
 
 if TYPE_CHECKING:
     from harmony_ls.features.resident_model import ModelStatus
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["StatusReporter"]
 
@@ -26,9 +26,9 @@ _SPEEDS_AFTER_SECONDS = 1.0
 class StatusReporter:
     """Follows the model and the running completions of one connection."""
 
-    def __init__(self, server: "HarmonyServer") -> None:
-        self._server = server
-        self._progress = LoadingProgress(server)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._progress = LoadingProgress(connection)
         self._model = StatusParams(state="unloaded")
         self._n_running = 0
         self._busy = False
@@ -91,9 +91,9 @@ class StatusReporter:
 
     def tell(self) -> None:
         """Send the status unless it is what the client was told last."""
-        if self._server.is_initialized and self.current != self._told:
+        if self._connection.is_initialized and self.current != self._told:
             self._told = self.current
-            self._server.protocol.notify(HARMONY_STATUS, self._told)
+            self._connection.protocol.notify(HARMONY_STATUS, self._told)
 
     def _set_busy(self, busy: bool) -> None:
         if busy != self._busy:
@@ -106,8 +106,8 @@ class StatusReporter:
 
     def _tell_fault(self, fault: str | None) -> None:
         """Show a fault to the person, once: each request that finds the model unusable would tell it again."""
-        if fault is None or fault == self._fault or not self._server.is_initialized:
+        if fault is None or fault == self._fault or not self._connection.is_initialized:
             return
         self._fault = fault
         message = f"harmony-ls: {fault}"
-        self._server.window_show_message(types.ShowMessageParams(type=types.MessageType.Error, message=message))
+        self._connection.window_show_message(types.ShowMessageParams(type=types.MessageType.Error, message=message))

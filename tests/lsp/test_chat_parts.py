@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from harmony_ls.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallFinished, ToolCallStarted, Usage
-from harmony_ls.lsp.chat.messages import TextPart, ToolCallPart
 from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages
+from harmony_ls.lsp.messages.chat_messages import TextPart, ToolCallPart
 from harmony_ls.messages import Message, Role, ToolCall
 
 PATCH = "*** Begin Patch\n*** Add File: a.py\n+x = 1\n*** End Patch"

@@ -8,9 +8,8 @@ from typing import Any
 import attrs
 import pytest
 
-from harmony_ls.lsp import messages
-from harmony_ls.lsp.chat import messages as chat_messages
-from harmony_ls.lsp.messages import MESSAGE_TYPES, harmony_converter
+from harmony_ls.lsp.messages import chat_messages, messages
+from harmony_ls.lsp.messages.messages import MESSAGE_TYPES, harmony_converter
 
 PAGE = (Path(__file__).parent.parent.parent / "editors" / "PROTOCOL.md").read_text(encoding="utf-8")
 EXAMPLES: list[tuple[str, Any]] = [

@@ -6,7 +6,7 @@ import pytest
 from lsprotocol import types
 
 from harmony_ls.lsp.connection.reading import read_code_action, readable_changes
-from harmony_ls.lsp.messages import harmony_converter
+from harmony_ls.lsp.messages.messages import harmony_converter
 
 MOST = 2**31 - 1
 

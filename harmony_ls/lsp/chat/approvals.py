@@ -5,7 +5,6 @@ What is asked about, and what an answer allows, is decided by `harmony_ls.tools`
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
@@ -13,11 +12,9 @@ from pygls.exceptions import JsonRpcException
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.diff import visible
 from harmony_ls.lsp.connection.asking import asked
+from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.workspace.edit import EditMeans
 from harmony_ls.tools.tool import ApprovalRequest, Decision
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["ALLOW_ONCE", "NEVER", "REVIEW", "EditorApprovals", "allow_for_session"]
 
@@ -48,11 +45,11 @@ class EditorApprovals:
 
     def __init__(
         self,
-        server: "HarmonyServer",
+        connection: Connection,
         confirm: Callable[[tuple[FileChange, ...]], None] | None = None,
         one_at_a_time: asyncio.Lock | None = None,
     ) -> None:
-        self._server = server
+        self._connection = connection
         self._confirm = confirm
         self._lock = one_at_a_time or asyncio.Lock()
 
@@ -67,7 +64,7 @@ class EditorApprovals:
             )
             try:
                 chosen: types.MessageActionItem | None = await asked(
-                    self._server, types.WINDOW_SHOW_MESSAGE_REQUEST, params
+                    self._connection, types.WINDOW_SHOW_MESSAGE_REQUEST, params
                 )
             except JsonRpcException as error:
                 self._tell(request, f"the editor could not ask you: {visible(error.message)}")
@@ -93,7 +90,7 @@ class EditorApprovals:
     def _can_review(self, changes: tuple[FileChange, ...]) -> bool:
         """Whether the editor asks the person about each of the changes. Neovim creates, moves and deletes files
         without asking, whatever the edit says, so that only changes of text count."""
-        if not changes or self._confirm is None or not EditMeans.of(self._server).can_confirm:
+        if not changes or self._confirm is None or not EditMeans.of(self._connection).can_confirm:
             return False
         return all(change.kind is ChangeKind.UPDATE for change in changes)
 
@@ -104,7 +101,7 @@ class EditorApprovals:
             f"{name} was not allowed, since {why}. To allow it without being asked, set it to allow in the section "
             "tools of your settings."
         )
-        self._server.window_show_message(types.ShowMessageParams(type=types.MessageType.Warning, message=message))
+        self._connection.window_show_message(types.ShowMessageParams(type=types.MessageType.Warning, message=message))
 
 
 def _message(request: ApprovalRequest) -> str:

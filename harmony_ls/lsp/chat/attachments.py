@@ -18,13 +18,13 @@ from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.globs import first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
-from harmony_ls.lsp.chat.messages import AttachmentParam
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.messages.chat_messages import AttachmentParam
+from harmony_ls.lsp.services import Services
 
 if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
     from harmony_ls.workspace.port import Workspace
 
 __all__ = ["FindWorkspace", "attachments_of"]
@@ -37,7 +37,7 @@ _CHANGES = "Changes since the last commit"
 
 
 async def attachments_of(
-    server: "HarmonyServer", params: Sequence[AttachmentParam], workspace: FindWorkspace
+    services: Services, params: Sequence[AttachmentParam], workspace: FindWorkspace
 ) -> tuple[Attachment, ...]:
     """The attachments of a message. Raises UserError for what cannot be attached.
 
@@ -46,26 +46,27 @@ async def attachments_of(
     """
     if len(params) > _MOST_ATTACHMENTS:
         raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
-    snapshots = [_snapshot(server, each) for each in params]
+    snapshots = [_snapshot(services, each) for each in params]
     resolved: list[Attachment] = []
     for param, snapshot in zip(params, snapshots, strict=True):
         if param.kind == "diff":
-            resolved += await _diff(server, param, params)
+            resolved += await _diff(services, param, params)
         else:
-            resolved += await _resolve(server, param, snapshot, workspace)
+            resolved += await _resolve(services, param, snapshot, workspace)
         refuse_too_much("", resolved)
     return tuple(resolved)
 
 
-def _snapshot(server: "HarmonyServer", param: AttachmentParam) -> DocumentSnapshot | None:
-    document = server.documents.get(param.uri) if param.uri is not None else None
+def _snapshot(services: Services, param: AttachmentParam) -> DocumentSnapshot | None:
+    document = services.documents.get(param.uri) if param.uri is not None else None
     if document is not None and not document.in_sync:
-        raise UserError(f"An edit of {_name(server, document.uri)} could not be read. Close the document and open it.")
+        name = _name(services, document.uri)
+        raise UserError(f"An edit of {name} could not be read. Close the document and open it.")
     return document.snapshot() if document is not None else None
 
 
 async def _resolve(
-    server: "HarmonyServer", param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: FindWorkspace
+    services: Services, param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: FindWorkspace
 ) -> list[Attachment]:
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
@@ -73,13 +74,13 @@ async def _resolve(
         raise UserError(f"An attachment of the kind {param.kind} needs a uri.")
     if snapshot is None:
         snapshot = await _from_disk(param.uri, workspace)
-    await _refuse_excluded(server, snapshot)
-    name = _name(server, param.uri)
+    await _refuse_excluded(services, snapshot)
+    name = _name(services, param.uri)
     match param.kind:
         case "file":
             return [Attachment(f"`{name}`", snapshot.text, snapshot.language_id)]
         case "selection":
-            return [await asyncio.to_thread(_selection, param, snapshot, name, server.documents.encoding)]
+            return [await asyncio.to_thread(_selection, param, snapshot, name, services.documents.encoding)]
         case "symbol":
             return [await _symbol(param, snapshot, name)]
         case _:
@@ -97,15 +98,15 @@ async def _from_disk(uri: str, find_workspace: FindWorkspace) -> DocumentSnapsho
     return DocumentSnapshot(uri, path, "", None, file.text)
 
 
-async def _refuse_excluded(server: "HarmonyServer", snapshot: DocumentSnapshot) -> None:
-    exclude = server.configuration.settings.inline_completion.exclude
+async def _refuse_excluded(services: Services, snapshot: DocumentSnapshot) -> None:
+    exclude = services.configuration.settings.inline_completion.exclude
     glob = first_match(snapshot, exclude)
     if glob is None and snapshot.path is not None:
         # A document that was opened under the name of a link is what the link leads to.
         real = await asyncio.to_thread(os.path.realpath, snapshot.path)
         glob = first_match(replace(snapshot, path=real), exclude)
     if glob is not None:
-        name = _name(server, snapshot.uri)
+        name = _name(services, snapshot.uri)
         raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
 
 
@@ -174,13 +175,13 @@ def _note(diagnostic: Mapping[str, Any]) -> DiagnosticNote:
     )
 
 
-async def _diff(server: "HarmonyServer", param: AttachmentParam, params: Sequence[AttachmentParam]) -> list[Attachment]:
+async def _diff(services: Services, param: AttachmentParam, params: Sequence[AttachmentParam]) -> list[Attachment]:
     """What has changed: in the one file that is named; else in the repositories of what else is attached; else in all
     of the workspace."""
-    folders = server.configuration.folders
+    folders = services.configuration.folders
     if not folders:
         raise UserError("There are no changes to attach: no folder is open.")
-    exclude = server.configuration.settings.inline_completion.exclude
+    exclude = services.configuration.settings.inline_completion.exclude
 
     def is_hidden(name: str) -> bool:
         return first_match(DocumentSnapshot("", name, "", None, ""), exclude) is not None
@@ -257,12 +258,12 @@ def _label(name: str, start: int, end: int) -> str:
     return f"`{name}`, line {start + 1}" if end - start <= 1 else f"`{name}`, lines {start + 1} to {end}"
 
 
-def _name(server: "HarmonyServer", uri: str) -> str:
+def _name(services: Services, uri: str) -> str:
     """A document as a person and the model's tools call it: its path below a folder of the workspace."""
     path = path_of(uri)
     if path is None:
         return uri
-    folder = next((each for each in server.configuration.folders if Path(path).is_relative_to(each)), None)
+    folder = next((each for each in services.configuration.folders if Path(path).is_relative_to(each)), None)
     return path if folder is None else Path(path).relative_to(folder).as_posix()
 
 

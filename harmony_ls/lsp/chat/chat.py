@@ -6,8 +6,9 @@ What a conversation is and where it is kept is `harmony_ls.features.chat`; this 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pygls.exceptions import JsonRpcInvalidParams
 
@@ -16,7 +17,9 @@ from harmony_ls.events import Event, ToolCallFinished, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
 from harmony_ls.lsp.chat.attachments import attachments_of
 from harmony_ls.lsp.chat.image_offers import ImageOffers
-from harmony_ls.lsp.chat.messages import (
+from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages, usage_report
+from harmony_ls.lsp.connection.framing import Prepared
+from harmony_ls.lsp.messages.chat_messages import (
     HARMONY_CHAT,
     HARMONY_CHAT_COMMANDS,
     HARMONY_CHAT_DELETE,
@@ -37,9 +40,8 @@ from harmony_ls.lsp.chat.messages import (
     Transcript,
     TranscriptTurn,
 )
-from harmony_ls.lsp.chat.parts import PartMaker, parts_of_messages, usage_report
-from harmony_ls.lsp.connection.framing import Prepared
 from harmony_ls.lsp.progress import WorkProgress
+from harmony_ls.lsp.services import Services
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from harmony_ls.features.chat.chat import Chat, Question
     from harmony_ls.features.chat.chats import Chats
     from harmony_ls.features.chat.store import ChatStore, ChatSummary
-    from harmony_ls.lsp.server import Handler, HarmonyServer
     from harmony_ls.lsp.workspace.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
     from harmony_ls.tools.toolbox import ToolBox
@@ -60,8 +61,6 @@ __all__ = ["CHAT_METHODS", "EditorChat"]
 _logger = logging.getLogger(__name__)
 
 _Of = TypeVar("_Of")
-
-_NO_FOLDER = "No folder is open in the editor, so there are no files to work on."
 
 
 @dataclass(slots=True, eq=False)
@@ -78,22 +77,20 @@ class _Turn:
 class EditorChat:
     """The conversations of one connection, as its handlers use them. Cheap until the first is asked for."""
 
-    def __init__(self, server: "HarmonyServer") -> None:
-        self._server = server
+    def __init__(self, services: Services) -> None:
+        self.services = services
         self._chats: Chats | None = None
         self._making = asyncio.Lock()
         self._turns: dict[Chat, _Turn] = {}
         self._tokens: set[int | str] = set()
-        self._workspace: EditorWorkspace | str = _NO_FOLDER
-        self._workspace_of: tuple[object, ...] = ()
         self._folders: tuple[object, ...] | None = None
         self._one_question = asyncio.Lock()
-        self._image_offers = ImageOffers(server)
+        self._image_offers = ImageOffers(services)
 
     async def chats(self) -> "Chats":
         """The conversations of the workspace, those that were open before its folders changed among them."""
         async with self._making:
-            folders = self._server.configuration.folders
+            folders = self.services.configuration.folders
             if self._chats is None:
                 self._chats, self._folders = await self._made(folders), folders
             elif folders != self._folders:
@@ -118,26 +115,12 @@ class EditorChat:
             if chats is not None:
                 await chats.close()
 
-    def workspace(self) -> "EditorWorkspace | str":
-        """The files that a model may read and change, or why there are none."""
-        from harmony_ls.lsp.workspace.workspace import EditorWorkspace
-
-        folders = self._server.configuration.folders
-        exclude = self._server.configuration.settings.inline_completion.exclude
-        if (folders, exclude) != self._workspace_of:
-            self._workspace_of = (folders, exclude)
-            try:
-                self._workspace = EditorWorkspace(self._server, folders, exclude=exclude) if folders else _NO_FOLDER
-            except UserError as error:
-                self._workspace = str(error)
-        return self._workspace
-
     async def _answer(self, params: ChatParams) -> ChatResult:
         effort = _effort(params.effort)
-        settings = self._server.configuration.settings
+        settings = self.services.configuration.settings
         attached = params.attachments or []
         # Before anything else waits: documents are to be read as the client saw them.
-        attachments = await attachments_of(self._server, attached, self._imported_workspace)
+        attachments = await attachments_of(self.services, attached, self._imported_workspace)
         chats = await self.chats()
         from harmony_ls.features.chat.chat import Question  # slow to import, which `chats` does on a thread
 
@@ -146,13 +129,13 @@ class EditorChat:
         if chat in self._turns:
             raise UserError("An answer is being written in this session. Wait for its end, or cancel it.")
         turn = self._turns[chat] = _Turn(params.token)
-        self._server.status.work_begun()
+        self.services.status.work_begun()
         try:
-            with WorkProgress(self._server, "Answering", params.work_done_token) as progress:
+            with WorkProgress(self.services, "Answering", params.work_done_token) as progress:
                 running = self._run(chats, chat, turn, question, settings, params.model, effort, progress)
                 await _finished(asyncio.create_task(running, name="chat turn"), chat)
         finally:
-            self._server.status.work_ended()
+            self.services.status.work_ended()
             del self._turns[chat]
         return ChatResult(
             session_id=chat.id,
@@ -164,26 +147,26 @@ class EditorChat:
         )
 
     async def _imported_workspace(self) -> "EditorWorkspace | str":
-        """The same, with what is slow to import imported on a thread."""
+        """The files of the editor, with what is slow to import imported on a thread."""
         await asyncio.to_thread(_import)
-        return self.workspace()
+        return self.services.editor_workspace()
 
     async def _made(self, folders: "tuple[Path, ...]") -> "Chats":
         await asyncio.to_thread(_import)
-        models = await self._server.backend.chat_models(self._server.configuration.settings)
+        models = await self.services.backend.chat_models(self.services.configuration.settings)
         from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
 
         store = await asyncio.to_thread(_store, folders)
-        return Chats(store, models, self._make_tools, self._server.backend.claims)
+        return Chats(store, models, self._make_tools, self.services.backend.claims)
 
     async def _make_tools(self, chat: "Chat", settings: Settings) -> "ToolBox":
         from harmony_ls.lsp.chat.approvals import EditorApprovals
         from harmony_ls.tools.offered import offered_tools
 
-        workspace = self.workspace()
+        workspace = self.services.editor_workspace()
         # What the person looks over in the editor is for the workspace that these tools work on, whatever comes later.
         confirm = None if isinstance(workspace, str) else workspace.confirm
-        approvals = EditorApprovals(self._server, confirm, self._one_question)
+        approvals = EditorApprovals(self.services, confirm, self._one_question)
 
         async def approve(request: "ApprovalRequest") -> "Decision":
             turn = self._turns.get(chat)
@@ -216,7 +199,7 @@ class EditorChat:
                 from harmony_ls.features.chat.tool_changes import tighten  # slow to import, but for a chat that runs
 
                 progress.say(f"Running {call.name}")
-                tighten(chat, self._server.configuration.settings)
+                tighten(chat, self.services.configuration.settings)
             case Usage():
                 turn.usage += event
                 self._offer_image(chat)
@@ -236,7 +219,7 @@ class EditorChat:
             self._image_offers.offer(chat.settings.tools, chat.python.missing_image)
 
     def _tell(self, chat: "Chat", turn: _Turn, part: Part) -> None:
-        self._server.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
+        self.services.protocol.notify(HARMONY_CHAT_DELTA, ChatDeltaParams(turn.token, chat.id, part))
 
 
 def _import() -> None:
@@ -277,16 +260,16 @@ def _effort(effort: str | None) -> "ReasoningEffort | Literal[''] | None":
         raise UserError(f"The effort is one of {', '.join(ReasoningEffort)}, not {effort}.") from None
 
 
-async def _chat(server: "HarmonyServer", params: ChatParams) -> ChatResult:
+async def _chat(chat: EditorChat, params: ChatParams) -> ChatResult:
     # The converter lets null and truth values through where either a number or a text may stand.
     if not isinstance(params.token, int | str) or isinstance(params.token, bool):
         raise JsonRpcInvalidParams("harmony/chat: token must be a number or a string")
-    return await server.chat.answer(params)
+    return await chat.answer(params)
 
 
-async def _sessions(server: "HarmonyServer", _params: SessionsParams) -> Prepared:
-    chats = await server.chat.chats()
-    return await asyncio.to_thread(_prepared, server, _summaries, await chats.list())
+async def _sessions(chat: EditorChat, _params: SessionsParams) -> Prepared:
+    chats = await chat.chats()
+    return await asyncio.to_thread(_prepared, chat, _summaries, await chats.list())
 
 
 def _summaries(listed: "Sequence[ChatSummary]") -> list[SessionSummary]:
@@ -303,31 +286,31 @@ def _summaries(listed: "Sequence[ChatSummary]") -> list[SessionSummary]:
     ]
 
 
-async def _open(server: "HarmonyServer", params: SessionParams) -> Prepared:
-    chats = await server.chat.chats()
-    return await asyncio.to_thread(_prepared, server, _transcript, await chats.open(params.session_id))
+async def _open(chat: EditorChat, params: SessionParams) -> Prepared:
+    chats = await chat.chats()
+    return await asyncio.to_thread(_prepared, chat, _transcript, await chats.open(params.session_id))
 
 
-async def _fork(server: "HarmonyServer", params: ForkParams) -> Prepared:
-    chats = await server.chat.chats()
+async def _fork(chat: EditorChat, params: ForkParams) -> Prepared:
+    chats = await chat.chats()
     forked = await chats.fork(params.session_id, params.n_turns)
-    return await asyncio.to_thread(_prepared, server, _transcript, forked)
+    return await asyncio.to_thread(_prepared, chat, _transcript, forked)
 
 
-async def _delete(server: "HarmonyServer", params: SessionParams) -> None:
-    chats = await server.chat.chats()
+async def _delete(chat: EditorChat, params: SessionParams) -> None:
+    chats = await chat.chats()
     await chats.delete(params.session_id)
 
 
-async def _commands(_server: "HarmonyServer", _params: SessionsParams) -> list[ChatCommand]:
+async def _commands(_chat: EditorChat, _params: SessionsParams) -> list[ChatCommand]:
     return [ChatCommand(f"/{each.name}", each.meaning, each.needs) for each in SLASH_COMMANDS]
 
 
-def _prepared(server: "HarmonyServer", make: "Callable[[_Of], object]", of: _Of) -> Prepared:
+def _prepared(chat: EditorChat, make: "Callable[[_Of], object]", of: _Of) -> Prepared:
     """A result that may be large, made into JSON piece by piece: on the event loop it would hold up all else."""
     from harmony_ls.session.sliced_json import written
 
-    content = server.protocol.unstructure(make(of))
+    content = chat.services.protocol.unstructure(make(of))
     return Prepared("".join(written(content)).encode("ascii"))
 
 
@@ -340,7 +323,7 @@ def _transcript(chat: "Chat") -> Transcript:
     return Transcript(chat.id, chat.stored.title, turns, chat.stored.model, str(effort) if effort else None)
 
 
-CHAT_METHODS: "dict[str, Handler]" = {
+CHAT_METHODS: Final[Mapping[str, Callable[[EditorChat, Any], Awaitable[Any]]]] = {
     HARMONY_CHAT: _chat,
     HARMONY_CHAT_SESSIONS: _sessions,
     HARMONY_CHAT_OPEN: _open,

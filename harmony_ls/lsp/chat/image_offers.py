@@ -4,7 +4,7 @@ The question holds up no turn: the tool is there from the next one on. How an im
 `harmony_ls.tools.python`'s matter.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
@@ -13,11 +13,9 @@ from harmony_ls.edits.diff import visible
 from harmony_ls.errors import UserError
 from harmony_ls.lsp.connection.asking import asked
 from harmony_ls.lsp.progress import WorkProgress
+from harmony_ls.lsp.services import Services
 from harmony_ls.settings.models import ToolSettings
 from harmony_ls.settings.sources import DEFAULT
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["FETCH", "NOT_NOW", "ImageOffers"]
 
@@ -32,18 +30,18 @@ class ImageOffers:
     want to hear of it when they say hello. Why there is no tool, and what to do, is told in the chat.
     """
 
-    def __init__(self, server: "HarmonyServer") -> None:
-        self._server = server
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._offered: set[str] = set()
 
     def offer(self, settings: ToolSettings, image: str) -> None:
         """Ask the person whether the image shall be fetched, and fetch it, while everything else goes on."""
-        origins = self._server.configuration.resolved.origins
+        origins = self._services.configuration.resolved.origins
         if all(origins.get(key, DEFAULT) == DEFAULT for key in ("tools.python", "tools.pythonImage")):
             return
         if image not in self._offered:
             self._offered.add(image)
-            self._server.protocol.spawn(self._offer(settings, image))
+            self._services.protocol.spawn(self._offer(settings, image))
 
     async def _offer(self, settings: ToolSettings, image: str) -> None:
         message = (
@@ -54,7 +52,7 @@ class ImageOffers:
         params = types.ShowMessageRequestParams(type=types.MessageType.Info, message=message, actions=titles)
         try:
             chosen: types.MessageActionItem | None = await asked(
-                self._server, types.WINDOW_SHOW_MESSAGE_REQUEST, params
+                self._services, types.WINDOW_SHOW_MESSAGE_REQUEST, params
             )
         except JsonRpcException:
             return  # an editor that asks nothing; why there is no tool, and what to do, was told in the chat
@@ -72,7 +70,7 @@ class ImageOffers:
     async def _fetch(self, settings: ToolSettings, image: str) -> None:
         from harmony_ls.tools.python import fetch_image
 
-        with WorkProgress(self._server, f"Fetching {visible(image)}") as progress:
+        with WorkProgress(self._services, f"Fetching {visible(image)}") as progress:
 
             def show(done: int, total: int) -> None:
                 fraction = done / total if total else None
@@ -81,4 +79,4 @@ class ImageOffers:
             await fetch_image(settings, show)
 
     def _tell(self, kind: types.MessageType, message: str) -> None:
-        self._server.window_show_message(types.ShowMessageParams(type=kind, message=message))
+        self._services.window_show_message(types.ShowMessageParams(type=kind, message=message))

@@ -17,7 +17,7 @@ from harmony_ls.events import (
     TurnFinished,
     Usage,
 )
-from harmony_ls.lsp.chat.messages import (
+from harmony_ls.lsp.messages.chat_messages import (
     ApprovalPart,
     NoticePart,
     Part,

@@ -19,13 +19,13 @@ from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests, folder_of, name_of
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import Document, path_of
-from harmony_ls.lsp.documents.synchronization import position_of
+from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.progress import WorkProgress
+from harmony_ls.lsp.services import Services
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["code_action", "resolve_code_action"]
 
@@ -64,50 +64,50 @@ class _Choice:
         }
 
 
-async def code_action(server: "HarmonyServer", params: types.CodeActionParams) -> list[types.CodeAction]:
+async def code_action(services: Services, params: types.CodeActionParams) -> list[types.CodeAction]:
     """List the actions for a range. A client that cannot resolve one gets it at once where it asks for that one alone.
 
     Without ``resolveSupport`` an edit can only come with the list, and a list at each move of the cursor must not wait
     for a model. So the edit is computed where a person asked for a single kind, as editors do for a key that is bound
     to an action.
     """
-    document = server.documents.get(params.text_document.uri)
+    document = services.documents.get(params.text_document.uri)
     if document is None:
         return []
-    place = _place(server, document, params)
-    made = offers(place, server.configuration.settings)
+    place = _place(services, document, params)
+    made = offers(place, services.configuration.settings)
     digest = document.digest() if any(not offer.reason for offer in made) else ""
     shown = [
-        (offer, _choice(offer.action, document, params, digest)) for offer in made if _is_shown(server, offer, place)
+        (offer, _choice(offer.action, document, params, digest)) for offer in made if _is_shown(services, offer, place)
     ]
-    if _resolves(server):
-        return [_listed(server, offer, choice, params) for offer, choice in shown]
-    listed = [_listed(server, offer, choice, params) for offer, choice in shown if _is_whole(offer)]
+    if _resolves(services):
+        return [_listed(services, offer, choice, params) for offer, choice in shown]
+    listed = [_listed(services, offer, choice, params) for offer, choice in shown if _is_whole(offer)]
     edited = [(offer, choice) for offer, choice in shown if not _is_whole(offer)]
     if place.invoked and place.only is not None and len(place.only) == 1 and len(edited) == 1:
         [(offer, choice)] = edited
-        action = _listed(server, offer, choice, params)
-        action.edit = await _edit(server, choice, params.work_done_token)
+        action = _listed(services, offer, choice, params)
+        action.edit = await _edit(services, choice, params.work_done_token)
         action.data = None
         listed.append(action)
     return listed
 
 
-async def resolve_code_action(server: "HarmonyServer", action: types.CodeAction) -> types.CodeAction:
+async def resolve_code_action(services: Services, action: types.CodeAction) -> types.CodeAction:
     """Compute the edit of an action that was chosen."""
     if action.data is None:
         return action  # nothing is missing in it
-    action.edit = await _edit(server, _choice_in(action.data), None)
+    action.edit = await _edit(services, _choice_in(action.data), None)
     return action
 
 
 # The list
 
 
-def _place(server: "HarmonyServer", document: Document, params: types.CodeActionParams) -> Place:
+def _place(services: Services, document: Document, params: types.CodeActionParams) -> Place:
     start, end = _offsets(document, *_ends(params.range))
     context, path = params.context, path_of(document.uri)
-    operations = server.client_can("workspace.workspace_edit.resource_operations") or ()
+    operations = services.client_can("workspace.workspace_edit.resource_operations") or ()
     return Place(
         document=DocumentSnapshot(document.uri, path, document.language_id, document.version, ""),
         in_sync=document.in_sync,
@@ -116,14 +116,14 @@ def _place(server: "HarmonyServer", document: Document, params: types.CodeAction
         messages=[each.message for each in context.diagnostics],
         only=None if context.only is None else [str(getattr(kind, "value", kind)) for kind in context.only],
         invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
-        opens_chat=_opens_chat(server),
+        opens_chat=_opens_chat(services),
         creates_files=types.ResourceOperationKind.Create in operations,
-        in_workspace=path is not None and folder_of(server, path) is not None,
+        in_workspace=path is not None and folder_of(services, path) is not None,
     )
 
 
-def _opens_chat(server: "HarmonyServer") -> bool:
-    experimental = server.client_can("experimental")
+def _opens_chat(services: Services) -> bool:
+    experimental = services.client_can("experimental")
     return isinstance(experimental, dict) and experimental.get("harmonyChat") is True
 
 
@@ -136,16 +136,16 @@ def _offsets(document: Document, start: Position, end: Position) -> tuple[int, i
     return min(one, other), max(one, other)
 
 
-def _is_shown(server: "HarmonyServer", offer: Offer, place: Place) -> bool:
+def _is_shown(services: Services, offer: Offer, place: Place) -> bool:
     """Whether an offer goes to the client: why something cannot be done is told to a person who asked for it."""
     if not offer.reason:
         return True
-    return place.invoked and bool(server.client_can("text_document.code_action.disabled_support"))
+    return place.invoked and bool(services.client_can("text_document.code_action.disabled_support"))
 
 
-def _resolves(server: "HarmonyServer") -> bool:
-    support = server.client_can("text_document.code_action.resolve_support")
-    keeps_data = server.client_can("text_document.code_action.data_support")
+def _resolves(services: Services) -> bool:
+    support = services.client_can("text_document.code_action.resolve_support")
+    keeps_data = services.client_can("text_document.code_action.data_support")
     return support is not None and "edit" in support.properties and bool(keeps_data)
 
 
@@ -154,8 +154,8 @@ def _is_whole(offer: Offer) -> bool:
     return offer.action.subject is Subject.CHAT or bool(offer.reason)
 
 
-def _listed(server: "HarmonyServer", offer: Offer, choice: _Choice, params: types.CodeActionParams) -> types.CodeAction:
-    tags = server.client_can("text_document.code_action.tag_support.value_set") or ()
+def _listed(services: Services, offer: Offer, choice: _Choice, params: types.CodeActionParams) -> types.CodeAction:
+    tags = services.client_can("text_document.code_action.tag_support.value_set") or ()
     listed = types.CodeAction(title=offer.title, kind=offer.action.kind)
     if types.CodeActionTag.LlmGenerated in tags:
         listed.tags = [types.CodeActionTag.LlmGenerated]
@@ -164,7 +164,7 @@ def _listed(server: "HarmonyServer", offer: Offer, choice: _Choice, params: type
     if offer.reason:
         listed.disabled = types.CodeActionDisabled(reason=offer.reason)
     elif offer.action.subject is Subject.CHAT:
-        attachment = {"kind": "selection", "uri": choice.uri, "range": server.protocol.unstructure(params.range)}
+        attachment = {"kind": "selection", "uri": choice.uri, "range": services.protocol.unstructure(params.range)}
         arguments = [{"text": "/explain", "attachments": [attachment]}]
         listed.command = types.Command(title=offer.title, command=_OPEN_CHAT, arguments=arguments)
     else:
@@ -231,20 +231,20 @@ def _read(data: Any) -> _Choice:
     )
 
 
-async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | None) -> types.WorkspaceEdit:
+async def _edit(services: Services, choice: _Choice, token: int | str | None) -> types.WorkspaceEdit:
     """Ask the model, and say what is to be changed. Raises ContentModified as soon as the document is another one."""
-    document = server.documents.get(choice.uri)
+    document = services.documents.get(choice.uri)
     if document is None or document.version != choice.version or document.digest() != choice.digest:
         raise _content_modified()
     start, end = _offsets(document, choice.start, choice.end)
     bare = DocumentSnapshot(document.uri, path_of(document.uri), document.language_id, document.version, "")
     place = Place(bare, document.in_sync, document.text.n_characters, end - start)
-    if reason := refusal(place, server.configuration.settings):
+    if reason := refusal(place, services.configuration.settings):
         raise UserError(reason)
-    work = asyncio.create_task(_work(server, choice, document, document.snapshot(), (start, end), token))
+    work = asyncio.create_task(_work(services, choice, document, document.snapshot(), (start, end), token))
     watch = _Watch(choice.uri, work)
-    server.documents.listen(watch)
-    server.status.work_begun()
+    services.documents.listen(watch)
+    services.status.work_begun()
     try:
         edit = await work
     except asyncio.CancelledError:
@@ -253,7 +253,7 @@ async def _edit(server: "HarmonyServer", choice: _Choice, token: int | str | Non
             raise
         raise _content_modified() from None
     finally:
-        server.status.work_ended()
+        services.status.work_ended()
     if watch.is_modified:
         raise _content_modified()
     return edit
@@ -274,25 +274,25 @@ class _Watch:
 
 
 async def _work(
-    server: "HarmonyServer",
+    services: Services,
     choice: _Choice,
     document: Document,
     snapshot: DocumentSnapshot,
     offsets: tuple[int, int],
     token: int | str | None,
 ) -> types.WorkspaceEdit:
-    settings = server.configuration.settings
-    with WorkProgress(server, choice.action.title, token) as progress:
-        models = await server.backend.chat_models(settings)
-        job = _job(server, choice, snapshot, offsets, progress)
+    settings = services.configuration.settings
+    with WorkProgress(services, choice.action.title, token) as progress:
+        models = await services.backend.chat_models(settings)
+        job = _job(services, choice, snapshot, offsets, progress)
         async with models.using(settings, on_progress=progress.loading) as chat_model:
             if choice.action.subject is Subject.TESTS:
-                return await edit_of_tests(server, job, chat_model, settings.chat)
-            return await edit_of_document(server, document, job, chat_model, settings.chat)
+                return await edit_of_tests(services, job, chat_model, settings.chat)
+            return await edit_of_document(services, document, job, chat_model, settings.chat)
 
 
 def _job(
-    server: "HarmonyServer",
+    services: Services,
     choice: _Choice,
     snapshot: DocumentSnapshot,
     offsets: tuple[int, int],
@@ -304,7 +304,7 @@ def _job(
     return Job(
         action=choice.action,
         document=snapshot,
-        name=name_of(server, choice.uri),
+        name=name_of(services, choice.uri),
         start=offsets[0],
         end=offsets[1],
         notes=tuple(

@@ -13,48 +13,48 @@ from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
 from harmony_ls.lsp.documents.text import Text
+from harmony_ls.lsp.services import Services
 from harmony_ls.lsp.workspace.edit import EditMeans
 from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
-    from harmony_ls.lsp.server import HarmonyServer
     from harmony_ls.session.chat_model import ChatModel
     from harmony_ls.settings.models import ChatSettings
 
 __all__ = ["edit_of_document", "edit_of_tests", "folder_of", "name_of"]
 
 
-def folder_of(server: "HarmonyServer", path: str) -> Path | None:
+def folder_of(services: Services, path: str) -> Path | None:
     """The innermost folder of the workspace that a path lies in."""
-    around = [folder for folder in server.configuration.folders if Path(path).is_relative_to(folder)]
+    around = [folder for folder in services.configuration.folders if Path(path).is_relative_to(folder)]
     return max(around, key=lambda folder: len(folder.parts), default=None)
 
 
-def name_of(server: "HarmonyServer", uri: str) -> str:
+def name_of(services: Services, uri: str) -> str:
     """A document as a model is told of it: its path below a folder of the workspace, else its name."""
     path = path_of(uri)
     if path is None:
         return uri.rpartition("/")[2] or uri
-    folder = folder_of(server, path)
+    folder = folder_of(services, path)
     return Path(path).name if folder is None else Path(path).relative_to(folder).as_posix()
 
 
 async def edit_of_document(
-    server: "HarmonyServer", document: Document, job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
+    services: Services, document: Document, job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
 ) -> types.WorkspaceEdit:
     """The edit of the document itself. Raises what `changes_for` raises."""
     from harmony_ls.features.code_actions.writing import changes_for
 
     changes = await changes_for(job, chat_model, settings)
     edits = text_edits(document.text, changes)
-    if EditMeans.of(server).has_versions:
+    if EditMeans.of(services).has_versions:
         return types.WorkspaceEdit(document_changes=[document_edit(document.uri, document.version, edits)])
     return types.WorkspaceEdit(changes={document.uri: [edit for edit in edits if isinstance(edit, types.TextEdit)]})
 
 
 async def edit_of_tests(
-    server: "HarmonyServer", job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
+    services: Services, job: "Job", chat_model: "ChatModel", settings: "ChatSettings"
 ) -> types.WorkspaceEdit:
     """The edit that puts new tests where those of the document are: into a file that there is, or a new one.
 
@@ -63,32 +63,32 @@ async def edit_of_tests(
     from harmony_ls.features.code_actions.writing import added_tests
 
     path = job.document.path
-    folder = None if path is None else folder_of(server, path)
-    workspace = server.chat.workspace()
+    folder = None if path is None else folder_of(services, path)
+    workspace = services.editor_workspace()
     if isinstance(workspace, str) or folder is None or path is None:
         raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
     job.tell("Looking for the tests' file")
     files = _below(folder, await workspace.list_files())
     relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
     target = folder / relative
-    is_new = not exists and _open_document(server, target) is None
+    is_new = not exists and _open_document(services, target) is None
     text = ""
     if not is_new:
         text = (await workspace.read(str(target))).text
     else:
-        exclude = server.configuration.settings.inline_completion.exclude
+        exclude = services.configuration.settings.inline_completion.exclude
         await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
     changes = await added_tests(job, relative, text, chat_model, settings)
-    if is_new and _open_document(server, target) is None and not await asyncio.to_thread(os.path.lexists, target):
+    if is_new and _open_document(services, target) is None and not await asyncio.to_thread(os.path.lexists, target):
         uri = target.as_uri()
-        edits = text_edits(Text("", server.documents.encoding), changes)
+        edits = text_edits(Text("", services.documents.encoding), changes)
         return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
     # The model has taken its time. A file that is not open has no version by which an editor could refuse the edit.
     if is_new or (await workspace.read(str(target))).text != text:
         raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
-    opened = _open_document(server, target)
+    opened = _open_document(services, target)
     uri, version = (target.as_uri(), None) if opened is None else (opened.uri, opened.version)
-    edits = text_edits(Text(text, server.documents.encoding), changes)
+    edits = text_edits(Text(text, services.documents.encoding), changes)
     return types.WorkspaceEdit(document_changes=[document_edit(uri, version, edits)])
 
 
@@ -110,5 +110,5 @@ def _below(folder: Path, files: Sequence[str]) -> list[str]:
     return relative
 
 
-def _open_document(server: "HarmonyServer", path: Path) -> Document | None:
-    return next((document for document in server.documents if path_of(document.uri) == str(path)), None)
+def _open_document(services: Services, path: Path) -> Document | None:
+    return next((document for document in services.documents if path_of(document.uri) == str(path)), None)

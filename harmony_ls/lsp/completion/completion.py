@@ -2,55 +2,40 @@
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from harmony_ls.features.inline.request import InlineCompletion
 from harmony_ls.features.markdown import fenced
 from harmony_ls.lsp.completion.inline_completion import offer_at
-from harmony_ls.lsp.documents.synchronization import position_of
+from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
-from harmony_ls.settings.models import Settings
+from harmony_ls.lsp.services import Services
 
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
-
-__all__ = ["completion", "wanted"]
+__all__ = ["completion"]
 
 _WORD_BEFORE = re.compile(r"\w*\Z")
 _LABEL_LENGTH = 60
 
 
-def wanted(settings: Settings, *, client_has_inline_completion: bool) -> bool:
-    """Say whether the list shall hold our item. By default only where the client has no inline completions."""
-    match settings.inline_completion.completion_fallback:
-        case "always":
-            return True
-        case "never":
-            return False
-        case _:
-            return not client_has_inline_completion
-
-
-async def completion(server: "HarmonyServer", params: types.CompletionParams) -> types.CompletionList:
+async def completion(services: Services, params: types.CompletionParams) -> types.CompletionList:
     """Answer with at most one item. The list is incomplete, so that the client asks again as the person types."""
-    if not server.fallback_wanted:
+    if not services.fallback_wanted:
         return types.CompletionList(is_incomplete=False, items=[])
     # "Invoked" is what the protocol says of typing an identifier too, so nothing tells that a person asked.
     uri, position = params.text_document.uri, params.position
-    _, items = await offer_at(server, uri, position, partial(_item_of, server, uri, position), invoked=False)
+    _, items = await offer_at(services, uri, position, partial(_item_of, services, uri, position), invoked=False)
     return types.CompletionList(is_incomplete=True, items=items[:1])
 
 
 def _item_of(
-    server: "HarmonyServer", uri: str, position: types.Position, completion: InlineCompletion
+    services: Services, uri: str, position: types.Position, completion: InlineCompletion
 ) -> types.CompletionItem | None:
     """Make an item of a completion at ``position``; None where no item of a list can do what it does.
 
     The typed word is part of what is replaced: clients compare it with ``filterText``.
     """
-    document = server.documents.get(uri)
+    document = services.documents.get(uri)
     if document is None:
         return None
     text = document.text
@@ -71,7 +56,7 @@ def _item_of(
         label=_label(new_text),
         kind=types.CompletionItemKind.Text,
         detail="harmony-ls",
-        documentation=_documentation(server, new_text, document.language_id),
+        documentation=_documentation(services, new_text, document.language_id),
         sort_text="\x7f",  # after what other servers know for certain
         filter_text=typed or new_text,
         insert_text_format=types.InsertTextFormat.PlainText,
@@ -91,8 +76,8 @@ def _label(text: str) -> str:
     return f"{short} …" if others else short
 
 
-def _documentation(server: "HarmonyServer", text: str, language_id: str) -> types.MarkupContent | str:
-    formats = server.client_can("text_document.completion.completion_item.documentation_format") or ()
+def _documentation(services: Services, text: str, language_id: str) -> types.MarkupContent | str:
+    formats = services.client_can("text_document.completion.completion_item.documentation_format") or ()
     if types.MarkupKind.Markdown not in formats:
         return text
     return types.MarkupContent(kind=types.MarkupKind.Markdown, value=fenced(text, language_id))

@@ -6,7 +6,7 @@ Every way to an empty answer ends in `offer_at`, which keeps its reason in the j
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from lsprotocol import types
 
@@ -20,12 +20,10 @@ from harmony_ls.features.inline.request import (
 )
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.lsp.documents.documents import Document, path_of
-from harmony_ls.lsp.documents.synchronization import position_of
-from harmony_ls.lsp.messages import HARMONY_OUTCOME, OutcomeParams
+from harmony_ls.lsp.documents.positions import position_of
+from harmony_ls.lsp.messages.messages import HARMONY_OUTCOME, OutcomeParams
+from harmony_ls.lsp.services import Services
 from harmony_ls.settings.models import InlineCompletionSettings
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["inline_completion", "offer_at", "range_of"]
 
@@ -38,11 +36,11 @@ _INVOKED_START_SECONDS: Final = 10.0
 
 
 async def inline_completion(
-    server: "HarmonyServer", params: types.InlineCompletionParams
+    services: Services, params: types.InlineCompletionParams
 ) -> types.InlineCompletionList | None:
     """Answer with the items that fit the document as it is when the answer is sent, which may be none."""
     uri = params.text_document.uri
-    document = server.documents.get(uri)
+    document = services.documents.get(uri)
     version = None if document is None else document.version
 
     def item_of(completion: InlineCompletion) -> types.InlineCompletionItem | None:
@@ -53,15 +51,15 @@ async def inline_completion(
         return types.InlineCompletionItem(insert_text=with_plain_line_ends(completion.text), range=place)
 
     offer, items = await offer_at(
-        server,
+        services,
         uri,
         params.position,
         item_of,
         invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
         selected=params.context.selected_completion_info,
     )
-    if server.client_wants_outcomes:
-        server.protocol.notify(HARMONY_OUTCOME, _outcome(uri, version, offer))
+    if services.client_wants_outcomes:
+        services.protocol.notify(HARMONY_OUTCOME, _outcome(uri, version, offer))
     return None if document is None else types.InlineCompletionList(items=items)
 
 
@@ -71,7 +69,7 @@ def _outcome(uri: str, version: int | None, offer: Offer) -> OutcomeParams:
 
 
 async def offer_at(
-    server: "HarmonyServer",
+    services: Services,
     uri: str,
     position: types.Position,
     item_of: Callable[[InlineCompletion], _Item | None],
@@ -84,31 +82,31 @@ async def offer_at(
     ``item_of`` returns None for what the client cannot show. Where no item is left, the offer has a reason; either way
     it is recorded, here and nowhere else.
     """
-    document = server.documents.get(uri)
-    refusal = _refuse(document, server.configuration.settings.inline_completion)
+    document = services.documents.get(uri)
+    refusal = _refuse(document, services.configuration.settings.inline_completion)
     if document is None or refusal is not None:
         # The text has not been looked at: in a document that is too large, that alone would take too long.
         language_id, version = ("", None) if document is None else (document.language_id, document.version)
         request = InlineCompletionRequest(DocumentSnapshot(uri, path_of(uri), language_id, version, ""), 0, invoked)
         refusal = refusal or _NOT_OPEN
-        server.record(request, refusal)
+        services.record(request, refusal)
         return refusal, []
     n_changes = document.n_changes
     request = _request(document, position, invoked=invoked, selected=selected)
     try:
-        offer = await _ask(server, request)
+        offer = await _ask(services, request)
     except asyncio.CancelledError:
-        server.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
+        services.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
         raise
     items: list[_Item] = []
     if offer.items:
-        if server.documents.get(uri) is not document or document.n_changes != n_changes:
+        if services.documents.get(uri) is not document or document.n_changes != n_changes:
             detail = "The document changed before the offer was made."
             offer = replace(offer, items=(), reason=Reason.SUPERSEDED, detail=detail)
         elif not (items := [item for each in offer.items if (item := item_of(each)) is not None]):
             detail = "The suggestion replaces what the editor cannot replace at this place."
             offer = replace(offer, items=(), reason=Reason.NOT_SHOWABLE, detail=detail)
-    server.record(request, offer)
+    services.record(request, offer)
     return offer, items
 
 
@@ -149,16 +147,16 @@ def _request(
     )
 
 
-async def _ask(server: "HarmonyServer", request: InlineCompletionRequest) -> Offer:
-    within = server.configuration.settings.inline_completion.deadline_ms / 1000
-    server.status.work_begun()
+async def _ask(services: Services, request: InlineCompletionRequest) -> Offer:
+    within = services.configuration.settings.inline_completion.deadline_ms / 1000
+    services.status.work_begun()
     try:
-        completer = await server.completer(within=max(within, _INVOKED_START_SECONDS) if request.invoked else within)
+        completer = await services.completer(within=max(within, _INVOKED_START_SECONDS) if request.invoked else within)
         if completer is None:
             return Offer(reason=Reason.MODEL_LOADING, detail="The engine is being started.")
         return await completer.offer(request)
     finally:
-        server.status.work_ended()
+        services.status.work_ended()
 
 
 def range_of(document: Document, item: InlineCompletion) -> types.Range | None:

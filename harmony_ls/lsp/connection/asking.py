@@ -2,12 +2,11 @@
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsprotocol import types
 
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
+from harmony_ls.lsp.connection.connection import Connection
 
 __all__ = ["Question", "asked"]
 
@@ -18,21 +17,21 @@ class Question:
     ``answer`` is a future of the result. It raises JsonRpcException where the client answers with an error.
     """
 
-    def __init__(self, server: "HarmonyServer", method: str, params: object) -> None:
-        self._server = server
+    def __init__(self, connection: Connection, method: str, params: object) -> None:
+        self._connection = connection
         self._id = str(uuid.uuid4())
-        self.answer: asyncio.Future[Any] = server.protocol.send_request_async(method, params, self._id)
+        self.answer: asyncio.Future[Any] = connection.protocol.send_request_async(method, params, self._id)
 
     def withdraw(self) -> None:
         """Tell the client, by ``$/cancelRequest``, that no answer is needed any more. One that comes all the same is
         still taken by who waits for it."""
         if not self.answer.done():
-            self._server.protocol.notify(types.CANCEL_REQUEST, types.CancelParams(id=self._id))
+            self._connection.protocol.notify(types.CANCEL_REQUEST, types.CancelParams(id=self._id))
 
 
-async def asked(server: "HarmonyServer", method: str, params: object) -> Any:
+async def asked(connection: Connection, method: str, params: object) -> Any:
     """Send a request and wait for its answer. Cancelled, it is withdrawn, and a late answer has no effect."""
-    question = Question(server, method, params)
+    question = Question(connection, method, params)
     try:
         return await asyncio.shield(question.answer)
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Logging of a language server: to stderr or a file, and to the client's log once it listens.
+"""Logging of a language connection: to stderr or a file, and to the client's log once it listens.
 
 Records go through a queue to a thread that writes them: an editor that does not read our stderr must not stop us.
 """
@@ -10,14 +10,11 @@ import queue
 import sys
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from harmony_ls.errors import UserError
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
+from harmony_ls.lsp.connection.connection import Connection
 
 __all__ = ["ClientLog", "set_level", "start_logging"]
 
@@ -80,9 +77,9 @@ class ClientLog(logging.Handler):
     It gets the log of the whole process, so it is for the only client of one: others would read each other's paths.
     """
 
-    def __init__(self, server: "HarmonyServer", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(logging.INFO)
-        self._server = server
+        self._connection = connection
         self._loop = loop
         self._waiting: deque[types.LogMessageParams] = deque(maxlen=_MAX_WAITING)
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
@@ -105,8 +102,8 @@ class ClientLog(logging.Handler):
 
     def flush_waiting(self) -> None:
         """Send what waits, if the client may be sent anything yet."""
-        while self._waiting and self._server.is_initialized:
-            self._server.window_log_message(self._waiting.popleft())
+        while self._waiting and self._connection.is_initialized:
+            self._connection.window_log_message(self._waiting.popleft())
 
 
 def _type_of(level: int) -> types.MessageType:

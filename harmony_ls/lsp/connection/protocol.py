@@ -26,7 +26,7 @@ from harmony_ls.lsp.connection.reading import (
     readable_initialize,
     uri_in,
 )
-from harmony_ls.lsp.messages import MESSAGE_TYPES
+from harmony_ls.lsp.messages.messages import MESSAGE_TYPES
 
 __all__ = ["Handler", "HarmonyProtocol", "LifeCycle", "Stage", "Writer"]
 

@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lsprotocol import types
 
 from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange, apply_text_changes
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import WorkspaceError
+from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
 from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.workspace.plan import PlannedChange
-
-if TYPE_CHECKING:
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["EditMeans", "label_of", "taken_back", "workspace_edit"]
 
@@ -45,14 +43,14 @@ class EditMeans:
     can_confirm: bool = False
 
     @staticmethod
-    def of(server: "HarmonyServer") -> "EditMeans":
+    def of(connection: Connection) -> "EditMeans":
         """The means of a server's client. Neovim takes ``documentChanges`` and declares only the operations in it."""
-        support = server.client_can("workspace.workspace_edit")
+        support = connection.client_can("workspace.workspace_edit")
         declared = getattr(support, "resource_operations", None) or ()
         operations = frozenset(str(getattr(each, "value", each)) for each in declared)
         whole = (types.FailureHandlingKind.Transactional, types.FailureHandlingKind.Undo)
         return EditMeans(
-            is_asked=bool(server.client_can("workspace.apply_edit")),
+            is_asked=bool(connection.client_can("workspace.apply_edit")),
             has_versions=bool(operations) or bool(getattr(support, "document_changes", None)),
             operations=operations,
             is_whole=getattr(support, "failure_handling", None) in whole,

@@ -18,6 +18,7 @@ from pygls.exceptions import JsonRpcException
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.connection.asking import Question
+from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.lsp.workspace.edit import EditMeans, label_of, taken_back, workspace_edit
 from harmony_ls.lsp.workspace.outcome import Finding, Observed, Watch, observed, settled, told
@@ -29,7 +30,6 @@ from harmony_ls.workspace.port import Applied, WorkspaceFile
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.documents.documents import Document
-    from harmony_ls.lsp.server import HarmonyServer
 
 __all__ = ["EditorWorkspace", "Patience"]
 
@@ -77,13 +77,13 @@ class EditorWorkspace:
 
     def __init__(
         self,
-        server: "HarmonyServer",
+        connection: Connection,
         roots: Sequence[Path],
         *,
         exclude: Sequence[str] = DEFAULT_EXCLUDE,
         patience: Patience = Patience(),
     ) -> None:
-        self._server = server
+        self._connection = connection
         self._gate = PathGate(roots, exclude=exclude)
         self._disk = DiskWorkspace(roots, exclude=exclude)
         self._roots = tuple(Path(os.path.abspath(root)) for root in roots)
@@ -96,7 +96,7 @@ class EditorWorkspace:
         self._unsaved: dict[Path, Unsaved] = {}
         self._made: dict[Path, str] = {}
         self._opened: set[str] = set()
-        server.documents.listen(self)
+        connection.documents.listen(self)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -111,7 +111,7 @@ class EditorWorkspace:
     @property
     def can_confirm(self) -> bool:
         """Whether the editor can show changes for a person to choose from."""
-        return EditMeans.of(self._server).can_confirm
+        return EditMeans.of(self._connection).can_confirm
 
     async def read(self, path: str) -> WorkspaceFile:
         """The text of a file as the person sees it: of the open document, saved or not, else of the disk."""
@@ -137,7 +137,7 @@ class EditorWorkspace:
 
     async def check(self, changes: Sequence[FileChange]) -> tuple[str, ...]:
         """Verify changes without making them; the files of which a person must be asked each time."""
-        EditMeans.of(self._server).refuse_others(changes)
+        EditMeans.of(self._connection).refuse_others(changes)
         planned = await self._planned(changes)
         paths = [place.path for each in planned for place in (each.old, each.new) if place is not None]
         return tuple(dict.fromkeys(path.shown for path in paths if path.is_sensitive))
@@ -176,7 +176,7 @@ class EditorWorkspace:
     # Looking
 
     async def _located(self, written: Iterable[str]) -> dict[str, Place]:
-        documents = self._server.documents
+        documents = self._connection.documents
         uris, opened = tuple(document.uri for document in documents), tuple(self._opened)
         places = await asyncio.to_thread(located, self._gate, tuple(written), uris, documents.notebooks, self._roots)
         if opened:
@@ -186,7 +186,7 @@ class EditorWorkspace:
         return places
 
     def _buffer(self, uri: str) -> Buffer:
-        document = self._server.documents.get(uri)
+        document = self._connection.documents.get(uri)
         if document is None:
             raise WorkspaceError(f"{uri} was closed in this moment. Try again.")
         text = document.snapshot().text
@@ -207,17 +207,17 @@ class EditorWorkspace:
         raise WorkspaceError("The files are being edited at this moment. Nothing was changed; try again.")
 
     def _open_documents(self) -> dict[str, int]:
-        return {document.uri: id(document) for document in self._server.documents}
+        return {document.uri: id(document) for document in self._connection.documents}
 
     async def _observed(self, planned: Sequence[PlannedChange], watch: Watch) -> tuple[Observed, ...]:
         """What has come of changes so far."""
-        uris = tuple(document.uri for document in self._server.documents)
+        uris = tuple(document.uri for document in self._connection.documents)
         reals = {place.path.real for each in planned for place in (each.old, each.new) if place is not None}
         paths = await asyncio.to_thread(_real_paths, uris)
         texts = {
-            str(path): _text_of(self._server.documents.get(uri))
+            str(path): _text_of(self._connection.documents.get(uri))
             for uri, path in zip(uris, paths, strict=True)
-            if path in reals and self._server.documents.get(uri) is not None
+            if path in reals and self._connection.documents.get(uri) is not None
         }
         seen = frozenset(watch.seen)
         return await asyncio.to_thread(lambda: tuple(observed(each, texts, seen) for each in planned))
@@ -225,7 +225,7 @@ class EditorWorkspace:
     # Changing
 
     async def _changed(self, changes: tuple[FileChange, ...], *, confirmed: bool, taken_from: _Done | None) -> Applied:
-        EditMeans.of(self._server).refuse_others(changes)
+        EditMeans.of(self._connection).refuse_others(changes)
         for attempt in range(_N_TRIES):
             planned = await self._planned(changes)
             outcome = await self._sent(planned, confirmed=confirmed, taken_from=taken_from)
@@ -240,18 +240,18 @@ class EditorWorkspace:
     def _was_stale(self, planned: Sequence[PlannedChange]) -> bool:
         """Whether an edit named a version that was not the editor's any more."""
         sent = {each.buffer.uri: each.buffer for each in planned if each.buffer is not None}
-        documents = {uri: self._server.documents.get(uri) for uri in sent}
+        documents = {uri: self._connection.documents.get(uri) for uri in sent}
         return any(each is not None and each.version != sent[uri].version for uri, each in documents.items())
 
     async def _sent(self, planned: tuple[PlannedChange, ...], *, confirmed: bool, taken_from: _Done | None) -> _Outcome:
         """Send the edit in this very moment, so that its versions are true, and find out what comes of it."""
-        means = EditMeans.of(self._server)
-        edit = workspace_edit(planned, means, self._server.documents.encoding, confirmed=confirmed)
+        means = EditMeans.of(self._connection)
+        edit = workspace_edit(planned, means, self._connection.documents.encoding, confirmed=confirmed)
         if edit is None:
             return _Outcome()
-        watch = Watch(self._server.documents, planned)
+        watch = Watch(self._connection.documents, planned)
         params = types.ApplyWorkspaceEditParams(edit=edit, label=label_of([each.change for each in planned]))
-        question = Question(self._server, types.WORKSPACE_APPLY_EDIT, params)
+        question = Question(self._connection, types.WORKSPACE_APPLY_EDIT, params)
         is_atomic = means.is_whole or len(edit.document_changes or edit.changes or ()) == 1
         work = asyncio.create_task(self._carried_out(planned, watch, question, taken_from, is_atomic=is_atomic))
         self._working.add(work)

@@ -8,7 +8,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from pygls.protocol import default_converter
 
-from harmony_ls.lsp.chat.messages import CHAT_CLASSES, CHAT_MESSAGE_TYPES
+from harmony_ls.lsp.messages.chat_messages import CHAT_CLASSES, CHAT_MESSAGE_TYPES
 
 __all__ = [
     "HARMONY_DOCTOR",

@@ -1,0 +1,125 @@
+"""What the handlers of one connection work with: its settings, status, files, and the process's models.
+
+It answers nothing itself, and knows no handler.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harmony_ls.errors import HarmonyLsError, UserError
+from harmony_ls.features.inline.journal import Journal
+from harmony_ls.features.inline.request import InlineCompletionRequest, Offer
+from harmony_ls.lsp.backend import Backend
+from harmony_ls.lsp.configuration import Configuration
+from harmony_ls.lsp.connection.connection import Connection
+from harmony_ls.lsp.status import StatusReporter
+from harmony_ls.settings.models import Settings
+
+if TYPE_CHECKING:
+    from harmony_ls.features.inline.completer import InlineCompleter
+    from harmony_ls.lsp.workspace.workspace import EditorWorkspace
+
+__all__ = ["Services"]
+
+_logger = logging.getLogger(__name__)
+
+_CONFIGURATION_SECONDS = 0.5
+_NO_FOLDER = "No folder is open in the editor, so there are no files to work on."
+
+
+class Services(Connection):
+    """A connection with what belongs to it. The engine and the models are the process's (`harmony_ls.lsp.backend`)."""
+
+    def __init__(self, backend: Backend, command_line: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.backend = backend
+        self.configuration = Configuration(self, command_line, self.use_settings)
+        self.status = StatusReporter(self)
+        self._completer: InlineCompleter | None = None
+        self._journal = Journal()
+        self._configured = asyncio.Event()
+        self._workspace: EditorWorkspace | str = _NO_FOLDER
+        self._workspace_of: tuple[object, ...] = ()
+
+    @property
+    def fallback_wanted(self) -> bool:
+        """Whether the ordinary completion list shall hold what inline completion offers. Unless that is set, only
+        where the client has no inline completions."""
+        match self.configuration.settings.inline_completion.completion_fallback:
+            case "always":
+                return True
+            case "never":
+                return False
+            case _:
+                return not self.client_has_inline_completion
+
+    def editor_workspace(self) -> "EditorWorkspace | str":
+        """The files that a model may read and change, or why there are none."""
+        from harmony_ls.lsp.workspace.workspace import EditorWorkspace
+
+        folders = self.configuration.folders
+        exclude = self.configuration.settings.inline_completion.exclude
+        if (folders, exclude) != self._workspace_of:
+            self._workspace_of = (folders, exclude)
+            try:
+                self._workspace = EditorWorkspace(self, folders, exclude=exclude) if folders else _NO_FOLDER
+            except UserError as error:
+                self._workspace = str(error)
+        return self._workspace
+
+    async def completer(self, within: float) -> "InlineCompleter | None":
+        """Return the completer; None if the engine could not be started within so many seconds."""
+        if self._completer is None:
+            try:
+                async with asyncio.timeout(within):
+                    await self._wait_until_configured()
+                    await self.backend.start(self.configuration.settings)
+            except TimeoutError:
+                return None
+        if self._completer is None:
+            self._completer = self.backend.completer(self.configuration.settings, self._journal)
+        return self._completer
+
+    async def warm_up(self) -> None:
+        """Start the engine and load the model, so that the first key need not wait for them."""
+        if self._completer is not None:
+            return
+        await self._wait_until_configured()
+        if not self.configuration.settings.inline_completion.enabled:
+            return
+        await self.completer(within=60)
+        # The client's settings may have come while the engine was started.
+        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
+            try:
+                await self.backend.resident_model.ready()
+            except HarmonyLsError as error:  # the status has told it
+                _logger.warning("the model cannot be used: %s", error)
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document that was closed."""
+        if self._completer is not None:
+            self._completer.forget(uri)
+
+    def journal(self) -> dict[str, Any]:
+        """Return the last outcomes of inline completion."""
+        return self._journal.report()
+
+    def record(self, request: InlineCompletionRequest, offer: Offer) -> None:
+        """Keep how a completion ended for the client."""
+        self._journal.record(request, offer)
+        self.status.speeds = self._journal.speeds
+
+    async def _wait_until_configured(self) -> None:
+        """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
+        try:
+            await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
+        except TimeoutError:
+            self._configured.set()
+
+    async def use_settings(self, settings: Settings) -> None:
+        """Go on with changed settings."""
+        if self._completer is not None:
+            self._completer.use(settings)
+        await self.backend.use(settings)
