@@ -1,0 +1,326 @@
+"""Drives a real VS Code from a test: keys and clicks as a person makes them, questions in JavaScript, conditions.
+
+VS Code is code-server's, which a browser shows; ``vscode_end`` is an extension of ours, the end inside each window, and
+the extension that is tested is built and installed as a person would. Nothing outside this machine is asked for, and
+nothing here knows what a test is about.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Locator, Page
+
+__all__ = ["PATIENCE", "CodeServer", "Window", "is_there", "serving"]
+
+EXTENSION = Path(__file__).parents[2] / "editors" / "vscode"
+THE_END_INSIDE = Path(__file__).parent / "vscode_end"
+# Long enough for a machine under load; nothing waits for it unless a test fails.
+PATIENCE = 90.0
+POLL_MILLISECONDS = 20
+# A socket's path may have about a hundred characters, and the folders of tests have long names.
+SOCKET = "harmony-test-socket"
+LONGEST_LINE = 4_000_000
+
+BROWSER_ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+SETTINGS: Mapping[str, Any] = {
+    "telemetry.telemetryLevel": "off",
+    "update.mode": "none",
+    "extensions.autoUpdate": False,
+    "extensions.autoCheckUpdates": False,
+    "workbench.enableExperiments": False,
+    "workbench.startupEditor": "none",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.tips.enabled": False,
+    "git.enabled": False,
+    "chat.disableAIFeatures": True,
+    # In a browser VS Code saves by itself, unlike on a desktop.
+    "files.autoSave": "off",
+    # What the editor itself would type beside the keys.
+    "editor.autoClosingBrackets": "never",
+    "editor.autoClosingQuotes": "never",
+    # Words of the document would open a list in front of what a test looks for.
+    "editor.wordBasedSuggestions": "off",
+}
+
+
+@cache
+def is_there() -> bool:
+    """Whether this machine has VS Code, a browser, its driver, and what the extension is built with."""
+    programs = all(shutil.which(name) for name in ("code-server", "chromium", "node", "npm"))
+    is_driven = importlib.util.find_spec("playwright") is not None
+    return programs and is_driven and (EXTENSION / "node_modules").is_dir()
+
+
+class Window:
+    """One window of VS Code: its page, and the end inside it."""
+
+    def __init__(self, page: "Page", folder: Path, ends: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        self.page = page
+        self.folder = folder
+        self._reader, self._writer = ends
+        self._numbers = itertools.count(1)
+
+    async def js(self, chunk: str, *, poll: int | None = None, **values: Any) -> Any:
+        """What a chunk of JavaScript returns, run beside the extensions; with ``poll``, the first that is true.
+
+        It sees ``vscode``, ``kept`` (an object that lives as long as the window) and ``values`` by their names.
+        """
+        number = next(self._numbers)
+        given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
+        message = {"id": number, "js": given + chunk} | ({"poll": poll} if poll is not None else {})
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            answer = json.loads(await self._reader.readline() or b'{"id": 0, "result": "the window is gone"}')
+        assert answer["id"] == number, answer["result"]
+        assert answer["ok"], answer["result"]
+        return answer["result"]
+
+    async def until(self, chunk: str, **values: Any) -> Any:
+        """Wait until a chunk of JavaScript returns something true, and return it."""
+        return await self.js(chunk, poll=POLL_MILLISECONDS, **values)
+
+    async def open(self, name: str, text: str | None = None, *, at: tuple[int, int] = (0, 0)) -> None:
+        """Show a file of the folder, with ``text`` if it is given, the cursor at a line and character from 0."""
+        path = self.folder / name
+        if text is not None:
+            path.write_bytes(text.encode())
+        await self.js(
+            """
+            const document = await vscode.workspace.openTextDocument(vscode.Uri.file(path));
+            const place = new vscode.Position(line, character);
+            const selection = new vscode.Range(place, place);
+            await vscode.window.showTextDocument(document, { selection, preview: false });
+            """,
+            path=str(path),
+            line=at[0],
+            character=at[1],
+        )
+        # The keys go where the page has its focus.
+        await self.command("workbench.action.focusActiveEditorGroup")
+        await self.see(self.page.locator(".monaco-editor.focused"))
+
+    async def select(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """Select from one line and character to another, counted from 0, in the active editor."""
+        await self.js(
+            "vscode.window.activeTextEditor.selection = new vscode.Selection(...start, ...end);",
+            start=start,
+            end=end,
+        )
+
+    async def text(self, name: str) -> str:
+        """The text of an open document of the folder."""
+        return str(await self.js(f"{_DOCUMENT} return document.getText();", path=str(self.folder / name)))
+
+    async def becomes(self, name: str, text: str) -> None:
+        """Wait until an open document of the folder holds a text."""
+        chunk = f"{_DOCUMENT} return document?.getText() === text;"
+        try:
+            await self.until(chunk, path=str(self.folder / name), text=text)
+        except TimeoutError as error:
+            raise AssertionError(f"{name} is not as expected") from error
+
+    async def is_dirty(self, name: str) -> bool:
+        """Whether an open document of the folder has unsaved text."""
+        return bool(await self.js(f"{_DOCUMENT} return document.isDirty;", path=str(self.folder / name)))
+
+    async def command(self, name: str) -> None:
+        """Run a command of VS Code's."""
+        await self.js("await vscode.commands.executeCommand(name);", name=name)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, each as Playwright names them (``Control+Z``), one after the other."""
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def write(self, text: str) -> None:
+        """Type a text key by key."""
+        await self.page.keyboard.type(text)
+
+    async def see(self, what: "Locator") -> str:
+        """Wait until something of the page is visible, and return its text with plain blanks."""
+        await what.first.wait_for(timeout=PATIENCE * 1000)
+        return (await what.first.text_content() or "").replace("\u00a0", " ")
+
+    async def ghost_text(self) -> str:
+        """Wait for ghost text, and return all of it: VS Code shows it in pieces, a word each."""
+        pieces = self.page.locator(".ghost-text-decoration")
+        await self.see(pieces)
+        return "".join(await pieces.all_text_contents()).replace("\u00a0", " ")
+
+    async def choose(self, title: str) -> str:
+        """Press a button of the notification that has it; return that notification's text."""
+        notification = self.page.locator(".notification-toast .notification-list-item")
+        notification = notification.filter(has=self.page.get_by_role("button", name=title, exact=True))
+        said = await self.see(notification.locator(".notification-list-item-message"))
+        await notification.get_by_role("button", name=title, exact=True).click()
+        return said
+
+
+_DOCUMENT = "const document = vscode.workspace.textDocuments.find((each) => each.uri.fsPath === path);"
+
+
+class CodeServer:
+    """A running code-server, and the browser that shows its windows. Windows are opened one after the other."""
+
+    def __init__(self, folder: Path, address: str, browser: "Browser") -> None:
+        self.folder = folder
+        self.waiting: dict[str, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._address = address
+        self._browser = browser
+
+    def configure(self, **settings: Any) -> None:
+        """Write the person's settings, in which ``__`` stands for a dot, beside those of all tests.
+
+        A browser's VS Code takes settings of the machine from the file of the machine that it is connected to alone.
+        """
+        named = {key.replace("__", "."): value for key, value in settings.items()}
+        for place in ("User", "Machine"):
+            _write_json(self.folder / "data" / place / "settings.json", {**SETTINGS, **named})
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """An end inside a window has reached us."""
+        hello = json.loads(await reader.readline())
+        waiting = self.waiting.pop(hello["folder"], None)
+        if waiting is None:
+            writer.close()
+        else:
+            waiting.set_result((reader, writer))
+
+    @asynccontextmanager
+    async def window(self, folder: Path, artefacts: Path) -> AsyncIterator[Window]:
+        """A new window that shows a folder. A picture of how it looked at the end is left among the artefacts."""
+        ends = self.waiting[str(folder)] = asyncio.get_running_loop().create_future()
+        context = await self._browser.new_context(viewport={"width": 1400, "height": 900})
+        page = await context.new_page()
+        try:
+            await page.goto(f"{self._address}/?folder={folder}", wait_until="domcontentloaded")
+            async with asyncio.timeout(PATIENCE):
+                reader, writer = await ends
+            yield Window(page, folder, (reader, writer))
+            writer.close()
+        finally:
+            await page.screenshot(path=artefacts / "window.png")
+            # As when a person closes a window: its extensions are ended.
+            await page.goto("about:blank")
+            await context.close()
+
+
+@asynccontextmanager
+async def serving(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[CodeServer]:
+    """A code-server with our extension, which keeps everything in ``folder``."""
+    from playwright.async_api import async_playwright
+
+    configuration = folder / "configuration"
+    configuration.mkdir()
+    surroundings = {
+        **os.environ,
+        "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(configuration),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "EXTENSIONS_GALLERY": '{"serviceUrl": ""}',
+        "HARMONY_TEST_SOCKET": str(folder / SOCKET),
+        **environment,
+    }
+    (folder / "code-server.yaml").write_text("bind-addr: 127.0.0.1:0\nauth: none\ncert: false\n")
+    places = [f"--config={folder}/code-server.yaml", f"--user-data-dir={folder}/data"]
+    places.append(f"--extensions-dir={folder}/extensions")
+    await _install(await _packaged(folder), places, surroundings)
+    # Where a folder of that name is, VS Code takes it for an extension.
+    shutil.copytree(THE_END_INSIDE, folder / "extensions" / "tests.the-end-inside-1.0.0")
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "extensions" / "extensions.json").unlink()
+    options = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
+    process = await asyncio.create_subprocess_exec(
+        "code-server", *places, *options, "--disable-getting-started-override",
+        env=surroundings,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=LONGEST_LINE,
+    )  # fmt: skip
+    try:
+        address = await _address(process)
+        async with async_playwright() as playwright, contextlib.AsyncExitStack() as stack:
+            browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_ARGUMENTS)
+            stack.push_async_callback(browser.close)
+            code_server = CodeServer(folder, address, browser)
+            with contextlib.chdir(folder):
+                listening = await asyncio.start_unix_server(code_server.connected, SOCKET, limit=LONGEST_LINE)
+            stack.callback(listening.close)
+            reading = asyncio.create_task(_drain(process))
+            stack.callback(reading.cancel)
+            yield code_server
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _packaged(folder: Path) -> Path:
+    """Our extension as it would be published, built from a copy of its sources."""
+    copy = folder / "extension"
+    shutil.copytree(EXTENSION, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (copy / "node_modules").symlink_to(EXTENSION / "node_modules")
+    await _run("npm", "run", "package", cwd=copy, environment=dict(os.environ))
+    return copy / "dist" / "harmony-ls.vsix"
+
+
+async def _install(package: Path, places: list[str], environment: dict[str, str]) -> None:
+    await _run("code-server", *places, "--install-extension", str(package), cwd=package.parent, environment=environment)
+
+
+async def _run(*command: str, cwd: Path, environment: dict[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(PATIENCE):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    """Where code-server listens, which it says when it does."""
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(PATIENCE):
+        while line := (await process.stdout.readline()).decode():
+            said += line
+            if found := re.search(r"listening on (http://127\.0\.0\.1:\d+)", line):
+                return found[1]
+    raise AssertionError(f"code-server has ended: {said}")
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None
+    while await process.stdout.readline():
+        pass
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
