@@ -13,7 +13,7 @@ from harmony_ls.settings.models import InlineCompletionSettings
 from tests.features.support import tokenizer_model
 
 LIMITS = WindowLimits(before=1200, after=400)
-SOURCE = (Path(__file__).parents[2] / "harmony_ls" / "engine" / "worker.py").read_text()
+SOURCE = (Path(__file__).parents[2] / "harmony_ls" / "engine" / "worker" / "worker.py").read_text()
 
 
 def lines(n: int, start: int = 0) -> str:

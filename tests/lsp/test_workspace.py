@@ -262,7 +262,7 @@ async def test_d22_an_editor_that_never_answers_is_given_up(tmp_path: Path, capl
         editor.release()
         await until(lambda: workspace.change_sets == (1,))
         assert str(editor.buffers[uri]) == "a\nB\nc\n"
-        assert "undo takes it back" in caplog.text
+        await until(lambda: "undo takes it back" in caplog.text)
         editor.holds_edits = False
         await workspace.undo()
         assert str(editor.buffers[uri]) == "a\nb\nc\n"
