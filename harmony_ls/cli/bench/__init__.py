@@ -143,7 +143,7 @@ def lsp(
     actions: the list of code actions. chat: tokens at the client beside mlx-lm alone. keys: completions beside a chat
     that calls tools. soak: thousands of mixed requests, and what they leave in memory.
 
-    All but the soak takes about three minutes on two processor cores, the soak ten more.
+    All but the soak takes about three minutes on two processor cores, the soak twenty more.
     Run it on a machine that does nothing else.
     """
     from harmony_ls.cli.bench.lsp import command
