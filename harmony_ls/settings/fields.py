@@ -3,7 +3,7 @@
 It is read off the models; it adds nothing to them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from harmony_ls.settings.models import Settings
 
-__all__ = ["Scope", "SettingField", "find_key", "section_model", "setting_fields"]
+__all__ = ["Scope", "SettingField", "find_key", "resolved", "section_model", "setting_fields"]
 
 Scope = Literal["own", "user", "add", "workspace"]
 
@@ -46,6 +46,19 @@ class SettingField:
         """Whether the setting may be left open, so that ``null`` means that it is not set."""
         return self.field.default is None
 
+    @property
+    def meaning(self) -> str:
+        """What it means, on one line."""
+        return " ".join((self.field.description or "").split())
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema, with the definitions that it may refer to in ``$defs``; see `resolved`."""
+        schema = Settings.model_json_schema()
+        definitions = schema["$defs"]
+        for segment in self.key.split("."):
+            schema = resolved(schema, definitions)["properties"][segment]
+        return schema | {"$defs": definitions}
+
     def value(self, settings: Settings) -> Any:
         """The value in ``settings``."""
         owner: Any = settings
@@ -77,6 +90,14 @@ def find_key(section: type[BaseModel], key: str) -> str | None:
     """The attribute that ``key`` means; ``maxTokens``, ``max_tokens`` and ``max-tokens`` are the same."""
     plain = _plain(key)
     return next((name for name in section.model_fields if _plain(name) == plain), None)
+
+
+def resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema without the null that it may allow beside a value, and the definition in place of a reference to it."""
+    if "anyOf" in schema:
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
+    name = schema.get("$ref")
+    return dict(schema) if name is None else dict(definitions[name.rsplit("/", 1)[-1]])
 
 
 def _plain(key: str) -> str:

@@ -8,8 +8,7 @@ let a folder's list take the place of the person's.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from harmony_ls.settings.fields import SettingField, setting_fields
-from harmony_ls.settings.models import Settings
+from harmony_ls.settings.fields import SettingField, resolved, setting_fields
 
 __all__ = ["SECTION", "configuration_properties", "replace_properties"]
 
@@ -39,35 +38,19 @@ def replace_properties(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _property(setting: SettingField, order: int) -> dict[str, Any]:
-    schema = _schema(setting.key)
+    schema = setting.schema()
     return {
         **_plain(schema, schema["$defs"], is_optional=setting.optional),
         "default": schema.get("default"),
         "scope": _SCOPES[setting.scope],
         "order": order,
-        "markdownDescription": " ".join((setting.field.description or "").split()),
+        "markdownDescription": setting.meaning,
     }
-
-
-def _schema(key: str) -> dict[str, Any]:
-    """The JSON schema of a setting, with the definitions that it may refer to."""
-    schema = Settings.model_json_schema()
-    definitions = schema["$defs"]
-    for segment in key.split("."):
-        schema = _resolved(schema, definitions)["properties"][segment]
-    return schema | {"$defs": definitions}
-
-
-def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    name = schema.get("$ref")
-    return dict(schema) if name is None else dict(definitions[name.rsplit("/", 1)[-1]])
 
 
 def _plain(schema: Mapping[str, Any], definitions: Mapping[str, Any], *, is_optional: bool = False) -> dict[str, Any]:
     """A schema in the part of the language that VS Code's editor of settings understands."""
-    if "anyOf" in schema:
-        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
-    schema = _resolved(schema, definitions)
+    schema = resolved(schema, definitions)
     plain: dict[str, Any] = {"type": [schema["type"], "null"] if is_optional else schema["type"]}
     plain |= {name: schema[name] for name in _KEPT if name in schema}
     if "items" in schema:

@@ -1,10 +1,8 @@
 """The settings as a table in Markdown, generated from their declaration for the README."""
 
 import json
-from typing import Any
 
-from harmony_ls.settings.fields import SettingField, setting_fields
-from harmony_ls.settings.models import Settings
+from harmony_ls.settings.fields import SettingField, resolved, setting_fields
 
 __all__ = ["END_MARKER", "START_MARKER", "markdown_table", "replace_table"]
 
@@ -30,8 +28,7 @@ def replace_table(document: str) -> str:
 
 
 def _row(setting: SettingField) -> str:
-    meaning = " ".join((setting.field.description or "").split())
-    cells = [f"`{setting.key}`", _values(setting), _default(setting), WHO[setting.scope], meaning]
+    cells = [f"`{setting.key}`", _values(setting), _default(setting), WHO[setting.scope], setting.meaning]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -47,23 +44,8 @@ def _default(setting: SettingField) -> str:
 
 
 def _values(setting: SettingField) -> str:
-    schema = Settings.model_json_schema()
-    for segment in setting.key.split("."):
-        schema = _resolve(schema, schema.get("$defs", {}))["properties"][segment] | {"$defs": schema["$defs"]}
-    return _describe(schema, schema["$defs"])
-
-
-def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A schema with the definition that it refers to in its place."""
-    if "$ref" not in schema:
-        return schema
-    return dict(definitions[schema["$ref"].rsplit("/", 1)[-1]]) | {"$defs": definitions}
-
-
-def _describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "anyOf" in schema:
-        return _describe(next(each for each in schema["anyOf"] if each.get("type") != "null"), definitions)
-    schema = _resolve(schema, definitions)
+    schema = setting.schema()
+    schema = resolved(schema, schema["$defs"])
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     match schema["type"]:
