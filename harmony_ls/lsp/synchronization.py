@@ -8,15 +8,7 @@ from harmony_ls.lsp.documents.documents import Change
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.services import Services
 
-__all__ = [
-    "did_change",
-    "did_change_notebook",
-    "did_close",
-    "did_close_notebook",
-    "did_open",
-    "did_open_notebook",
-    "position_of",
-]
+__all__ = ["did_change", "did_change_notebook", "did_close", "did_close_notebook", "did_open", "did_open_notebook"]
 
 
 async def did_open(services: Services, params: types.DidOpenTextDocumentParams) -> None:

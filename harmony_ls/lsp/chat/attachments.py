@@ -20,7 +20,8 @@ from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import path_of
-from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
+from harmony_ls.lsp.documents.positions import position_of
+from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.messages.chat_messages import AttachmentParam
 from harmony_ls.lsp.services import Services
 
@@ -114,8 +115,8 @@ def _selection(param: AttachmentParam, snapshot: DocumentSnapshot, name: str, en
     if param.range is None:
         raise UserError("A selection needs a range.")
     text = Text(snapshot.text, encoding)
-    start = text.offset_at(Position(param.range.start.line, param.range.start.character))
-    end = text.offset_at(Position(param.range.end.line, param.range.end.character))
+    start = text.offset_at(position_of(param.range.start))
+    end = text.offset_at(position_of(param.range.end))
     start, end = min(start, end), max(start, end)
     first, last = text.position_at(start), text.position_at(end)
     if start == end:  # nothing is selected: the line with the cursor is meant

@@ -8,7 +8,7 @@ from lsprotocol import types
 from harmony_ls.features.inline.request import InlineCompletion
 from harmony_ls.features.markdown import fenced
 from harmony_ls.lsp.completion.inline_completion import offer_at
-from harmony_ls.lsp.documents.positions import position_of
+from harmony_ls.lsp.documents.positions import position_of, range_between
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.services import Services
 
@@ -60,13 +60,7 @@ def _item_of(
         sort_text="\x7f",  # after what other servers know for certain
         filter_text=typed or new_text,
         insert_text_format=types.InsertTextFormat.PlainText,
-        text_edit=types.TextEdit(
-            range=types.Range(
-                start=types.Position(line=begin.line, character=begin.character),
-                end=types.Position(line=end.line, character=end.character),
-            ),
-            new_text=new_text,
-        ),
+        text_edit=types.TextEdit(range=range_between(begin, end), new_text=new_text),
     )
 
 

@@ -20,12 +20,12 @@ from harmony_ls.features.inline.request import (
 )
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.lsp.documents.documents import Document, path_of
-from harmony_ls.lsp.documents.positions import position_of
+from harmony_ls.lsp.documents.positions import position_of, range_between
 from harmony_ls.lsp.messages.messages import HARMONY_OUTCOME, OutcomeParams
 from harmony_ls.lsp.services import Services
 from harmony_ls.settings.models import InlineCompletionSettings
 
-__all__ = ["inline_completion", "offer_at", "range_of"]
+__all__ = ["inline_completion", "offer_at"]
 
 _Item = TypeVar("_Item")
 
@@ -44,7 +44,7 @@ async def inline_completion(
     version = None if document is None else document.version
 
     def item_of(completion: InlineCompletion) -> types.InlineCompletionItem | None:
-        place = None if document is None else range_of(document, completion)
+        place = None if document is None else _range_of(document, completion)
         if place is None:
             return None
         # Editors give a text the line ends of their buffer; Neovim shows and inserts the "\r" of others as it is.
@@ -159,15 +159,10 @@ async def _ask(services: Services, request: InlineCompletionRequest) -> Offer:
         services.status.work_ended()
 
 
-def range_of(document: Document, item: InlineCompletion) -> types.Range | None:
+def _range_of(document: Document, item: InlineCompletion) -> types.Range | None:
     """Return what an item replaces; always given, since clients draw an item without a range at their cursor.
 
     None where it would span lines, which no client accepts.
     """
     start, end = document.text.position_at(item.start), document.text.position_at(item.end)
-    if start.line != end.line:
-        return None
-    return types.Range(
-        start=types.Position(line=start.line, character=start.character),
-        end=types.Position(line=end.line, character=end.character),
-    )
+    return range_between(start, end) if start.line == end.line else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lsprotocol import types
 
 from harmony_ls.edits.changes import TextChange, apply_text_changes
+from harmony_ls.lsp.documents.positions import range_between
 from harmony_ls.lsp.documents.text import Position, Text
 
 __all__ = ["creation", "document_edit", "range_of", "text_edits"]
@@ -36,10 +37,7 @@ def range_of(text: Text, change: TextChange) -> types.Range:
         # Neovim takes the end of an empty text for the end of an empty line, and would leave that below what it
         # inserts. To others, as in LSP, a line after the last is the end of the text.
         end = Position(1, 0)
-    return types.Range(
-        start=types.Position(line=start.line, character=start.character),
-        end=types.Position(line=end.line, character=end.character),
-    )
+    return range_between(start, end)
 
 
 def document_edit(
