@@ -32,14 +32,14 @@ def bench_document(
     numbers: Mapping[str, Any],
     *,
     samples: Mapping[str, int] | None = None,
-    intervals: Mapping[str, Interval] | None = None,
+    intervals: Mapping[str, Interval | None] | None = None,
     notes: Sequence[str] = (),
     conditions: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result of a run. A number that has a target is there even if it was not measured: as null.
 
-    ``samples`` says of how many values a number is, ``intervals`` how sure it is (95 %), ``notes`` what a reader must
-    know. ``conditions`` is what else the run was made with, at the top level.
+    ``samples`` says of how many values a number is, ``intervals`` how sure it is (95 %; what is None is left out),
+    ``notes`` what a reader must know. ``conditions`` is what else the run was made with, at the top level.
     """
     document = {
         "bench": bench,
@@ -52,7 +52,7 @@ def bench_document(
         **{target.key: numbers.get(target.key) for target in targets},
         **numbers,
         "samples": dict(samples or {}),
-        "intervals": {key: interval._asdict() for key, interval in (intervals or {}).items()},
+        "intervals": {key: each._asdict() for key, each in (intervals or {}).items() if each is not None},
         "meanings": {target.key: target.meaning for target in targets},
         "targets": {target.key: told for target in targets if (told := told_bound(target, numbers)) is not None},
         "verdicts": {target.key: judge(target, numbers) for target in targets},

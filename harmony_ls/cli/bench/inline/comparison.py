@@ -68,12 +68,10 @@ def comparison_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
             **{key: len(values) for key, values in sets.items()},
             "compared_answered_without_model_rate": len(pairs),
         },
-        "intervals": _known(
-            {
-                **{key: _interval(values, seed) for key, values in sets.items()},
-                "compared_answered_without_model_rate": wilson_interval(n_without, len(pairs)),
-            }
-        ),
+        "intervals": {
+            **{key: _interval(values, seed) for key, values in sets.items()},
+            "compared_answered_without_model_rate": wilson_interval(n_without, len(pairs)),
+        },
     }
 
 
@@ -92,7 +90,3 @@ def _at_length(answer: RivalAnswer, n_tokens: int) -> float:
     n_further = answer.generated_tokens - 1
     pace = (answer.total_ms - answer.first_token_ms) / n_further if n_further > 0 else 0.0
     return answer.first_token_ms + pace * max(0, n_tokens - 1)
-
-
-def _known(intervals: dict[str, Interval | None]) -> dict[str, Interval]:
-    return {key: interval for key, interval in intervals.items() if interval is not None}

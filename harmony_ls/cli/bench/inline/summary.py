@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from harmony_ls.cli.bench.figures import (
-    Interval,
     median,
     percentile,
     ratio_of_medians,
@@ -161,7 +160,7 @@ def quality_numbers(records: Sequence[CaseRecord]) -> Numbers:
         "quality_outcomes": dict(Counter(record.outcome for record in code).most_common()),
         "quiet_outcomes": dict(Counter(record.outcome for record in finished).most_common()),
         "calibration": calibration(records),
-        "intervals": _without_none({key: wilson_interval(*counts) for key, counts in counted.items()}),
+        "intervals": {key: wilson_interval(*counts) for key, counts in counted.items()},
     }
 
 
@@ -193,7 +192,3 @@ def _percentile_of_moments(lengths: Sequence[float], percent: float) -> float | 
         if passed >= total * percent / 100:
             return length
     return None
-
-
-def _without_none(intervals: dict[str, Interval | None]) -> dict[str, Interval]:
-    return {key: interval for key, interval in intervals.items() if interval is not None}

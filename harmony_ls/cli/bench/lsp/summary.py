@@ -75,15 +75,14 @@ def samples(record: LspRecord) -> dict[str, int]:
     return {key: count for key, count in counts.items() if count}
 
 
-def intervals(record: LspRecord) -> dict[str, Interval]:
-    """How sure the paired numbers are."""
-    found = {
+def intervals(record: LspRecord) -> dict[str, Interval | None]:
+    """How sure the paired numbers are; None for what was not measured."""
+    return {
         "did_change_ms_p50": bootstrap_median(record.busy.added_ms, _SEED),
         "deep_did_change_ms_p50": bootstrap_median(record.busy_deep.added_ms, _SEED),
         "did_change_step_ratio": bootstrap_ratio(record.busy_deep.change_ms, record.busy.change_ms, _SEED),
         "preempt_ratio": bootstrap_ratio(record.busy_key_ms, record.idle_key_ms, _SEED),
     }
-    return {key: interval for key, interval in found.items() if interval is not None}
 
 
 def _mean(values: list[float]) -> float | None:
