@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from harmony_ls.cli.bench.figures import Interval, bootstrap_ratio, median, share, wilson_interval
+from harmony_ls.cli.bench.figures import bootstrap_ratio, median, ratio_of_medians, share, wilson_interval
 from harmony_ls.cli.bench.inline.replay import KeyRecord
 from harmony_ls.cli.bench.inline.rival import RivalAnswer
 from harmony_ls.features.inline.request import Reason, Source
@@ -27,7 +27,7 @@ def comparison_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
     first = [(record.client_first_token_ms, answer.first_token_ms) for record, answer in pairs]
     first_with_model = [(record.client_first_token_ms, answer.first_token_ms) for record, answer in with_model]
     whole = [(record.client_ms, answer.total_ms) for record, answer in pairs]
-    sets = {
+    paired = {
         "ttft_ratio_vs_mlx_lm_server": first,
         "latency_ratio_vs_mlx_lm_server": whole,
         "ttft_ratio_with_model": first_with_model,
@@ -37,13 +37,14 @@ def comparison_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
             (record.client_ms, _at_length(answer, record.generated_tokens)) for record, answer in with_model
         ],
     }
+    sides = {key: ([ours for ours, _ in values], [theirs for _, theirs in values]) for key, values in paired.items()}
     outcomes = Counter(record.outcome for record, _ in pairs)
     n_adopted = outcomes[Source.ADOPTED]
     n_timed_out = outcomes[Reason.TIMED_OUT]
     n_without = sum(not record.used_model and record.outcome != Source.ADOPTED for record, _ in pairs)
     n_refused = sum(not record.shown and record.outcome != Reason.TIMED_OUT for record, _ in with_model)
     return {
-        **{key: _ratio(values) for key, values in sets.items()},
+        **{key: ratio_of_medians(*both) for key, both in sides.items()},
         "n_compared_keys": len(pairs),
         "n_compared_lines": len({(record.block, record.line) for record, _ in pairs}),
         "n_compared_keys_with_model": len(with_model),
@@ -65,24 +66,14 @@ def comparison_numbers(records: Sequence[KeyRecord], seed: int) -> Numbers:
         "mlx_lm_server_generated_p50": median([answer.generated_tokens for _, answer in pairs]),
         "mlx_lm_server_prompt_tokens_p50": median([answer.prompt_tokens for _, answer in pairs]),
         "samples": {
-            **{key: len(values) for key, values in sets.items()},
+            **{key: len(values) for key, values in paired.items()},
             "compared_answered_without_model_rate": len(pairs),
         },
         "intervals": {
-            **{key: _interval(values, seed) for key, values in sets.items()},
+            **{key: bootstrap_ratio(*both, seed) for key, both in sides.items()},
             "compared_answered_without_model_rate": wilson_interval(n_without, len(pairs)),
         },
     }
-
-
-def _ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The ratio of the medians, ours / theirs."""
-    ours, theirs = median([each for each, _ in pairs]), median([each for _, each in pairs])
-    return ours / theirs if ours is not None and theirs else None
-
-
-def _interval(pairs: Sequence[tuple[float, float]], seed: int) -> Interval | None:
-    return bootstrap_ratio([ours for ours, _ in pairs], [theirs for _, theirs in pairs], seed)
 
 
 def _at_length(answer: RivalAnswer, n_tokens: int) -> float:
