@@ -78,8 +78,7 @@ def bootstrap_median(values: Sequence[float], seed: int, n_resamples: int = 1000
         return None
     randomness = random.Random(seed)
     medians = [statistics.median(randomness.choices(values, k=len(values))) for _ in range(n_resamples)]
-    low, high = percentile(medians, 2.5), percentile(medians, 97.5)
-    return None if low is None or high is None else Interval(low, high)
+    return _middle(medians)
 
 
 def bootstrap_ratio(
@@ -96,5 +95,10 @@ def bootstrap_ratio(
         denominator = statistics.median([theirs[index] for index in chosen])
         if denominator > 0:
             ratios.append(statistics.median([ours[index] for index in chosen]) / denominator)
-    low, high = percentile(ratios, 2.5), percentile(ratios, 97.5)
+    return _middle(ratios)
+
+
+def _middle(resampled: Sequence[float]) -> Interval | None:
+    """Between what 95 % of the resamples lie."""
+    low, high = percentile(resampled, 2.5), percentile(resampled, 97.5)
     return None if low is None or high is None else Interval(low, high)
