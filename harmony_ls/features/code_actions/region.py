@@ -11,7 +11,7 @@ from harmony_ls.features.code_actions.listing import LONGEST_SELECTION
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.syntax.python import lines_to_mend, whole_statements
-from harmony_ls.features.syntax.symbols import symbol_at
+from harmony_ls.features.syntax.symbols import block_at, symbol_at
 
 __all__ = ["Job", "Region", "refuse_unfit", "region_of", "regions_to_mend", "selected_apart"]
 
@@ -72,7 +72,7 @@ async def regions_to_mend(job: Job) -> list[tuple[Region, tuple[DiagnosticNote, 
     if job.document.language_id == "python":
         runs = await lines_to_mend(job.document.text, places, _LONGEST_DEFINITION)
     if runs is None:
-        runs = _joined([await _grown(job, start, end, len(lines)) for start, end in sorted(set(places))])
+        runs = await asyncio.to_thread(_blocks_around, lines.bodies, places, job.document.language_id)
     regions = []
     for start, end in runs:
         notes = [note for note, place in zip(job.notes, places, strict=True) if start <= place[0] < end]
@@ -123,11 +123,16 @@ async def _chosen(job: Job, n_lines: int) -> tuple[int, int]:
     return await whole_statements(text, language, start, end)
 
 
-async def _grown(job: Job, start: int, end: int, n_lines: int) -> tuple[int, int]:
-    """The lines of the definition around some, if it is not too long; else those lines."""
-    symbol = await symbol_at(job.document.text, start, job.document.language_id)
-    if symbol is not None and symbol.end >= end and symbol.end - symbol.start <= _LONGEST_DEFINITION:
-        return _inside(symbol.start, symbol.end, n_lines)
+def _blocks_around(lines: Sequence[str], places: Sequence[tuple[int, int]], language: str) -> list[tuple[int, int]]:
+    """The runs of lines to rewrite in a text that is not parsed."""
+    return _joined([_grown(lines, start, end, language) for start, end in set(places)])
+
+
+def _grown(lines: Sequence[str], start: int, end: int, language: str) -> tuple[int, int]:
+    """The lines of the block around some, if it is not too long; else those lines."""
+    block = block_at(lines, start, language)
+    if block is not None and block.end >= end and block.end - block.start <= _LONGEST_DEFINITION:
+        return block.start, block.end
     return start, end
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.python import definition_at
 
-__all__ = ["Symbol", "symbol_at"]
+__all__ = ["Symbol", "block_at", "symbol_at"]
 
 _CLOSERS = (")", "}", "]")
 # What goes on with the block that ends where it begins.
@@ -49,10 +49,11 @@ async def symbol_at(text: str, line: int, language: str) -> Symbol | None:
         found = await definition_at(text, line)
         if found is None or isinstance(found, tuple):
             return None if found is None else Symbol(*found)
-    return await asyncio.to_thread(_block, lines, line, is_data=language in _DATA_LANGUAGES)
+    return await asyncio.to_thread(block_at, lines, line, language)
 
 
-def _block(lines: Sequence[str], line: int, *, is_data: bool) -> Symbol | None:
+def block_at(lines: Sequence[str], line: int, language: str) -> Symbol | None:
+    """What `symbol_at` finds around one of the lines of a text that is not parsed. It may take a while."""
     here = next((n for n in range(line, -1, -1) if lines[n].strip()), None)
     if here is None:
         return None
@@ -62,7 +63,7 @@ def _block(lines: Sequence[str], line: int, *, is_data: bool) -> Symbol | None:
     found: int | None = None
     while start is not None:
         found = start
-        if is_data or not _CONTROL.match(lines[start].strip()):
+        if language in _DATA_LANGUAGES or not _CONTROL.match(lines[start].strip()):
             break
         start = _above(lines, start)
     if found is None:
