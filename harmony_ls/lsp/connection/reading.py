@@ -141,16 +141,10 @@ def readable_changes(params: dict[str, Any]) -> dict[str, Any]:
     """Read ``range: null`` in the parameters of ``didChange`` as no range, as some clients mean it, and a number beyond
     the protocol's as its greatest: some write one for the end of a line or of the text."""
     changes = params.get("contentChanges")
-    if not isinstance(changes, list) or not any(map(_is_odd_change, changes)):
+    if not isinstance(changes, list):
         return params
-    return params | {"contentChanges": [_readable_change(change) for change in changes]}
-
-
-def _is_odd_change(change: Any) -> bool:
-    if not isinstance(change, dict) or "range" not in change:
-        return False
-    place = change["range"]
-    return place is None or _without_great_numbers(place) != place
+    readable = [_readable_change(change) for change in changes]
+    return params if readable == changes else params | {"contentChanges": readable}
 
 
 def _readable_change(change: Any) -> Any:
