@@ -116,15 +116,10 @@ def _place(services: Services, document: Document, params: types.CodeActionParam
         messages=[each.message for each in context.diagnostics],
         only=None if context.only is None else [str(getattr(kind, "value", kind)) for kind in context.only],
         invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
-        opens_chat=_opens_chat(services),
+        opens_chat=services.client_opens_chat,
         creates_files=types.ResourceOperationKind.Create in operations,
         in_workspace=path is not None and folder_of(services, path) is not None,
     )
-
-
-def _opens_chat(services: Services) -> bool:
-    experimental = services.client_can("experimental")
-    return isinstance(experimental, dict) and experimental.get("harmonyChat") is True
 
 
 def _ends(where: types.Range) -> tuple[Position, Position]:

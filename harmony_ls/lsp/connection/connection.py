@@ -51,5 +51,14 @@ class Connection(LanguageServer):
     @property
     def client_wants_outcomes(self) -> bool:
         """Whether the client asks to be told how each inline completion ended (``experimental.harmonyOutcomes``)."""
+        return self._declares("harmonyOutcomes")
+
+    @property
+    def client_opens_chat(self) -> bool:
+        """Whether the client has a chat that code actions can open (``experimental.harmonyChat``)."""
+        return self._declares("harmonyChat")
+
+    def _declares(self, capability: str) -> bool:
+        """Whether the client declares a capability that only harmony-ls knows."""
         experimental = self._capabilities.experimental
-        return isinstance(experimental, dict) and experimental.get("harmonyOutcomes") is True
+        return isinstance(experimental, dict) and experimental.get(capability) is True
