@@ -76,29 +76,25 @@ class History:
         """
         if n_tokens(self) <= room:
             return self
-        free = room - reserve
-        # Where dropping all would not get to the share, no more goes than must.
-        for limit in (int(free * _SHARE_AFTER_DROPPING), free):
-            if (fitted := self._hiding_until(n_tokens, limit)) is not None:
-                return fitted
-        fitted = replace(self, n_hidden=len(self.turns))
-        length = n_tokens(fitted)
-        if length <= room:  # better no word of the hidden turns than none of this one
-            return self.fitted(n_tokens, room) if reserve else fitted
-        raise PromptTooLongError(
-            f"The message is too long: with the instructions it makes a prompt of {length:,} tokens, and the "
-            f"model has room for {room:,}. Shorten it, or choose a model with a longer context."
+        least = n_tokens(replace(self, n_hidden=len(self.turns)))
+        if least > room:
+            raise PromptTooLongError(
+                f"The message is too long: with the instructions it makes a prompt of {least:,} tokens, and the "
+                f"model has room for {room:,}. Shorten it, or choose a model with a longer context."
+            )
+        # Better no word of the hidden turns than none of this one.
+        free = room - reserve if least <= room - reserve else room
+        share = int(free * _SHARE_AFTER_DROPPING)
+        # Where dropping all of them would not get to the share, no more go than must.
+        limit = share if least <= share else free
+        # The more turns are hidden, the shorter is the prompt; so few are measured, which takes long: each is rendered.
+        n_hidden = bisect_left(
+            range(len(self.turns)),
+            True,
+            lo=self.n_hidden + 1,
+            key=lambda n_hidden: n_tokens(replace(self, n_hidden=n_hidden)) <= limit,
         )
-
-    def _hiding_until(self, n_tokens: Callable[["History"], int], limit: int) -> "History | None":
-        """The history with the fewest turns hidden with which the prompt has at most ``limit`` tokens, one more than
-        now at the least; None where hiding all is not enough.
-
-        The more turns are hidden, the shorter is the prompt; so few are measured, which takes long: each is rendered.
-        """
-        numbers = range(self.n_hidden + 1, len(self.turns) + 1)
-        found = bisect_left(numbers, True, key=lambda n_hidden: n_tokens(replace(self, n_hidden=n_hidden)) <= limit)
-        return replace(self, n_hidden=numbers[found]) if found < len(numbers) else None
+        return replace(self, n_hidden=n_hidden)
 
 
 def answer_open_calls(messages: Sequence[Message], why: str) -> list[Message]:
