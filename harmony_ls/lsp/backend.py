@@ -6,7 +6,6 @@ known of any protocol.
 
 import asyncio
 import gc
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from harmony_ls.features.resident_model import ModelStatus, ResidentModel
 
 __all__ = ["Backend"]
-
-_logger = logging.getLogger(__name__)
 
 StatusListener = Callable[["ModelStatus"], None]
 

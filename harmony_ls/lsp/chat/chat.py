@@ -5,9 +5,9 @@ What a conversation is and where it is kept is `harmony_ls.features.chat`; this 
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pygls.exceptions import JsonRpcInvalidParams
@@ -46,9 +46,6 @@ from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from harmony_ls.features.chat.chat import Chat, Question
     from harmony_ls.features.chat.chats import Chats
     from harmony_ls.features.chat.store import ChatStore, ChatSummary
@@ -57,8 +54,6 @@ if TYPE_CHECKING:
     from harmony_ls.tools.toolbox import ToolBox
 
 __all__ = ["CHAT_METHODS", "EditorChat"]
-
-_logger = logging.getLogger(__name__)
 
 _Of = TypeVar("_Of")
 
@@ -151,7 +146,7 @@ class EditorChat:
         await asyncio.to_thread(_import)
         return self.services.editor_workspace()
 
-    async def _made(self, folders: "tuple[Path, ...]") -> "Chats":
+    async def _made(self, folders: tuple[Path, ...]) -> "Chats":
         await asyncio.to_thread(_import)
         models = await self.services.backend.chat_models(self.services.configuration.settings)
         from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
@@ -184,7 +179,7 @@ class EditorChat:
         question: "Question",
         settings: Settings,
         model: str | None,
-        effort: "ReasoningEffort | Literal[''] | None",
+        effort: ReasoningEffort | Literal[""] | None,
         progress: WorkProgress,
     ) -> None:
         """One turn to its end, told as it goes."""
@@ -229,7 +224,7 @@ def _import() -> None:
     import harmony_ls.tools.python  # noqa: F401
 
 
-def _store(folders: "tuple[Path, ...]") -> "ChatStore":
+def _store(folders: tuple[Path, ...]) -> "ChatStore":
     from harmony_ls.features.chat.store import ChatStore, state_folder
 
     return ChatStore(state_folder(), folders)
@@ -249,7 +244,7 @@ async def _finished(running: "asyncio.Task[None]", chat: "Chat") -> None:
         await running  # whoever cancels this cancels the task, too
 
 
-def _effort(effort: str | None) -> "ReasoningEffort | Literal[''] | None":
+def _effort(effort: str | None) -> ReasoningEffort | Literal[""] | None:
     if effort is None:
         return None
     if not effort:
@@ -306,7 +301,7 @@ async def _commands(_chat: EditorChat, _params: SessionsParams) -> list[ChatComm
     return [ChatCommand(f"/{each.name}", each.meaning, each.needs) for each in SLASH_COMMANDS]
 
 
-def _prepared(chat: EditorChat, make: "Callable[[_Of], object]", of: _Of) -> Prepared:
+def _prepared(chat: EditorChat, make: Callable[[_Of], object], of: _Of) -> Prepared:
     """A result that may be large, made into JSON piece by piece: on the event loop it would hold up all else."""
     from harmony_ls.session.sliced_json import written
 

@@ -12,16 +12,14 @@ from harmony_ls.lsp.connection.protocol import HarmonyProtocol
 from harmony_ls.lsp.documents.documents import Documents
 from harmony_ls.lsp.messages.messages import harmony_converter
 
-__all__ = ["Cancellable", "Connection"]
-
-Cancellable = dict[int | str, "asyncio.Task[object]"]
-"""By token, the task of one connection that a person may give up."""
+__all__ = ["Connection"]
 
 
 class Connection(LanguageServer):
     """A client and its documents. It answers nothing: `harmony_ls.lsp.server` does.
 
-    ``is_initialized``: the client may be sent messages. ``cancellable`` are the tasks that a person may give up.
+    ``is_initialized``: the client may be sent messages. ``cancellable`` are, by token, the tasks that a person may give
+    up.
     """
 
     protocol: HarmonyProtocol
@@ -36,7 +34,7 @@ class Connection(LanguageServer):
         self.documents = Documents()
         self.is_initialized = False
         self.client_info: types.ClientInfo | None = None
-        self.cancellable: Cancellable = {}
+        self.cancellable: dict[int | str, asyncio.Task[object]] = {}
         self._capabilities = types.ClientCapabilities()
 
     def client_can(self, capability: str) -> Any:
