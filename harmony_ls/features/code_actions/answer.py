@@ -23,7 +23,6 @@ class _Block:
     indentation: int
     fence: str
     lines: list[str]
-    is_closed: bool = False
 
 
 class Answer:
@@ -41,6 +40,7 @@ class Answer:
         self._rest = ""
         self._blocks: list[_Block] = []
         self._current: _Block | None = None
+        self._code: _Block | None = None
 
     def feed(self, piece: str) -> None:
         """Take what the model wrote next."""
@@ -52,7 +52,7 @@ class Answer:
     @property
     def is_whole(self) -> bool:
         """Whether the code is there, whatever may still be written."""
-        return any(map(self._is_wanted, self._blocks))
+        return self._code is not None
 
     def code(self) -> list[str]:
         """The lines of the code, once all has been written.
@@ -64,9 +64,9 @@ class Answer:
         self._rest = ""
         if not self._blocks:
             raise UserError(f"The model made no edit. {_quoted(''.join(self._pieces))}")
-        if wanted := next(filter(self._is_wanted, self._blocks), None):
-            return wanted.lines
-        if not self._blocks[-1].is_closed:
+        if self._code is not None:
+            return self._code.lines
+        if self._current is not None:
             raise UserError("The model's answer breaks off inside its code. Nothing was changed; try again.")
         blocks = [block for block in self._blocks if _stripped(block.lines) != self._region] or self._blocks[:1]
         if len(blocks) > 1:
@@ -76,7 +76,7 @@ class Answer:
         return blocks[0].lines
 
     def _is_wanted(self, block: _Block) -> bool:
-        if self._wanted is None or not block.is_closed:
+        if self._wanted is None:
             return False
         return any(map(self._wanted.match, block.lines)) and _stripped(block.lines) != self._region
 
@@ -89,8 +89,9 @@ class Answer:
                 self._current = _Block(len(fence["indentation"]), fence["fence"], [])
                 self._blocks.append(self._current)
         elif fence and fence["fence"].startswith(current.fence) and not fence["info"].strip():
-            current.is_closed = True
             self._current = None
+            if self._code is None and self._is_wanted(current):
+                self._code = current
         else:
             n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
             current.lines.append(line[n_off:])
