@@ -23,6 +23,7 @@ from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.progress import WorkProgress
 from harmony_ls.lsp.services import Services
+from harmony_ls.lsp.workspace.edit import EditMeans
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
@@ -107,7 +108,6 @@ async def resolve_code_action(services: Services, action: types.CodeAction) -> t
 def _place(services: Services, document: Document, params: types.CodeActionParams) -> Place:
     start, end = _offsets(document, *_ends(params.range))
     context, path = params.context, path_of(document.uri)
-    operations = services.client_can("workspace.workspace_edit.resource_operations") or ()
     return Place(
         document=DocumentSnapshot(document.uri, path, document.language_id, document.version, ""),
         in_sync=document.in_sync,
@@ -117,7 +117,7 @@ def _place(services: Services, document: Document, params: types.CodeActionParam
         only=None if context.only is None else [str(getattr(kind, "value", kind)) for kind in context.only],
         invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
         opens_chat=services.client_opens_chat,
-        creates_files=types.ResourceOperationKind.Create in operations,
+        creates_files="create" in EditMeans.of(services).operations,
         in_workspace=path is not None and folder_of(services, path) is not None,
     )
 

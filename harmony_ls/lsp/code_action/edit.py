@@ -48,9 +48,7 @@ async def edit_of_document(
 
     changes = await changes_for(job, chat_model, settings)
     edits = text_edits(document.text, changes)
-    if EditMeans.of(services).has_versions:
-        return types.WorkspaceEdit(document_changes=[document_edit(document.uri, document.version, edits)])
-    return types.WorkspaceEdit(changes={document.uri: [edit for edit in edits if isinstance(edit, types.TextEdit)]})
+    return EditMeans.of(services).edit_of([document_edit(document.uri, document.version, edits)])
 
 
 async def edit_of_tests(

@@ -72,6 +72,20 @@ class EditMeans:
                     f"{operation} the file by hand."
                 )
 
+    def edit_of(
+        self, operations: Sequence[DocumentChange], annotations: Mapping[str, types.ChangeAnnotation] | None = None
+    ) -> types.WorkspaceEdit:
+        """The edit that does all of this; with nothing but changes of text where the client knows no versions."""
+        if self.has_versions:
+            return types.WorkspaceEdit(document_changes=operations, change_annotations=annotations or None)
+        return types.WorkspaceEdit(
+            changes={
+                each.text_document.uri: [edit for edit in each.edits if isinstance(edit, types.TextEdit)]
+                for each in operations
+                if isinstance(each, types.TextDocumentEdit)
+            }
+        )
+
 
 def label_of(changes: Sequence[FileChange]) -> str:
     """One line that an editor shows for the edit, in its undo list for one."""
@@ -96,17 +110,7 @@ def workspace_edit(
             annotation = f"harmony-ls-{number}"
             annotations[annotation] = _annotation(each.change)
         operations += _operations(each, encoding, annotation)
-    if not operations:
-        return None
-    if not means.has_versions:
-        return types.WorkspaceEdit(
-            changes={
-                each.text_document.uri: [edit for edit in each.edits if isinstance(edit, types.TextEdit)]
-                for each in operations
-                if isinstance(each, types.TextDocumentEdit)
-            }
-        )
-    return types.WorkspaceEdit(document_changes=operations, change_annotations=annotations or None)
+    return means.edit_of(operations, annotations) if operations else None
 
 
 def taken_back(change: FileChange) -> FileChange:
