@@ -9,7 +9,7 @@ from harmony_ls.edits.diff import visible
 from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.errors import UserError
 
-__all__ = ["Answer", "code_of", "fitted", "refuse_repeated"]
+__all__ = ["Answer", "fitted", "refuse_repeated"]
 
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 _FENCE = re.compile(r"(?P<indentation> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\r\n]*)")
@@ -95,13 +95,6 @@ class Answer:
         else:
             n_off = min(current.indentation, len(line) - len(line.lstrip(" ")))
             current.lines.append(line[n_off:])
-
-
-def code_of(answer: str) -> list[str]:
-    """The code of a whole answer of which nothing more is known. Raises as `Answer.code` does."""
-    reading = Answer()
-    reading.feed(answer)
-    return reading.code()
 
 
 def fitted(lines: Sequence[str], region: Sequence[str]) -> tuple[str, ...]:

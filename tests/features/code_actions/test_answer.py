@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_ls.errors import UserError
-from harmony_ls.features.code_actions.answer import Answer, code_of, fitted, refuse_repeated
+from harmony_ls.features.code_actions.answer import Answer, fitted, refuse_repeated
+
+
+def code_of(answer: str) -> list[str]:
+    """The code of a whole answer of which nothing more is known."""
+    reading = Answer()
+    reading.feed(answer)
+    return reading.code()
 
 
 @pytest.mark.parametrize(
