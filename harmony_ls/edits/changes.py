@@ -48,6 +48,11 @@ class FileChange:
         """Where the file is found afterwards."""
         return self.path if self.new_path is None else self.new_path
 
+    @property
+    def n_characters(self) -> int:
+        """How long its texts are together: what it takes to keep it in memory."""
+        return len(self.old_text) + len(self.new_text)
+
     def inverse(self) -> "FileChange":
         """The change that takes this one back."""
         changes = (TextChange(0, len(self.new_text), self.old_text),) if self.new_text != self.old_text else ()

@@ -123,7 +123,7 @@ def _refusal(error: PatchError | WorkspaceError) -> ToolOutput:
 
 
 def _n_characters(*change_sets: tuple[FileChange, ...]) -> int:
-    return sum(len(change.old_text) + len(change.new_text) for changes in change_sets for change in changes)
+    return sum(change.n_characters for changes in change_sets for change in changes)
 
 
 def _summary(changes: tuple[FileChange, ...]) -> str:

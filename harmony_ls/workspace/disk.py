@@ -45,7 +45,7 @@ class _Done:
     @property
     def n_characters(self) -> int:
         """How long the texts are that it takes."""
-        return sum(len(change.old_text) + len(change.new_text) for change in self.inverse)
+        return sum(change.n_characters for change in self.inverse)
 
 
 class DiskWorkspace:
