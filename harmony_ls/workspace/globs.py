@@ -55,11 +55,9 @@ def _by_shape(globs: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str], 
     single: list[str] = []
     others: list[tuple[_Name, ...]] = []
     for each in (alternative for glob in globs for alternative in _alternatives(folded(glob))):
-        names = [name for name in _SEPARATOR.split(each) if name not in ("", ".")]
-        # What is named by ``.ssh/**`` is the folder itself as well.
-        names = names[:-1] if len(names) == 2 and names[1] == _ANY_DEPTH else names
+        names = _names(each)
         if len(names) != 1 or names[0] == _ANY_DEPTH:
-            others.append(_pattern(each))
+            others.append(_pattern(names))
         elif _MAGIC.search(names[0]):
             single.append(fnmatch.translate(names[0]))
         else:
@@ -69,11 +67,17 @@ def _by_shape(globs: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str], 
 
 @lru_cache(maxsize=512)
 def _patterns(glob: str) -> tuple[tuple[_Name, ...], ...]:
-    return tuple(_pattern(alternative) for alternative in _alternatives(folded(glob)))
+    return tuple(_pattern(_names(alternative)) for alternative in _alternatives(folded(glob)))
 
 
-def _pattern(glob: str) -> tuple[_Name, ...]:
+def _names(glob: str) -> list[str]:
+    """The names that a glob without braces is made of."""
     names = [name for name in _SEPARATOR.split(glob) if name not in ("", ".")]
+    # What is named by ``.ssh/**`` is the folder itself as well: nothing may take its place.
+    return names[:-1] if len(names) > 1 and names[-1] == _ANY_DEPTH else names
+
+
+def _pattern(names: Sequence[str]) -> tuple[_Name, ...]:
     return tuple(None if name == _ANY_DEPTH else re.compile(fnmatch.translate(name)) for name in names)
 
 
@@ -98,8 +102,6 @@ def _is_named(path: Sequence[str], pattern: tuple[_Name, ...]) -> bool:
     """Whether the pattern stands anywhere in the path. ``reached`` holds how many of its names could be matched."""
     if not pattern:
         return False
-    # What is named by ``.ssh/**`` is the folder itself as well: nothing may take its place.
-    pattern = pattern[:-1] if len(pattern) > 1 and pattern[-1] is None else pattern
     reached: set[int] = set()
     for name in path:
         current = _skipping(reached | {0}, pattern)
