@@ -89,7 +89,7 @@ def _looked_up(places: tuple[str, ...], image: str) -> Availability:
     faults: list[tuple[str, Exception]] = []
     for address in places:
         try:
-            check_is_engine(*asked(address, "/_ping", _ASKED_SECONDS))
+            check_is_engine(address, _ASKED_SECONDS)
             status, _ = asked(address, f"/images/{quote(image, safe='')}/json", _ASKED_SECONDS)
         except (OSError, HTTPException) as error:
             faults.append((address, error))

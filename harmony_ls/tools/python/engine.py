@@ -41,7 +41,7 @@ def connect(settings: ToolSettings) -> "DockerClient":
     for address in addresses(settings):
         try:
             # The client asks things while it is made, and keeps its connection to what does not answer them.
-            _probe(address)
+            check_is_engine(address)
             client = DockerClient(base_url=address, timeout=_CALL_SECONDS)
         except engine_faults() as error:
             faults.append((address, error))
@@ -64,7 +64,7 @@ def check_answers(client: "DockerClient") -> None:
 
     The client would leave its connection open then, and wait much longer for an answer.
     """
-    _probe(address_of(client))
+    check_is_engine(address_of(client))
 
 
 def address_of(client: "DockerClient") -> str:
@@ -167,13 +167,9 @@ def asked(address: str, path: str, seconds: float) -> tuple[int, bytes]:
         connection.close()
 
 
-def _probe(address: str) -> None:
+def check_is_engine(address: str, seconds: float = _PROBE_SECONDS) -> None:
     """Raise OSError or HTTPException unless an engine answers at the address."""
-    check_is_engine(*asked(address, "/_ping", _PROBE_SECONDS))
-
-
-def check_is_engine(status: int, answer: bytes) -> None:
-    """Raise OSError unless this is what an engine answers to a ping."""
+    status, answer = asked(address, "/_ping", seconds)
     if status != 200 or answer != b"OK":
         raise OSError(f"it answers {status}, which is not what a Docker engine says")
 
