@@ -26,7 +26,7 @@ from harmony_ls.workspace.files import (
     write_new_file,
 )
 from harmony_ls.workspace.gate import GatedPath
-from harmony_ls.workspace.leftovers import alone, kept_name, new_name, remove_leftovers
+from harmony_ls.workspace.leftovers import kept_name, lock_folder, new_name, remove_leftovers
 from harmony_ls.workspace.renaming import rename_exchange, rename_to_free
 from harmony_ls.workspace.transaction import Step
 
@@ -131,8 +131,9 @@ def _lock(steps: Sequence[Step], work: _Work) -> None:
     """Have the folders for oneself, always in the same order, and clear away what crashes have left in them."""
     deadline = time.monotonic() + _LOCK_SECONDS
     for path in sorted(_paths(steps), key=lambda path: path.real)[:_MOST_LOCKS]:
-        with contextlib.suppress(OSError), opened_folder(path) as folder:  # a folder that is still to be made
-            if work.locks.enter_context(alone(folder, deadline)):
+        with contextlib.suppress(OSError):  # a folder that is still to be made
+            folder = work.locks.enter_context(opened_folder(path))
+            if lock_folder(folder, deadline):
                 # Now, while what a crash has left is still to be seen as a second name of a file.
                 work.notes += [_note(path, name) for name in remove_leftovers(folder)]
 

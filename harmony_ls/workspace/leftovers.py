@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 
-__all__ = ["alone", "is_scratch", "kept_name", "n_own_names", "new_name", "remove_leftovers"]
+__all__ = ["is_scratch", "kept_name", "lock_folder", "n_own_names", "new_name", "remove_leftovers"]
 
 _LOOK_AGAIN_SECONDS = 0.01
 
@@ -40,28 +40,16 @@ def n_own_names(folder: int, status: os.stat_result) -> int:
     return sum(1 for _, other in _scratch_files(folder) if os.path.samestat(other, status))
 
 
-@contextlib.contextmanager
-def alone(folder: int, deadline: float) -> Iterator[bool]:
-    """While this lasts, no other change set of harmony-ls is carried out in the folder, in whatever container.
+def lock_folder(folder: int, deadline: float) -> bool:
+    """Have no other change set of harmony-ls carried out in the folder, in whatever container, until this descriptor of
+    it is closed.
 
-    Given is whether that is so: not all file systems have such locks, and nobody waits longer than until ``deadline``,
-    by the monotonic clock, for somebody who may hang.
+    Returned is whether that is so: not all file systems have such locks, and nobody waits longer than until
+    ``deadline``, by the monotonic clock, for somebody who may hang.
     """
-    try:
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        yield False
-        return
-    try:
-        yield _locks(descriptor, deadline)
-    finally:
-        os.close(descriptor)
-
-
-def _locks(descriptor: int, deadline: float) -> bool:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() >= deadline:
@@ -72,8 +60,8 @@ def _locks(descriptor: int, deadline: float) -> bool:
 
 
 def remove_leftovers(folder: int) -> tuple[str, ...]:
-    """Remove what processes that are gone have left in a folder, in which one is `alone`. Returns the names of what is
-    kept."""
+    """Remove what processes that are gone have left in a folder that `lock_folder` gave one. Returns the names of
+    what is kept."""
     kept = []
     for name, status in list(_scratch_files(folder)):
         if _has_owner(name):
