@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harmony_ls.edits.diff import visible
 from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.errors import UserError
+from harmony_ls.features.line_ends import GrowingLines
 
 __all__ = ["Answer", "fitted", "refuse_repeated"]
 
-_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 _FENCE = re.compile(r"(?P<indentation> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\r\n]*)")
 _LONGEST_QUOTE = 300
 # A shorter line (`else:`, `pass`, `end`) may well be written again.
@@ -37,7 +37,7 @@ class Answer:
         self._region = _stripped(region)
         self._wanted = wanted
         self._pieces: list[str] = []
-        self._rest = ""
+        self._text = GrowingLines()
         self._blocks: list[_Block] = []
         self._current: _Block | None = None
         self._code: _Block | None = None
@@ -45,8 +45,7 @@ class Answer:
     def feed(self, piece: str) -> None:
         """Take what the model wrote next."""
         self._pieces.append(piece)
-        *lines, self._rest = _LINE_END.split(self._rest + piece)
-        for line in lines:
+        for line in self._text.feed(piece):
             self._take(line)
 
     @property
@@ -60,8 +59,8 @@ class Answer:
         Raises UserError, fit for the person who asked, where there is none, where it never ends, and where it cannot
         be told which of several blocks it is.
         """
-        self._take(self._rest.removesuffix("\r"))
-        self._rest = ""
+        self._take(self._text.rest.removesuffix("\r"))
+        self._text.rest = ""
         if not self._blocks:
             raise UserError(f"The model made no edit. {_quoted(''.join(self._pieces))}")
         if self._code is not None:

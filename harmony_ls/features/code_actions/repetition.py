@@ -3,9 +3,10 @@
 Only exact repetition counts, and much of it. What the code itself repeats may be written as often.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterable
+
+from harmony_ls.features.line_ends import GrowingLines
 
 __all__ = ["Repetition"]
 
@@ -17,8 +18,6 @@ _LEAST_CHARACTERS = 160
 _LINE_STEP = 1_000
 _LONGEST_ROUND_IN_LINE = 250
 
-_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
-
 
 class Repetition:
     """Follows one text. Lines that are ``known``, from the code that is worked on, are nothing new to be repeated."""
@@ -26,12 +25,12 @@ class Repetition:
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._known = frozenset(line.strip() for line in known)
         self._lines: deque[str] = deque(maxlen=_N_ROUNDS * _LONGEST_ROUND)
-        self._rest = ""
+        self._text = GrowingLines()
         self._n_looked_at = 0
 
     def is_in(self, piece: str) -> bool:
         """Take the next piece of the text; return whether it goes round in circles by now."""
-        *lines, self._rest = _LINE_END.split(self._rest + piece)
+        lines = self._text.feed(piece)
         if lines:
             self._n_looked_at = 0
         return any(map(self._is_repeated, lines)) or self._is_endless()
@@ -50,9 +49,10 @@ class Repetition:
         return sum(map(len, lines)) >= _LEAST_CHARACTERS
 
     def _is_endless(self) -> bool:
-        if len(self._rest) < self._n_looked_at + _LINE_STEP:
+        rest = self._text.rest
+        if len(rest) < self._n_looked_at + _LINE_STEP:
             return False
-        self._n_looked_at = len(self._rest)
-        end = self._rest[-_LINE_STEP:]
+        self._n_looked_at = len(rest)
+        end = rest[-_LINE_STEP:]
         # A run of one character is a ruler or padding as well.
         return any(end[n:] == end[:-n] for n in range(2, _LONGEST_ROUND_IN_LINE + 1)) and len(set(end)) > 1
