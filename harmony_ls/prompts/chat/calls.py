@@ -13,10 +13,12 @@ from itertools import groupby, takewhile
 
 from harmony_ls.messages import Message, Role
 
-__all__ = ["CallForm", "has_calls", "in_words", "suited_calls"]
+__all__ = ["CallForm", "has_calls", "in_words", "short_id", "suited_calls"]
 
-_SHORT_ID_LENGTH = 9
-_SHORT_ID = re.compile(rf"[A-Za-z0-9]{{{_SHORT_ID_LENGTH}}}")
+_ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Mistral's templates take no other length.
+_ID_LENGTH = 9
+_SHORT_ID = re.compile(rf"[{_ID_ALPHABET}]{{{_ID_LENGTH}}}")
 _MAX_NAME_LETTERS = 64
 
 
@@ -111,13 +113,23 @@ def _one_by_one(messages: Sequence[Message]) -> list[Message]:
     return parted
 
 
+def short_id(seed: bytes) -> str:
+    """An id as every template takes it, the same for the same seed."""
+    number = int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest(), "little")
+    digits = []
+    for _ in range(_ID_LENGTH):
+        number, digit = divmod(number, len(_ID_ALPHABET))
+        digits.append(_ID_ALPHABET[digit])
+    return "".join(digits)
+
+
 def _with_short_ids(message: Message) -> Message:
-    calls = tuple(replace(call, id=_short_id(call.id)) for call in message.tool_calls)
-    return replace(message, tool_calls=calls, tool_call_id=_short_id(message.tool_call_id))
+    calls = tuple(replace(call, id=_shortened(call.id)) for call in message.tool_calls)
+    return replace(message, tool_calls=calls, tool_call_id=_shortened(message.tool_call_id))
 
 
-def _short_id(given: str) -> str:
+def _shortened(given: str) -> str:
     """The same for the same, so that an answer still finds its call."""
     if not given or _SHORT_ID.fullmatch(given):
         return given
-    return hashlib.blake2b(given.encode("utf-8", "backslashreplace")).hexdigest()[:_SHORT_ID_LENGTH]
+    return short_id(given.encode("utf-8", "backslashreplace"))

@@ -5,7 +5,6 @@ the prompt was, and what becomes of the events, is not decided here.
 """
 
 import codecs
-import hashlib
 import json
 import re
 from array import array
@@ -20,6 +19,7 @@ from harmony_ls.events import (
     ToolCallStarted,
 )
 from harmony_ls.messages import Message, Role, ToolCall, ToolSpec
+from harmony_ls.prompts.chat.calls import short_id
 from harmony_ls.prompts.chat.messages import function_of
 from harmony_ls.prompts.tokenizer import Tokenizer
 
@@ -28,9 +28,6 @@ __all__ = ["ChatMarkers", "ChatParser"]
 _NORMAL, _REASONING, _TOOL = "normal", "reasoning", "tool"
 _NAME_IN_CALL = re.compile(r'"name"\s*:\s*"([^"\\]{1,64})"|<function=([^\s<>]{1,64})')
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Mistral's templates take no other length.
-_ID_LENGTH = 9
 
 
 class ChatMarkers:
@@ -320,10 +317,4 @@ class ChatParser:
 
     def _new_id(self, index: int) -> str:
         """An id that no other call of the conversation has, and that is the same if the answer is read again."""
-        seed = array("q", self._prompt_tokens).tobytes() + index.to_bytes(4, "little")
-        number = int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest(), "little")
-        digits = []
-        for _ in range(_ID_LENGTH):
-            number, digit = divmod(number, len(_ID_ALPHABET))
-            digits.append(_ID_ALPHABET[digit])
-        return "".join(digits)
+        return short_id(array("q", self._prompt_tokens).tobytes() + index.to_bytes(4, "little"))
