@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 
 from harmony_ls.edits.changes import LineEdit
 
-__all__ = ["line_edits"]
+__all__ = ["line_edits", "n_same"]
 
 # Comparing lines that are much alike takes this product of their numbers many times over: beyond it, what differs is
 # replaced in one piece.
@@ -20,9 +20,9 @@ def line_edits(old: Sequence[str], new: Sequence[str], start: int = 0) -> tuple[
 
     ``start`` is the number of the first old line in the text that the edits are meant for.
     """
-    n_before = _n_same(old, new)
+    n_before = n_same(old, new)
     old, new = old[n_before:], new[n_before:]
-    n_after = _n_same(old[::-1], new[::-1])
+    n_after = n_same(old[::-1], new[::-1])
     old, new = old[: len(old) - n_after], new[: len(new) - n_after]
     start += n_before
     if not old and not new:
@@ -38,9 +38,9 @@ def line_edits(old: Sequence[str], new: Sequence[str], start: int = 0) -> tuple[
     )
 
 
-def _n_same(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many lines both begin with."""
+def n_same(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many lines, or characters, both begin with."""
     return next(
-        (n for n, (line, other_line) in enumerate(zip(one, other, strict=False)) if line != other_line),
+        (n for n, (each, another) in enumerate(zip(one, other, strict=False)) if each != another),
         min(len(one), len(other)),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harmony_ls.edits.changes import LineEdit, TextChange, replace_lines
-from harmony_ls.edits.line_diff import line_edits
+from harmony_ls.edits.line_diff import line_edits, n_same
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.answer import fitted, refuse_repeated
@@ -118,17 +118,9 @@ def _without_end_blanks(line: str) -> str:
 def _smallest(text: str, change: TextChange) -> TextChange:
     """The change without the characters that it would replace by themselves at its ends."""
     old, new = text[change.start : change.end], change.text
-    n_before = _n_same(old, new)
+    n_before = n_same(old, new)
     # No place is inside a line's end.
     n_before -= any(each[n_before - 1 : n_before + 1] == "\r\n" for each in (old, new))
-    n_after = _n_same(old[n_before:][::-1], new[n_before:][::-1])
+    n_after = n_same(old[n_before:][::-1], new[n_before:][::-1])
     n_after -= any(each[len(each) - n_after - 1 : len(each) - n_after + 1] == "\r\n" for each in (old, new))
     return TextChange(change.start + n_before, change.end - n_after, new[n_before : len(new) - n_after])
-
-
-def _n_same(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    return next(
-        (n for n, (character, another) in enumerate(zip(one, other, strict=False)) if character != another),
-        min(len(one), len(other)),
-    )
