@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError
-from tests.engine.tokenizers import KINDS, read, tokenizer
+from tests.engine.tokenizers import KINDS, read, tokenizer, with_template
 from tests.models import TokenizerRecipe, write_tokenizer
 
 # Without bytes to fall back to, a text with unknown letters cannot come back; that is the vocabulary's lack.
@@ -165,12 +165,6 @@ def test_bos_only_where_the_tokenizer_adds_it(tmp_path: Path) -> None:
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
 )
-
-
-def with_template(folder: Path, template: str | None) -> Tokenizer:
-    recipe = TokenizerRecipe(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"), chat_template=template)
-    write_tokenizer(folder, recipe)
-    return read(folder)
 
 
 def test_a_message_cannot_open_another(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from tests.models import CODE_LLAMA_MARKERS, FAMILY_MARKERS, QWEN_MARKERS, TokenizerRecipe, write_tokenizer
 
-__all__ = ["KINDS", "read", "tokenizer"]
+__all__ = ["KINDS", "read", "tokenizer", "with_template"]
 
 EMBEDDED_SPLIT = r"(?:[ \t]*\r?\n)+[ \t]*|[ \t]{2,}| ?[\p{L}\p{N}_]+| ?[^\s\p{L}\p{N}_]+|\s"
 
@@ -40,6 +40,13 @@ def read(folder: Path, **config: Any) -> Tokenizer:
     from mlx_lm.utils import load_tokenizer
 
     return Tokenizer(load_tokenizer(folder, tokenizer_config_extra=config))
+
+
+def with_template(folder: Path, template: str | None) -> Tokenizer:
+    """A tokenizer with Qwen's markers and a chat template, or none, written to a folder and read from it."""
+    recipe = TokenizerRecipe(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"), chat_template=template)
+    write_tokenizer(folder, recipe)
+    return read(folder)
 
 
 def tokenizer(folder: Path, kind: str) -> Tokenizer:

@@ -4,20 +4,16 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.messages import Conversation, Message, Role, ToolCall, ToolSpec
 from harmony_ls.prompts.chat.calls import in_words
-from harmony_ls.prompts.chat.format import ChatFormat, chat_format
-from tests.chat_templates import CHAT_RECIPES, chat_tokenizer, spelled
-from tests.engine.tokenizers import read
-from tests.models import TokenizerRecipe, write_tokenizer
+from tests.chat_templates import CHAT_RECIPES
+from tests.prompts.families import Family, family_of, text_of
 
 QUESTION = Message(Role.USER, "What is in a?")
 READ = ToolCall("call_0123456789abcdef01234567", "read_file", '{"path": "alpha"}')
@@ -35,31 +31,6 @@ OF_GPT_OSS = (
 """Two calls at once, one that was too broken to have a name, ids of OpenAI's, and a turn that was stopped."""
 
 TOOL = ToolSpec("read_file", "Read a file.", {"type": "object", "properties": {"path": {"type": "string"}}})
-
-Family = tuple[Tokenizer, ChatFormat]
-
-
-@pytest.fixture(scope="module")
-def of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Family]:
-    """The tokenizer and the format of a family."""
-
-    @cache
-    def make(family: str) -> Family:
-        tokenizer = chat_tokenizer(tmp_path_factory.mktemp("tokenizer"), family)
-        return tokenizer, chat_format(tokenizer)
-
-    return make
-
-
-def with_template(folder: Path, template: str) -> Family:
-    recipe = TokenizerRecipe(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"), chat_template=template)
-    write_tokenizer(folder, recipe)
-    tokenizer = read(folder)
-    return tokenizer, chat_format(tokenizer)
-
-
-def text_of(family: Family, *messages: Message, tools: tuple[ToolSpec, ...] = ()) -> str:
-    return spelled(family[0], family[1].render(Conversation(messages, tools)).tokens)
 
 
 @pytest.mark.parametrize("n_turns", [1, 2])
@@ -105,7 +76,7 @@ def test_calls_are_told_in_words_where_the_template_has_none_for_them(of: Callab
 
 def test_a_template_that_leaves_calls_out_is_told_them_too(tmp_path: Path) -> None:
     template = "{% for m in messages if m.role in ('user', 'assistant') %}{{ m.role + ': ' + m.content }}\n{% endfor %}"
-    text = text_of(with_template(tmp_path, template), *OF_GPT_OSS)
+    text = text_of(family_of(tmp_path, template), *OF_GPT_OSS)
     assert '> {"path": "alpha"}' in text
     assert "> gamma = 1" in text
 
@@ -119,7 +90,7 @@ def test_a_template_that_leaves_finished_turns_out_is_left_alone(tmp_path: Path)
         "{{ m.role }}: {{ m.content }}{% for call in m.tool_calls %}{{ call.function | tojson }}{% endfor %}{{ '\n' }}"
         "{% endif %}{% endfor %}"
     )
-    family = with_template(tmp_path, template)
+    family = family_of(tmp_path, template)
     assert '{"name": "read_file", "arguments": {"path": "alpha"}}' in text_of(family, QUESTION, CALLING, FILE, PAGE)
     over = text_of(family, QUESTION, CALLING, FILE, PAGE, ANSWER, Message(Role.USER, "And b?"))
     assert over == "user: What is in a?\nassistant: A gamma.\nuser: And b?\n"
@@ -131,7 +102,7 @@ def test_what_is_refused_of_one_call_alone_is_told_in_words_then(tmp_path: Path)
         "{% if '.' in call.function.name %}{{ raise_exception('A name has no dots!') }}{% endif %}"
         "{{ call.function | tojson }}{% endfor %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     )
-    family = with_template(tmp_path, template)
+    family = family_of(tmp_path, template)
     fit = replace(CALLING, tool_calls=(READ,))
     assert "I called" not in text_of(family, QUESTION, fit, FILE)
     text = text_of(family, QUESTION, CALLING, FILE, PAGE)
@@ -141,7 +112,7 @@ def test_what_is_refused_of_one_call_alone_is_told_in_words_then(tmp_path: Path)
 
 def test_a_template_that_looks_into_answers_gets_none_without_words(tmp_path: Path) -> None:
     template = "{% for m in messages %}{{ m.role }}: {{ m.content[0] }}{{ m.content[1:] }}\n{% endfor %}"
-    text = text_of(with_template(tmp_path, template), *OF_GPT_OSS)
+    text = text_of(family_of(tmp_path, template), *OF_GPT_OSS)
     assert "system: Be brief." in text
     assert text.rstrip().endswith("> epsilon\nuser: Why?"), text
 

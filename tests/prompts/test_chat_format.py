@@ -3,22 +3,19 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.errors import ModelError
 from harmony_ls.messages import Conversation, Message, ReasoningEffort, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat.format import ChatFormat, chat_format
+from harmony_ls.prompts.chat.format import chat_format
 from harmony_ls.prompts.format import EventParser, Prompt, PromptFormat
-from tests.chat_templates import CHAT_RECIPES, chat_tokenizer, spelled
-from tests.engine.tokenizers import read
-from tests.models import TokenizerRecipe, write_tokenizer
+from tests.chat_templates import CHAT_RECIPES, spelled
+from tests.engine.tokenizers import with_template
+from tests.prompts.families import Family, family_of, text_of
 
 READ = ToolSpec("read_file", "Read a file.", {"type": "object", "properties": {"path": {"type": "string"}}})
 PATCH = ToolSpec("apply_patch", "Change files.", {"type": "string"})
@@ -28,30 +25,6 @@ CALL = ToolCall("abcdefgh1", "read_file", '{"path": "a"}')
 CALLING = Message(Role.ASSISTANT, "I look.", tool_calls=(CALL,))
 RESULT = Message(Role.TOOL, "<b>x</b>", tool_call_id=CALL.id, name="read_file")
 WITH_TOOLS = [name for name in CHAT_RECIPES if name.startswith(("qwen", "mistral", "pythonic"))]
-
-Family = tuple[Tokenizer, ChatFormat]
-
-
-@pytest.fixture(scope="module")
-def of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Family]:
-    """The tokenizer and the format of a family."""
-
-    @cache
-    def make(family: str) -> Family:
-        tokenizer = chat_tokenizer(tmp_path_factory.mktemp("tokenizer"), family)
-        return tokenizer, chat_format(tokenizer)
-
-    return make
-
-
-def with_template(folder: Path, template: str | None) -> Tokenizer:
-    recipe = TokenizerRecipe(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"), chat_template=template)
-    write_tokenizer(folder, recipe)
-    return read(folder)
-
-
-def text_of(family: Family, *messages: Message, **fields: Any) -> str:
-    return spelled(family[0], family[1].render(Conversation(messages, **fields)).tokens)
 
 
 def test_it_is_a_prompt_format(of: Callable[[str], Family]) -> None:
@@ -141,8 +114,7 @@ def test_a_template_without_system_messages_gets_them_with_the_question(of: Call
 
 def test_a_template_that_ignores_system_messages_gets_them_with_the_question(tmp_path: Path) -> None:
     template = "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
-    tokenizer = with_template(tmp_path, template)
-    text = text_of((tokenizer, chat_format(tokenizer)), SYSTEM, QUESTION)
+    text = text_of(family_of(tmp_path, template), SYSTEM, QUESTION)
     assert text == "<|im_start|>Be brief.\n\nWhat is in a?<|im_end|>"
 
 
@@ -310,8 +282,7 @@ def test_where_the_template_wants_to_know_of_calls_the_whole_is_rendered(tmp_pat
         "{{ raise_exception('no call before the result') }}{% endif %}<|im_start|>{{ m.role }} {{ m.content }}"
         "{{ m.tool_calls | tojson if m.tool_calls else '' }}<|im_end|>{% endfor %}<|im_start|>"
     )
-    tokenizer = with_template(tmp_path, template)
-    chat = chat_format(tokenizer)
+    tokenizer, chat = family_of(tmp_path, template)
     conversation = Conversation((QUESTION,), (READ,))
     after = replace(conversation, messages=(QUESTION, CALLING, RESULT))
     assert chat.resume(chat.render(conversation), tokenizer.encode("x"), after) == chat.render(after)

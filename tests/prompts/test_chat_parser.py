@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_ls.engine.tokenizer.tokenizer import Tokenizer
 from harmony_ls.events import (
     Event,
     ReasoningDelta,
@@ -22,27 +20,13 @@ from harmony_ls.events import (
     ToolCallStarted,
 )
 from harmony_ls.messages import Conversation, Message, Role, ToolCall, ToolSpec
-from harmony_ls.prompts.chat.format import ChatFormat, chat_format
 from harmony_ls.prompts.format import EventParser
-from tests.chat_templates import CHAT_RECIPES, chat_tokenizer
+from tests.chat_templates import CHAT_RECIPES
+from tests.prompts.families import Family
 
 READ = ToolSpec("read_file", "Read a file.", {"type": "object", "properties": {"path": {"type": "string"}}})
 PATCH = ToolSpec("apply_patch", "Change files.", {"type": "string"})
 QUESTION = Conversation((Message(Role.USER, "What is in a?"),), (READ, PATCH))
-
-Family = tuple[Tokenizer, ChatFormat]
-
-
-@pytest.fixture(scope="module")
-def of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Family]:
-    """The tokenizer and the format of a family."""
-
-    @cache
-    def make(family: str) -> Family:
-        tokenizer = chat_tokenizer(tmp_path_factory.mktemp("tokenizer"), family)
-        return tokenizer, chat_format(tokenizer)
-
-    return make
 
 
 def tokens_of(family: Family, text: str) -> list[int]:
