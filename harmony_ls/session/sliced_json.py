@@ -66,7 +66,7 @@ def _value(text: str, position: int, depth: int) -> tuple[Any, int]:
                 end = after
             return elements, end + 1
         case _:
-            return _leaf(text, position)
+            return _decode(text, position)
 
 
 def _members(text: str, start: int, depth: int) -> Iterator[tuple[str, Any, int]]:
@@ -104,12 +104,6 @@ def _delimiter(text: str, end: int, bracket: str) -> tuple[int, bool]:
     if found not in (",", bracket):
         raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
     return position, found == bracket
-
-
-def _leaf(text: str, position: int) -> tuple[Any, int]:
-    if position >= len(text):
-        raise json.JSONDecodeError("Expecting value", text, position)
-    return _decode(text, position)
 
 
 def _past_space(text: str, position: int) -> int:
