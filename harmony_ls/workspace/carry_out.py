@@ -205,11 +205,16 @@ def _put_new(path: GatedPath, staged: str, work: _Work, shown: str) -> None:
             raise WorkspaceError(f"{shown} has come into being in the meantime. Nothing was changed.") from error
 
     def take_back(folder: int) -> None:
-        if status is None or not same_state(state_of(folder, name), status):
-            raise WorkspaceError("somebody else has written to it")
+        _check_ours(folder, name, status)
         os.unlink(name, dir_fd=folder)
 
     work.undo.append(_Undo(lambda: _in_folder(path, take_back), path.shown))
+
+
+def _check_ours(folder: int, name: str, status: os.stat_result | None) -> None:
+    """Raise WorkspaceError unless a name still stands for what was put there, of which this was said before."""
+    if status is None or not same_state(state_of(folder, name), status):
+        raise WorkspaceError("somebody else has written to it")
 
 
 def _link_and_unlink(folder: int, old: str, new: str) -> None:
@@ -243,8 +248,7 @@ def _put_over(path: GatedPath, staged_in: GatedPath, staged: str, old: FileState
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def take_back(folder: int) -> None:
-        if status is None or not same_state(state_of(folder, name), status):
-            raise WorkspaceError("somebody else has written to it")
+        _check_ours(folder, name, status)
         os.rename(kept.name, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     work.undo.append(_Undo(lambda: _in_folder(path, take_back), path.shown, kept))
