@@ -65,21 +65,18 @@ class StreamingPatch:
             self._stop("A line is too long to be shown.")
         return n_read > 0
 
-    def finish(self, *, is_cut: bool = False) -> bool:
+    def finish(self) -> bool:
         """The text is over; whether something came to light by that. What was shown stays, and ``fault`` says what is
         wrong with the whole of it.
 
-        A text that ended as it was meant to may lack the end of its last line, which counts then. One that was cut off
-        (the tokens were used up, a person stopped it) ends in the middle of a line, and nobody knows what that was
-        going to be: it is not shown, and the patch, which will not be applied, counts as faulty.
+        The text may lack the end of its last line, which counts then. One that was cut off (the tokens were used up, a
+        person stopped it) is not finished: it ends in the middle of a line, and nobody knows what that was going to be.
         """
         if self._is_over:
             return False
         before = self.operations
         try:
-            if is_cut:
-                self._stop("The patch was cut off here, and is not applied.")
-            elif not self._has_begun:
+            if not self._has_begun:
                 self._stop(_NO_PREVIEW)
             else:
                 self._parser.feed(self._last_line())

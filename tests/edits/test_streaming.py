@@ -92,20 +92,6 @@ def test_a_last_line_without_its_end_counts_when_the_text_is_over(
     assert patch.operations == parse_patch(text).operations
 
 
-@pytest.mark.parametrize("wrap", [str, json.dumps])
-def test_of_a_call_that_was_cut_off_only_whole_lines_are_shown(wrap: Callable[[str], str]) -> None:
-    """Half a line, or half a path, is no line and no path."""
-    whole = wrap(PATCH)
-    for length in range(len(whole) - 40):
-        patch = StreamingPatch()
-        patch.feed(whole[:length])
-        shown = patch.operations
-        assert not patch.finish(is_cut=True)
-        assert patch.operations == shown
-        assert patch.fault == "The patch was cut off here, and is not applied."
-        assert not patch.finish()
-
-
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
 def test_in_the_end_the_preview_of_every_fixture_shows_what_was_understood_or_says_why_not(path: Path) -> None:
     written = read_fixture(path).patch
