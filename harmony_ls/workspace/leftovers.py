@@ -41,8 +41,8 @@ def n_own_names(folder: int, status: os.stat_result) -> int:
 
 
 def lock_folder(folder: int, deadline: float) -> bool:
-    """Have no other change set of harmony-ls carried out in the folder, in whatever container, until this descriptor of
-    it is closed.
+    """Keep out of the folder whoever else of harmony-ls asks in this way, in whatever process or container, until this
+    descriptor of it is closed.
 
     Returned is whether that is so: not all file systems have such locks, and nobody waits longer than until
     ``deadline``, by the monotonic clock, for somebody who may hang.

@@ -4,7 +4,6 @@ A file that cannot be read is told of and left as it is. All functions block; ca
 """
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -25,6 +24,7 @@ from harmony_ls.errors import UserError
 from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.files import write_private
 from harmony_ls.session.sliced_json import members, parsed, written
+from harmony_ls.workspace.leftovers import lock_folder
 
 __all__ = ["ChatStore", "ChatSummary", "Said", "StoredChat", "new_chat_id", "state_folder"]
 
@@ -40,7 +40,6 @@ _HEAD_CHARACTERS = 8192
 _END_BYTES = 64
 # To write a conversation takes moments.
 _LOCK_SECONDS = 5.0
-_LOCK_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,22 +240,11 @@ def _locked(folder: Path) -> Iterator[None]:
     ever, and where a file system knows no locks there are none."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while not _is_locked(descriptor) and time.monotonic() < deadline:
-            time.sleep(_LOCK_PAUSE_SECONDS)
+        if not lock_folder(descriptor, time.monotonic() + _LOCK_SECONDS):
+            log.warning("the folder of conversations cannot be locked")
         yield
     finally:
         os.close(descriptor)  # and the lock with it
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        log.warning("the folder of conversations cannot be locked: %s", error.strerror)
-    return True
 
 
 def _without_waiting(name: str, flags: int) -> int:
