@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harmony_ls.cli.bench.figures import ratio_of_pairs
+from harmony_ls.cli.bench.turns import in_turns
 from harmony_ls.engine.generation.request import Sampling
 from harmony_ls.engine.measuring import measure
 from harmony_ls.errors import UserError
@@ -112,26 +113,24 @@ async def _decode(chat_model: ChatModel, text: str, sizes: ChatSizes, record: Ch
     """The same prompt through a session and through mlx-lm alone, alternating, in turns which is first."""
     engine, model, n_tokens = chat_model.engine, chat_model.model, sizes.decode_tokens
 
-    async def ours() -> tuple[float, tuple[int, ...]]:
+    async def ours() -> tuple[int, ...]:
         session = _session(chat_model, n_tokens)
         usage = await _turn(session, text)
         if usage.generated_tokens < n_tokens // 2 or not usage.decode_seconds:
             raise UserError(
                 f"{model.name} ended its answer after {usage.generated_tokens} tokens; that is too short to be timed."
             )
+        record.session_rates.append((usage.generated_tokens - 1) / usage.decode_seconds)
         assert session.last_pass is not None
-        return (usage.generated_tokens - 1) / usage.decode_seconds, session.last_pass.prompt.tokens
+        return session.last_pass.prompt.tokens
 
-    _, prompt = await ours()
+    async def theirs() -> None:
+        record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, n_tokens))
+
+    prompt = await ours()
+    record.session_rates.clear()
     await measure.mlx_lm_decode_rate(engine, model, prompt, 8)
-    for pair in range(sizes.decode_pairs):
-        if pair % 2:
-            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, n_tokens))
-            record.session_rates.append((await ours())[0])
-        else:
-            record.session_rates.append((await ours())[0])
-            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, n_tokens))
-        advance()
+    await in_turns(sizes.decode_pairs, ours, theirs, advance)
 
 
 async def _second_turn(chat_model: ChatModel, text: str, sizes: ChatSizes, record: ChatRecord) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from harmony_ls.cli.bench.inline.corpus import SourceFile
 from harmony_ls.cli.bench.inline.subject import Subject
+from harmony_ls.cli.bench.turns import in_turns
 from harmony_ls.engine.engine import Generation
 from harmony_ls.engine.generation.request import GenerationRequest
 from harmony_ls.engine.measuring import measure
@@ -83,17 +84,17 @@ async def _decode(
     subject: Subject, prompt: tuple[int, ...], sizes: EngineSizes, record: EngineRecord, advance: Advance
 ) -> None:
     """Decode the same through the engine and through mlx-lm, alternating, in turns which is first."""
-    engine, model = subject.engine, subject.completion.model
+    engine, model, n_tokens = subject.engine, subject.completion.model, sizes.decode_tokens
+
+    async def ours() -> None:
+        record.engine_rates.append(await measure.decode_rate(engine, model, prompt, n_tokens))
+
+    async def theirs() -> None:
+        record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, n_tokens))
+
     await measure.decode_rate(engine, model, prompt, 8)
     await measure.mlx_lm_decode_rate(engine, model, prompt, 8)
-    for pair in range(sizes.decode_pairs):
-        if pair % 2:
-            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, sizes.decode_tokens))
-            record.engine_rates.append(await measure.decode_rate(engine, model, prompt, sizes.decode_tokens))
-        else:
-            record.engine_rates.append(await measure.decode_rate(engine, model, prompt, sizes.decode_tokens))
-            record.mlx_lm_rates.append(await measure.mlx_lm_decode_rate(engine, model, prompt, sizes.decode_tokens))
-        advance()
+    await in_turns(sizes.decode_pairs, ours, theirs, advance)
 
 
 def _cold_request(tokens: tuple[int, ...], n_prompt: int, turn: int, n_tokens: int) -> GenerationRequest:

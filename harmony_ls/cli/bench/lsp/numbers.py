@@ -11,6 +11,7 @@ import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.cli.bench.lsp.record import LspRecord, LspSizes, TypingRecord
 from harmony_ls.cli.bench.lsp.running_chat import PROMPT, chat_running
+from harmony_ls.cli.bench.turns import in_turns
 from harmony_ls.cli.typist import Answer, press
 from harmony_ls.engine.measuring import measure
 from harmony_ls.errors import UserError
@@ -57,16 +58,21 @@ async def _pairs(
 ) -> None:
     """The request alone and the change with the request behind it, in turns which is first."""
     process = psutil.Process(client.process.pid)
+
+    async def any_moment() -> None:
+        # At any moment of the model's steps, not always as one begins.
+        await asyncio.sleep(randomness.uniform(0, _KEYS_APART_SECONDS))
+
+    async def change() -> None:
+        await any_moment()
+        record.change_ms.append(await _change(client, uri, randomness))
+
+    async def request() -> None:
+        await any_moment()
+        record.request_ms.append(await _timed(client, _REQUEST, {}))
+
     started, cpu_before = time.perf_counter(), _cpu_seconds(process)
-    for pair in range(n_pairs):
-        for is_change in (pair % 2 == 0, pair % 2 == 1):
-            # At any moment of the model's steps, not always as one begins.
-            await asyncio.sleep(randomness.uniform(0, _KEYS_APART_SECONDS))
-            if is_change:
-                record.change_ms.append(await _change(client, uri, randomness))
-            else:
-                record.request_ms.append(await _timed(client, _REQUEST, {}))
-        advance()
+    await in_turns(n_pairs, change, request, advance)
     record.cpu_seconds += _cpu_seconds(process) - cpu_before
     record.seconds += time.perf_counter() - started
 
@@ -119,10 +125,7 @@ async def measure_chat(
         record.mlx_lm_rates.append(rate)
 
     await measure.mlx_lm_decode_rate(engine, model, prompt, 8)
-    for pair in range(sizes.decode_pairs):
-        for is_ours in (pair % 2 == 0, pair % 2 == 1):
-            await (ours() if is_ours else theirs())
-        advance()
+    await in_turns(sizes.decode_pairs, ours, theirs, advance)
 
 
 async def measure_keys(client: LspClient, text: str, sizes: LspSizes, record: LspRecord, advance: Advance) -> None:
