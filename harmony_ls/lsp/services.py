@@ -55,8 +55,9 @@ class Services(Connection):
             case _:
                 return not self.client_has_inline_completion
 
-    def editor_workspace(self) -> "EditorWorkspace | str":
+    async def editor_workspace(self) -> "EditorWorkspace | str":
         """The files that a model may read and change, or why there are none."""
+        await asyncio.to_thread(_import_workspace)
         from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 
         folders = self.configuration.folders
@@ -123,3 +124,8 @@ class Services(Connection):
         if self._completer is not None:
             self._completer.use(settings)
         await self.backend.use(settings)
+
+
+def _import_workspace() -> None:
+    """Import what is slow to import, away from the loop."""
+    import harmony_ls.lsp.workspace.workspace  # noqa: F401

@@ -5,10 +5,10 @@ Open documents are read as the client has them at this moment, saved or not; oth
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.chat.attachments import Attachment, refuse_too_much
@@ -25,25 +25,17 @@ from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.messages.chat_messages import AttachmentParam
 from harmony_ls.lsp.services import Services
 
-if TYPE_CHECKING:
-    from harmony_ls.workspace.port import Workspace
-
-__all__ = ["FindWorkspace", "attachments_of"]
-
-FindWorkspace = Callable[[], Awaitable["Workspace | str"]]
+__all__ = ["attachments_of"]
 
 _N_AROUND = 5
 _MOST_ATTACHMENTS = 50
 _CHANGES = "Changes since the last commit"
 
 
-async def attachments_of(
-    services: Services, params: Sequence[AttachmentParam], workspace: FindWorkspace
-) -> tuple[Attachment, ...]:
+async def attachments_of(services: Services, params: Sequence[AttachmentParam]) -> tuple[Attachment, ...]:
     """The attachments of a message. Raises UserError for what cannot be attached.
 
-    Open documents are looked at before this first waits, so that they are as the client saw them. ``workspace`` is
-    asked for the files that are not open, or why there are none.
+    Open documents are looked at before this first waits, so that they are as the client saw them.
     """
     if len(params) > _MOST_ATTACHMENTS:
         raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
@@ -53,7 +45,7 @@ async def attachments_of(
         if param.kind == "diff":
             resolved += await _diff(services, param, params)
         else:
-            resolved += await _resolve(services, param, snapshot, workspace)
+            resolved += await _resolve(services, param, snapshot)
         refuse_too_much("", resolved)
     return tuple(resolved)
 
@@ -66,15 +58,13 @@ def _snapshot(services: Services, param: AttachmentParam) -> DocumentSnapshot | 
     return document.snapshot() if document is not None else None
 
 
-async def _resolve(
-    services: Services, param: AttachmentParam, snapshot: DocumentSnapshot | None, workspace: FindWorkspace
-) -> list[Attachment]:
+async def _resolve(services: Services, param: AttachmentParam, snapshot: DocumentSnapshot | None) -> list[Attachment]:
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
     if not param.uri:
         raise UserError(f"An attachment of the kind {param.kind} needs a uri.")
     if snapshot is None:
-        snapshot = await _from_disk(param.uri, workspace)
+        snapshot = await _from_disk(services, param.uri)
     await _refuse_excluded(services, snapshot)
     name = _name(services, param.uri)
     match param.kind:
@@ -88,8 +78,8 @@ async def _resolve(
             return await asyncio.to_thread(_diagnostics, param, snapshot, name)
 
 
-async def _from_disk(uri: str, find_workspace: FindWorkspace) -> DocumentSnapshot:
-    workspace = await find_workspace()
+async def _from_disk(services: Services, uri: str) -> DocumentSnapshot:
+    workspace = await services.editor_workspace()
     if isinstance(workspace, str):
         raise UserError(f"{uri} is not open, and {workspace[:1].lower()}{workspace[1:]}")
     path = path_of(uri)

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from harmony_ls.features.chat.chat import Chat, Question
     from harmony_ls.features.chat.chats import Chats
     from harmony_ls.features.chat.store import ChatStore, ChatSummary
-    from harmony_ls.lsp.workspace.workspace import EditorWorkspace
     from harmony_ls.tools.tool import ApprovalRequest, Decision
     from harmony_ls.tools.toolbox import ToolBox
 
@@ -115,7 +114,7 @@ class EditorChat:
         settings = self.services.configuration.settings
         attached = params.attachments or []
         # Before anything else waits: documents are to be read as the client saw them.
-        attachments = await attachments_of(self.services, attached, self._imported_workspace)
+        attachments = await attachments_of(self.services, attached)
         chats = await self.chats()
         from harmony_ls.features.chat.chat import Question  # slow to import, which `chats` does on a thread
 
@@ -141,11 +140,6 @@ class EditorChat:
             n_turns=len(chat.stored.said),
         )
 
-    async def _imported_workspace(self) -> "EditorWorkspace | str":
-        """The files of the editor, with what is slow to import imported on a thread."""
-        await asyncio.to_thread(_import)
-        return self.services.editor_workspace()
-
     async def _made(self, folders: tuple[Path, ...]) -> "Chats":
         await asyncio.to_thread(_import)
         models = await self.services.backend.chat_models(self.services.configuration.settings)
@@ -158,7 +152,7 @@ class EditorChat:
         from harmony_ls.lsp.chat.approvals import EditorApprovals
         from harmony_ls.tools.offered import offered_tools
 
-        workspace = self.services.editor_workspace()
+        workspace = await self.services.editor_workspace()
         # What the person looks over in the editor is for the workspace that these tools work on, whatever comes later.
         confirm = None if isinstance(workspace, str) else workspace.confirm
         approvals = EditorApprovals(self.services, confirm, self._one_question)
@@ -219,7 +213,6 @@ class EditorChat:
 
 def _import() -> None:
     """Import what is slow to import, away from the loop."""
-    import harmony_ls.lsp.workspace.workspace
     import harmony_ls.tools.apply_patch
     import harmony_ls.tools.python  # noqa: F401
 

@@ -62,7 +62,7 @@ async def edit_of_tests(
 
     path = job.document.path
     folder = None if path is None else folder_of(services, path)
-    workspace = services.editor_workspace()
+    workspace = await services.editor_workspace()
     if isinstance(workspace, str) or folder is None or path is None:
         raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
     job.tell("Looking for the tests' file")
