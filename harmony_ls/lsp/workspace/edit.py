@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lsprotocol import types
 
@@ -13,7 +13,9 @@ from harmony_ls.errors import WorkspaceError
 from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
 from harmony_ls.lsp.documents.text import PositionEncoding, Text
-from harmony_ls.lsp.workspace.plan import PlannedChange
+
+if TYPE_CHECKING:
+    from harmony_ls.lsp.workspace.plan import PlannedChange
 
 __all__ = ["EditMeans", "label_of", "taken_back", "workspace_edit"]
 
@@ -95,7 +97,7 @@ def label_of(changes: Sequence[FileChange]) -> str:
 
 
 def workspace_edit(
-    planned: Sequence[PlannedChange], means: EditMeans, encoding: PositionEncoding, *, confirmed: bool = False
+    planned: "Sequence[PlannedChange]", means: EditMeans, encoding: PositionEncoding, *, confirmed: bool = False
 ) -> types.WorkspaceEdit | None:
     """The edit; None where there is nothing to do. ``confirmed``: the person is asked for each file by the editor.
 
@@ -138,7 +140,7 @@ def _annotation(change: FileChange) -> types.ChangeAnnotation:
     )
 
 
-def _operations(planned: PlannedChange, encoding: PositionEncoding, annotation: str | None) -> list[DocumentChange]:
+def _operations(planned: "PlannedChange", encoding: PositionEncoding, annotation: str | None) -> list[DocumentChange]:
     change, old, new = planned.change, planned.old, planned.new
     if old is None:
         assert new is not None, "a file is created somewhere"
