@@ -64,12 +64,12 @@ class Question:
         region, bodies = self.region, self.region.lines.bodies
         first, last = _around(bodies, region.start, region.end, n_around)
         name = " ".join(visible(self.name).replace("`", "'").split())
-        is_shown = (first, last) != (region.start, region.end) or (first, last) == (0, len(bodies))
+        is_all, is_region = (first, last) == (0, len(bodies)), (first, last) == (region.start, region.end)
         document = f"The document is `{name}`."
-        if is_shown:
-            where = "" if (first, last) == (0, len(bodies)) else f", {_lines(first, last)} of {len(bodies)}"
+        if is_all or not is_region:
+            where = "" if is_all else f", {_lines(first, last)} of {len(bodies)}"
             document = f"The document `{name}`{where}:\n{fenced(_joined(bodies[first:last]), self.language)}"
-        if is_shown and (first, last) == (region.start, region.end):
+        if is_all and is_region:
             pieces = ["The region is the whole document.\n"]
         else:
             text = fenced(_joined(region.bodies), self.language)
