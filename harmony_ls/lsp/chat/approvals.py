@@ -11,7 +11,7 @@ from pygls.exceptions import JsonRpcException
 
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.diff import visible
-from harmony_ls.lsp.connection.asking import asked
+from harmony_ls.lsp.connection.asking import chosen
 from harmony_ls.lsp.connection.connection import Connection
 from harmony_ls.lsp.workspace.edit import EditMeans
 from harmony_ls.tools.tool import ApprovalRequest, Decision
@@ -57,25 +57,19 @@ class EditorApprovals:
         """Wait for the person's answer. Cancelled, the question is withdrawn, and a late answer has no effect."""
         async with self._lock:
             offered = self._offered(request)
-            params = types.ShowMessageRequestParams(
-                type=types.MessageType.Warning if request.is_sensitive else types.MessageType.Info,
-                message=_message(request),
-                actions=[types.MessageActionItem(title=title) for title in offered],
-            )
+            kind = types.MessageType.Warning if request.is_sensitive else types.MessageType.Info
             try:
-                chosen: types.MessageActionItem | None = await asked(
-                    self._connection, types.WINDOW_SHOW_MESSAGE_REQUEST, params
-                )
+                title = await chosen(self._connection, kind, _message(request), offered)
             except JsonRpcException as error:
                 self._tell(request, f"the editor could not ask you: {visible(error.message)}")
                 return Decision.NO
-        if chosen is None:
+        if title is None:
             return Decision.NO
-        decision = offered.get(chosen.title)
+        decision = offered.get(title)
         if decision is None:
             self._tell(request, "the editor gave an answer that was not offered")
             return Decision.NO
-        if chosen.title == REVIEW and self._confirm is not None:
+        if title == REVIEW and self._confirm is not None:
             self._confirm(request.changes)
         return decision
 

@@ -11,7 +11,7 @@ from pygls.exceptions import JsonRpcException
 
 from harmony_ls.edits.diff import visible
 from harmony_ls.errors import UserError
-from harmony_ls.lsp.connection.asking import asked
+from harmony_ls.lsp.connection.asking import chosen
 from harmony_ls.lsp.progress import WorkProgress
 from harmony_ls.lsp.services import Services
 from harmony_ls.settings.models import ToolSettings
@@ -48,15 +48,11 @@ class ImageOffers:
             f"The python tool runs in the Docker image {visible(image)}, which is not there. Shall it be fetched from "
             "its registry?"
         )
-        titles = [types.MessageActionItem(title=title) for title in (FETCH, NOT_NOW)]
-        params = types.ShowMessageRequestParams(type=types.MessageType.Info, message=message, actions=titles)
         try:
-            chosen: types.MessageActionItem | None = await asked(
-                self._services, types.WINDOW_SHOW_MESSAGE_REQUEST, params
-            )
+            title = await chosen(self._services, types.MessageType.Info, message, (FETCH, NOT_NOW))
         except JsonRpcException:
             return  # an editor that asks nothing; why there is no tool, and what to do, was told in the chat
-        if chosen is None or chosen.title != FETCH:
+        if title != FETCH:
             return
         try:
             await self._fetch(settings, image)

@@ -2,13 +2,14 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from lsprotocol import types
 
 from harmony_ls.lsp.connection.connection import Connection
 
-__all__ = ["Question", "asked"]
+__all__ = ["Question", "chosen"]
 
 
 class Question:
@@ -29,12 +30,18 @@ class Question:
             self._connection.protocol.notify(types.CANCEL_REQUEST, types.CancelParams(id=self._id))
 
 
-async def asked(connection: Connection, method: str, params: object) -> Any:
-    """Send a request and wait for its answer. Cancelled, it is withdrawn, and a late answer has no effect."""
-    question = Question(connection, method, params)
+async def chosen(connection: Connection, kind: types.MessageType, message: str, titles: Iterable[str]) -> str | None:
+    """Have the person choose an answer by ``window/showMessageRequest``; None where none is chosen.
+
+    Cancelled, the question is withdrawn, and a late answer has no effect. Raises what a `Question` does.
+    """
+    actions = [types.MessageActionItem(title=title) for title in titles]
+    params = types.ShowMessageRequestParams(type=kind, message=message, actions=actions)
+    question = Question(connection, types.WINDOW_SHOW_MESSAGE_REQUEST, params)
     try:
-        return await asyncio.shield(question.answer)
+        action: types.MessageActionItem | None = await asyncio.shield(question.answer)
     except asyncio.CancelledError:
         question.withdraw()
         question.answer.cancel()
         raise
+    return None if action is None else action.title
