@@ -1,12 +1,15 @@
 """Asking the server for code actions, as an editor does, and doing to a text what an edit says."""
 
+import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harmony_ls.features.code_actions.question import prompt_text
-from harmony_ls.lsp.client import EDITOR_CAPABILITIES
+from harmony_ls.lsp.client import EDITOR_CAPABILITIES, ResponseError
 from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 from tests.lsp.peer import Peer, handshake, starting
 from tests.models import Rule
@@ -15,18 +18,25 @@ from tests.session.support import final, scripted_gpt_oss
 __all__ = [
     "ACTING",
     "AUTOMATIC",
+    "CANCELLED",
+    "CONTENT_MODIFIED",
+    "INVALID_PARAMS",
     "INVOKED",
+    "REQUEST_FAILED",
     "acting",
     "actions",
     "applied",
     "asked",
     "diagnostic",
+    "error_of",
+    "fresh_uri",
     "named",
     "place",
     "resolved",
 ]
 
 INVOKED, AUTOMATIC = 1, 2
+CONTENT_MODIFIED, REQUEST_FAILED, CANCELLED, INVALID_PARAMS = -32801, -32803, -32800, -32602
 
 ACTING: dict[str, Any] = {
     **EDITOR_CAPABILITIES,
@@ -47,6 +57,8 @@ ACTING: dict[str, Any] = {
     "experimental": {"harmonyChat": True},
 }
 """What VS Code declares of code actions, and that its chat can be opened."""
+
+_numbers = itertools.count()
 
 
 def asked(action: str, code: str, *, before: str = "") -> Rule:
@@ -83,6 +95,11 @@ async def acting(
     async with starting("--trust-remote-code", environment=environment, is_fresh=is_fresh) as peer:
         await handshake(peer, capabilities=capabilities, folder=workspace, options=options)
         yield peer
+
+
+def fresh_uri(ending: str = "py") -> str:
+    """A document that no test has had."""
+    return f"file:///code/{next(_numbers)}.{ending}"
 
 
 def place(start: tuple[int, int], end: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -127,6 +144,13 @@ async def resolved(peer: Peer, action: Mapping[str, Any]) -> dict[str, Any]:
     answer = await peer.request("codeAction/resolve", dict(action))
     edit: dict[str, Any] = answer["edit"]
     return edit
+
+
+async def error_of(peer: Peer, action: Mapping[str, Any]) -> ResponseError:
+    """``codeAction/resolve`` of an action that cannot be done: why not."""
+    with pytest.raises(ResponseError) as failed:
+        await resolved(peer, action)
+    return failed.value
 
 
 def applied(text: str, edits: list[dict[str, Any]], encoding: PositionEncoding = PositionEncoding.UTF_16) -> str:

@@ -1,7 +1,6 @@
 """Code actions over LSP, with the real server and a model that follows a script."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from harmony_ls.lsp.client import ResponseError
 from harmony_ls.lsp.documents.text import Position
 from tests.lsp.acting import (
     AUTOMATIC,
+    CANCELLED,
+    CONTENT_MODIFIED,
+    INVALID_PARAMS,
+    REQUEST_FAILED,
     acting,
     actions,
     applied,
     asked,
     diagnostic,
+    error_of,
+    fresh_uri,
     named,
     place,
     resolved,
@@ -30,8 +34,6 @@ BROKEN = "import os\n\n\ndef area(width, height):\n    return width * heigth\n\n
 MENDED = BROKEN.replace("heigth", "height")
 FUNCTION = "def area(width, height):\n    return width * height\n"
 UNDEFINED = diagnostic((4, 19), (4, 25), '"heigth" is not defined', severity=1, source="pyright", code="undefined")
-
-CONTENT_MODIFIED, REQUEST_FAILED, CANCELLED, INVALID_PARAMS = -32801, -32803, -32800, -32602
 
 
 def diagnosed(message: str, answer: str) -> Any:
@@ -56,12 +58,6 @@ RULES = [
     asked("fix_all", f"```python\n{MENDED}```"),
 ]
 
-numbers = itertools.count()
-
-
-def fresh_uri(ending: str = "py") -> str:
-    return f"file:///code/{next(numbers)}.{ending}"
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def peer(tmp_path_factory: pytest.TempPathFactory, harmony_vocabulary_folder: Path) -> AsyncIterator[Peer]:
@@ -77,12 +73,6 @@ async def fix_of(peer: Peer, text: str = BROKEN, **fields: Any) -> tuple[str, di
     peer.open(uri, text)
     problem = diagnostic((4, 19), (4, 25), **fields)
     return uri, named(await actions(peer, uri, place((4, 20)), diagnostics=[problem]), "quickfix")
-
-
-async def error_of(peer: Peer, action: dict[str, Any]) -> ResponseError:
-    with pytest.raises(ResponseError) as failed:
-        await resolved(peer, action)
-    return failed.value
 
 
 async def test_a_quick_fix_mends_what_its_diagnostics_say(peer: Peer) -> None:

@@ -1,7 +1,6 @@
 """Code actions whose documents change on the way, that are chosen twice, given up early, or asked with odd numbers."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,24 @@ import pytest_asyncio
 
 from harmony_ls.lsp.client import ResponseError
 from harmony_ls.lsp.documents.text import Position, PositionEncoding
-from tests.lsp.acting import ACTING, INVOKED, acting, actions, applied, asked, diagnostic, named, place, resolved
+from tests.lsp.acting import (
+    ACTING,
+    CANCELLED,
+    CONTENT_MODIFIED,
+    INVALID_PARAMS,
+    INVOKED,
+    REQUEST_FAILED,
+    acting,
+    actions,
+    applied,
+    asked,
+    diagnostic,
+    error_of,
+    fresh_uri,
+    named,
+    place,
+    resolved,
+)
 from tests.lsp.peer import PATIENCE, Peer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,13 +43,6 @@ RULES = [
     asked("simplify", "I cannot do that without knowing what `heigth` is."),
     asked("write_tests", f"```python\n{TESTS}```"),
 ]
-CONTENT_MODIFIED, REQUEST_FAILED, CANCELLED = -32801, -32803, -32800
-
-numbers = itertools.count()
-
-
-def fresh_uri(ending: str = "py") -> str:
-    return f"file:///code/odd{next(numbers)}.{ending}"
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +71,6 @@ async def edits_of(peer: Peer, action: dict[str, Any]) -> list[dict[str, Any]]:
     return edits
 
 
-async def code_of(peer: Peer, action: dict[str, Any]) -> int:
-    with pytest.raises(ResponseError) as failed:
-        await resolved(peer, action)
-    return failed.value.code
-
-
 # What changes on the way
 
 
@@ -78,7 +81,7 @@ async def test_another_document_of_the_same_name_and_version(peer: Peer) -> None
     action = await fix_of(peer, uri)
     peer.close_document(uri)
     peer.open(uri, f"# Another.\n{BROKEN}")
-    assert await code_of(peer, action) == CONTENT_MODIFIED
+    assert (await error_of(peer, action)).code == CONTENT_MODIFIED
     peer.close_document(uri)
     peer.open(uri, BROKEN)
     assert applied(BROKEN, await edits_of(peer, action)) == MENDED, "it is the same again"
@@ -89,7 +92,7 @@ async def test_an_action_of_a_closed_document(peer: Peer) -> None:
     peer.open(uri, BROKEN)
     action = await fix_of(peer, uri)
     peer.close_document(uri)
-    assert await code_of(peer, action) == CONTENT_MODIFIED
+    assert (await error_of(peer, action)).code == CONTENT_MODIFIED
 
 
 @pytest.mark.parametrize("step", [-1, 1])
@@ -99,7 +102,7 @@ async def test_a_version_that_is_off_by_one(peer: Peer, step: int) -> None:
     peer.change(uri, Position(0, 0), Position(0, 0), "")
     action = await fix_of(peer, uri)
     assert action["data"]["version"] == 2
-    assert await code_of(peer, action | {"data": action["data"] | {"version": 2 + step}}) == CONTENT_MODIFIED
+    assert (await error_of(peer, action | {"data": action["data"] | {"version": 2 + step}})).code == CONTENT_MODIFIED
 
 
 async def test_closing_the_document_ends_the_work(peer: Peer) -> None:
@@ -275,7 +278,7 @@ async def test_a_place_that_is_none_is_refused(peer: Peer, where: Any) -> None:
             await peer.request(
                 "textDocument/codeAction", {"textDocument": {"uri": uri}, "range": where, "context": context}
             )
-        assert failed.value.code == -32602
+        assert failed.value.code == INVALID_PARAMS
 
 
 @pytest.mark.parametrize("numbers", [[0, 0, 0], ["x", 0, 0, 0], [None] * 4])
@@ -284,7 +287,7 @@ async def test_data_with_numbers_that_are_none(peer: Peer, numbers: list[Any]) -
     peer.open(uri, BROKEN)
     action = await fix_of(peer, uri)
     raw = {"title": "x", "data": action["data"] | {"range": numbers}}
-    assert await code_of(peer, raw) == -32602
+    assert (await error_of(peer, raw)).code == INVALID_PARAMS
 
 
 @pytest.mark.parametrize("encoding", list(PositionEncoding))
