@@ -128,8 +128,7 @@ async def test_odd_attachments_are_refused_in_words(model: Path, state: Path, tm
         for attachment, reason in ODD_FILES:
             uri = attachment["uri"].replace("{folder}", folder.as_uri())
             turn = await say(peer, "What?", attachments=[attachment | {"uri": uri}])
-            print(attachment, turn.answer)
-            assert reason in turn.error["message"]
+            assert reason in turn.error["message"], attachment
             assert turn.error["code"] == -32803, attachment
         odd = {
             "kind": "diagnostics",
