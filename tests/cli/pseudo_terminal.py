@@ -35,23 +35,6 @@ _IGNORE_HANG_UP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0e-\x1f]")
 
 
-def _fork(
-    arguments: Sequence[str],
-    streams: tuple[int, int, int],
-    folder: Path,
-    environment: Mapping[str, str],
-    ignores_hang_up: bool,
-) -> Launched:
-    return launch(
-        arguments,
-        streams=streams,
-        environment=environment,
-        folder=folder,
-        takes_terminal=True,
-        ignores_hang_up=ignores_hang_up,
-    )
-
-
 def _start(
     arguments: Sequence[str],
     streams: tuple[int, int, int],
@@ -97,8 +80,18 @@ class PseudoTerminal:
         with contextlib.ExitStack() as stack:
             their_errors = terminal if errors is None else stack.enter_context(errors.open("wb")).fileno()
             streams = (terminal, terminal, their_errors)
-            start = _fork if CAN_PRELOAD and not is_fresh else _start
-            self._process = start(arguments, streams, folder, whole, ignores_hang_up)
+            self._process: Launched | subprocess.Popen[bytes]
+            if CAN_PRELOAD and not is_fresh:
+                self._process = launch(
+                    arguments,
+                    streams=streams,
+                    environment=whole,
+                    folder=folder,
+                    takes_terminal=True,
+                    ignores_hang_up=ignores_hang_up,
+                )
+            else:
+                self._process = _start(arguments, streams, folder, whole, ignores_hang_up)
         os.close(terminal)
         self._is_open = True
         self.output = ""
