@@ -106,11 +106,11 @@ def _call_form(tokenizer: Tokenizer, tools: Sequence[ToolSpec]) -> CallForm:
         results = [Message(Role.TOOL, f"{_RESULT.content}{call.id}", "", (), call.id, call.name) for call in calls]
         running = suited_calls([_QUESTION, Message(Role.ASSISTANT, tool_calls=calls), *results], form)
         rendered = _render(tokenizer, running, tools=tools, call_form=form)
-        over = _render(tokenizer, [*running, _ANSWER, _QUESTION], tools=tools, call_form=form)
-        if rendered is None or over is None:
-            return False
         told = [text for call in calls for text in (call.name, _WORD.findall(call.arguments)[-1])]
-        return all(text in rendered.text for text in (*told, *(result.content for result in results)))
+        told += [result.content for result in results]
+        if rendered is None or not all(text in rendered.text for text in told):
+            return False
+        return _render(tokenizer, [*running, _ANSWER, _QUESTION], tools=tools, call_form=form) is not None
 
     flags = (True, False)
     forms = (
