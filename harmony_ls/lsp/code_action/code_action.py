@@ -18,7 +18,7 @@ from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests, folder_of, name_of
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
-from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.documents import Document
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.progress import WorkProgress
@@ -107,9 +107,9 @@ async def resolve_code_action(services: Services, action: types.CodeAction) -> t
 
 def _place(services: Services, document: Document, params: types.CodeActionParams) -> Place:
     start, end = _offsets(document, *_ends(params.range))
-    context, path = params.context, path_of(document.uri)
+    context, bare = params.context, document.bare()
     return Place(
-        document=DocumentSnapshot(document.uri, path, document.language_id, document.version, ""),
+        document=bare,
         in_sync=document.in_sync,
         n_characters=document.text.n_characters,
         n_selected=end - start,
@@ -118,7 +118,7 @@ def _place(services: Services, document: Document, params: types.CodeActionParam
         invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
         opens_chat=services.client_opens_chat,
         creates_files="create" in EditMeans.of(services).operations,
-        in_workspace=path is not None and folder_of(services, path) is not None,
+        in_workspace=bare.path is not None and folder_of(services, bare.path) is not None,
     )
 
 
@@ -232,8 +232,7 @@ async def _edit(services: Services, choice: _Choice, token: int | str | None) ->
     if document is None or document.version != choice.version or document.digest() != choice.digest:
         raise _content_modified()
     start, end = _offsets(document, choice.start, choice.end)
-    bare = DocumentSnapshot(document.uri, path_of(document.uri), document.language_id, document.version, "")
-    place = Place(bare, document.in_sync, document.text.n_characters, end - start)
+    place = Place(document.bare(), document.in_sync, document.text.n_characters, end - start)
     if reason := refusal(place, services.configuration.settings):
         raise UserError(reason)
     work = asyncio.create_task(_work(services, choice, document, document.snapshot(), (start, end), token))

@@ -85,9 +85,8 @@ async def offer_at(
     document = services.documents.get(uri)
     refusal = _refuse(document, services.configuration.settings.inline_completion)
     if document is None or refusal is not None:
-        # The text has not been looked at: in a document that is too large, that alone would take too long.
-        language_id, version = ("", None) if document is None else (document.language_id, document.version)
-        request = InlineCompletionRequest(DocumentSnapshot(uri, path_of(uri), language_id, version, ""), 0, invoked)
+        bare = DocumentSnapshot(uri, path_of(uri), "", None, "") if document is None else document.bare()
+        request = InlineCompletionRequest(bare, 0, invoked)
         refusal = refusal or _NOT_OPEN
         services.record(request, refusal)
         return refusal, []

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -58,6 +58,10 @@ class Document:
             self._digest = hashlib.sha256(str(self.text).encode("utf-8", "surrogatepass")).hexdigest()
         return self._digest
 
+    def bare(self) -> DocumentSnapshot:
+        """Return the document as it is now, but for its text: in a large one, to look at that would take too long."""
+        return DocumentSnapshot(self.uri, path_of(self.uri), self.language_id, self.version, "")
+
     def snapshot(self) -> DocumentSnapshot:
         """Return the document as it is now.
 
@@ -65,13 +69,7 @@ class Document:
         stay what they are.
         """
         if self._snapshot is None:
-            self._snapshot = DocumentSnapshot(
-                uri=self.uri,
-                path=path_of(self.uri),
-                language_id=self.language_id,
-                version=self.version,
-                text=_without_surrogates(str(self.text)),
-            )
+            self._snapshot = replace(self.bare(), text=_without_surrogates(str(self.text)))
         return self._snapshot
 
     def apply(self, changes: Sequence[Change], version: int | None) -> None:
