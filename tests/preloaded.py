@@ -24,7 +24,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -86,17 +86,6 @@ class Launched:
         assert self.returncode is not None
         return self.returncode
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal to a process that has not ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
 
 def launch(
     arguments: Sequence[str],
@@ -114,7 +103,7 @@ def launch(
     command = _Command(tuple(arguments), dict(environment), str(folder), takes_terminal, ignores_hang_up)
     reading, writing = os.pipe()
     try:
-        message = json.dumps([getattr(command, name) for name in _Command.__slots__]).encode()
+        message = json.dumps(asdict(command)).encode()
         assert len(message) <= _MAX_REQUEST_BYTES
         socket.send_fds(_forker(), [message], [*streams, writing])
     finally:
@@ -175,7 +164,7 @@ def _serve(requests: socket.socket) -> _Command | None:
                 if not message:
                     return None
                 *streams, status = numbers
-                command = _Command(*json.loads(message))
+                command = _Command(**json.loads(message))
                 _read_vocabulary(command.environment)
                 pid = os.fork()
                 if not pid:

@@ -5,7 +5,9 @@ server.stdin, server.stdout, server.pid, await server.wait(), ...
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,11 +51,12 @@ class ForkedServer:
     def send_signal(self, number: int) -> None:
         """Send a signal to a process that has not ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has, and we are about to hear of it
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End the process at once."""
-        self._launched.kill()
+        self.send_signal(signal.SIGKILL)
 
     def _note_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._launched.status)
