@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from harmony_ls.lsp.connection.framing import Body, FrameDecoder, encode
 from harmony_ls.lsp.documents.text import PositionEncoding
 from harmony_ls.lsp.server import HarmonyServer
 from tests.lsp.editor import CAPABILITIES, Editor
-from tests.lsp.peer import PATIENCE, Peer
+from tests.lsp.peer import PATIENCE, Peer, handshake
 
-__all__ = ["EditorPeer", "connected_editor"]
+__all__ = ["EditorPeer", "chatting_editor", "connected_editor"]
 
 
 class EditorPeer(Peer):
@@ -33,6 +33,35 @@ class EditorPeer(Peer):
         if "method" in message:
             self.editor.receive(message)
         super()._receive(message)
+
+
+@asynccontextmanager
+async def chatting_editor(
+    model: Path,
+    state: Path,
+    folder: Path | None = None,
+    *,
+    capabilities: Mapping[str, Any] = CAPABILITIES,
+    settings: Mapping[str, Any] | None = None,
+    own_settings: str = "",
+) -> AsyncIterator[EditorPeer]:
+    """A server process whose chat model is ``model``, and the editor that is its client.
+
+    It keeps its files below ``state``. ``settings`` are the editor's, ``own_settings`` what the person's own file says.
+    """
+    if own_settings:
+        config = state / "config" / "harmony-ls" / "config.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(own_settings)
+    environment = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state / "config")}
+    options = {
+        "chat": {"model": str(model), "temperature": 0},
+        "inlineCompletion": {"enabled": False},
+        **(settings or {}),
+    }
+    async with await EditorPeer.start(("--trust-remote-code",), environment=environment) as peer:
+        await handshake(peer, folder=folder, options=options, capabilities=capabilities)
+        yield peer
 
 
 @asynccontextmanager

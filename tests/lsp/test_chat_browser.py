@@ -7,9 +7,7 @@ import pytest
 
 from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, allow_for_session
 from tests.lsp.chatting import say
-from tests.lsp.editor import CAPABILITIES
-from tests.lsp.editor_connections import EditorPeer
-from tests.lsp.peer import SERVER, handshake
+from tests.lsp.editor_connections import chatting_editor
 from tests.models import Rule
 from tests.session.support import calls, final, said, scripted_gpt_oss
 from tests.tools.browser.servers import site
@@ -29,13 +27,8 @@ async def test_a_page_is_asked_for_read_cited_and_shown(tmp_path: Path) -> None:
             ),
         )
         model = scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)
-        config = tmp_path / "config" / "harmony-ls" / "config.toml"
-        config.parent.mkdir(parents=True)
-        config.write_text(f'[tools]\nbrowser = "ask"\n[browser]\nallowedHosts = ["{served.host}"]\n')
-        environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-        settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}}
-        async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
-            await handshake(peer, options=settings, capabilities=CAPABILITIES)
+        own_settings = f'[tools]\nbrowser = "ask"\n[browser]\nallowedHosts = ["{served.host}"]\n'
+        async with chatting_editor(model, tmp_path / "state", own_settings=own_settings) as peer:
             peer.editor.answers.append(ALLOW_ONCE)
             turn = await say(peer, "Why tides?")
             assert turn.text == f"Let me look.\n\nThe moon pulls ([{served.host}]({served.url()}))."
@@ -55,8 +48,7 @@ async def test_a_page_is_asked_for_read_cited_and_shown(tmp_path: Path) -> None:
             assert [part["kind"] for part in stored["parts"]] == ["text", "toolCall", "toolResult", "text"]
             assert "".join(part["text"] for part in stored["parts"] if part["kind"] == "text") == turn.text
             await peer.shutdown()
-        async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
-            await handshake(peer, options=settings, capabilities=CAPABILITIES)
+        async with chatting_editor(model, tmp_path / "state", own_settings=own_settings) as peer:
             opened = await peer.request("harmony/chat/open", {"sessionId": turn.result["sessionId"]})
             assert opened["turns"] == transcript["turns"], "what was a link is one still, though the page is gone"
             forked = await peer.request("harmony/chat/fork", {"sessionId": turn.result["sessionId"]})

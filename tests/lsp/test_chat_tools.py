@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import pytest
 from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
 from tests.lsp.chatting import chatting, say
 from tests.lsp.editor import CAPABILITIES, Refusal
-from tests.lsp.editor_connections import EditorPeer
-from tests.lsp.peer import PATIENCE, SERVER, handshake
+from tests.lsp.editor_connections import chatting_editor
+from tests.lsp.peer import PATIENCE
 from tests.models import Rule
 from tests.session.support import calls, final, said, scripted_gpt_oss, tool_result
 
@@ -49,17 +48,13 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@asynccontextmanager
-async def editing(project: Path, *rules: Rule, capabilities: Any = CAPABILITIES, **options: Any) -> AsyncIterator[Any]:
+def editing(
+    project: Path, *rules: Rule, capabilities: Any = CAPABILITIES, **options: Any
+) -> AbstractAsyncContextManager[Any]:
     """A server with a scripted model, and the editor that is its client."""
-    state = project.parent / "state"
     # A token is a byte here, and what the model is told of its tools takes some thousands.
     model = scripted_gpt_oss(project.parent / "model", rules, max_position_embeddings=32_768)
-    environment = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state / "config")}
-    settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}, **options}
-    async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
-        await handshake(peer, folder=project, options=settings, capabilities=capabilities)
-        yield peer
+    return chatting_editor(model, project.parent / "state", project, capabilities=capabilities, settings=options)
 
 
 pytestmark = pytest.mark.usefixtures("harmony_vocabulary")

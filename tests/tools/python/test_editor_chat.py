@@ -8,9 +8,7 @@ from docker import DockerClient
 from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, allow_for_session
 from harmony_ls.settings.models import ToolSettings
 from tests.lsp.chatting import say
-from tests.lsp.editor import CAPABILITIES
-from tests.lsp.editor_connections import EditorPeer
-from tests.lsp.peer import SERVER, handshake
+from tests.lsp.editor_connections import chatting_editor
 from tests.models import Rule
 from tests.session.support import calls, final, said, scripted_gpt_oss, tool_result
 from tests.tools.python.support import containers_of, until
@@ -28,13 +26,8 @@ async def test_python_is_asked_for_run_and_shown_and_its_container_goes_with_the
         Rule(said("Wait"), calls("while True: pass", "python")),
     )
     model = scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)
-    config = tmp_path / "state" / "config" / "harmony-ls" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f'[tools]\npython = "ask"\npythonImage = "{python_settings.python_image}"\npythonSeconds = 30\n')
-    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "state" / "config")}
-    settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}}
-    async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
-        await handshake(peer, options=settings, capabilities=CAPABILITIES)
+    own_settings = f'[tools]\npython = "ask"\npythonImage = "{python_settings.python_image}"\npythonSeconds = 30\n'
+    async with chatting_editor(model, tmp_path / "state", own_settings=own_settings) as peer:
         pid = peer.process.pid
         peer.editor.answers.append(ALLOW_ONCE)
         first = await say(peer, "Six times seven?")
