@@ -10,7 +10,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from harmony_ls.cli.bench.lsp.record import LspRecord, LspSizes, TypingRecord
-from harmony_ls.cli.bench.lsp.running_chat import PROMPT, chat_running
+from harmony_ls.cli.bench.lsp.running_chat import chat_running, parts_noted, question
 from harmony_ls.cli.bench.turns import in_turns
 from harmony_ls.cli.typist import Answer, press
 from harmony_ls.engine.measuring import measure
@@ -167,18 +167,13 @@ async def measure_keys(client: LspClient, text: str, sizes: LspSizes, record: Ls
 async def _whole_turn(client: LspClient, text: str) -> tuple[dict[str, Any], list[float]]:
     """One turn in a session of its own: its usage, and the moments at which its parts came."""
     times: list[float] = []
-    before = client.on_notification
 
-    def note(method: str, params: Any) -> None:
-        if method == "harmony/chat/delta" and params["part"]["kind"] in ("text", "reasoning"):
+    def note(kind: str) -> None:
+        if kind in ("text", "reasoning"):
             times.append(time.perf_counter())
-        before(method, params)
 
-    client.on_notification = note
-    try:
-        result = await client.request("harmony/chat", {"token": "bench", "text": PROMPT + text})
-    finally:
-        client.on_notification = before
+    with parts_noted(client, note):
+        result = await client.request("harmony/chat", question(text))
     await client.request("harmony/chat/delete", {"sessionId": result["sessionId"]})
     return result["usage"], times
 

@@ -1,17 +1,18 @@
-"""A chat that is written while something else is measured, as the client that asked for it sees it."""
+"""Chats as the client that asked for them sees them: their parts as they come, and one that is written while something
+else is measured."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from harmony_ls.errors import UserError
 from harmony_ls.lsp.client import LspClient
 
-__all__ = ["PROMPT", "RunningChat", "chat_running"]
+__all__ = ["RunningChat", "chat_running", "parts_noted", "question"]
 
-PROMPT = "Go on with this text.\n\n"
+_TOKEN = "bench"
 _QUESTION_CHARACTERS = 500
 
 
@@ -54,29 +55,43 @@ class RunningChat:
             raise UserError("The chat ended while something was measured beside it.")
 
 
+def question(text: str) -> dict[str, str]:
+    """The parameters of a turn in a new session that goes on with a text."""
+    return {"token": _TOKEN, "text": f"Go on with this text.\n\n{text}"}
+
+
+@contextmanager
+def parts_noted(client: LspClient, note: Callable[[str], None]) -> Iterator[None]:
+    """Have the kind of each part of a `question`'s answer noted as it comes, while the block runs."""
+    before = client.on_notification
+
+    def on_notification(method: str, params: Any) -> None:
+        if method == "harmony/chat/delta" and params["token"] == _TOKEN:
+            note(params["part"]["kind"])
+        before(method, params)
+
+    client.on_notification = on_notification
+    try:
+        yield
+    finally:
+        client.on_notification = before
+
+
 @asynccontextmanager
 async def chat_running(client: LspClient, text: str) -> AsyncIterator[RunningChat]:
     """A chat, in a session of its own, that is being written while the block runs; it is cancelled and deleted at the
     end. Raises UserError where it ends before the block does."""
-    before = client.on_notification
-    number = client.send_request("harmony/chat", {"token": "bench", "text": PROMPT + text[:_QUESTION_CHARACTERS]})
+    number = client.send_request("harmony/chat", question(text[:_QUESTION_CHARACTERS]))
     answer = asyncio.ensure_future(client.answer(number))
     chat = RunningChat(answer)
-
-    def note(method: str, params: Any) -> None:
-        if method == "harmony/chat/delta" and params["token"] == "bench":
-            chat.note(params["part"]["kind"])
-        before(method, params)
-
-    client.on_notification = note
     try:
-        await chat.until(lambda: chat.n_parts > 0)
-        yield chat
-        chat.refuse_ended()
+        with parts_noted(client, chat.note):
+            await chat.until(lambda: chat.n_parts > 0)
+            yield chat
+            chat.refuse_ended()
     finally:
         client.cancel(number)
         await asyncio.gather(answer, return_exceptions=True)
-        client.on_notification = before
         if not answer.cancelled() and answer.exception() is None:
             usage = answer.result()["usage"]
             chat.step_ms = usage["decodeSeconds"] * 1000 / max(1, usage["generatedTokens"] - 1)
