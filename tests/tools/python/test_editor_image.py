@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestServer
 from docker import DockerClient
 from docker.errors import ImageNotFound
 
@@ -16,12 +15,11 @@ from harmony_ls.lsp.chat.image_offers import FETCH, NOT_NOW
 from harmony_ls.settings.models import ToolSettings
 from harmony_ls.tools.python.engine import address_of
 from tests.lsp.chatting import Turn, say
-from tests.lsp.editor import CAPABILITIES
-from tests.lsp.editor_connections import EditorPeer
-from tests.lsp.peer import PATIENCE, SERVER, handshake
+from tests.lsp.editor_connections import EditorPeer, chatting_editor
+from tests.lsp.peer import PATIENCE
 from tests.models import Rule
 from tests.session.support import calls, final, said, scripted_gpt_oss, tool_result
-from tests.tools.python.test_image import Stall, registry
+from tests.tools.python.image_registry import Stall, serving
 
 pytestmark = pytest.mark.usefixtures("harmony_vocabulary")
 
@@ -36,14 +34,7 @@ RULES = (
 async def editing(tmp_path: Path, tools: str) -> AsyncIterator[EditorPeer]:
     """A server whose user has these settings of tools, and the editor that is its client."""
     model = scripted_gpt_oss(tmp_path / "model", RULES, max_position_embeddings=32_768)
-    config = tmp_path / "config" / "harmony-ls" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f"[tools]\n{tools}")
-    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}}
-    async with await EditorPeer.start(("--trust-remote-code",), command=SERVER, environment=environment) as peer:
-        capabilities = CAPABILITIES | {"window": CAPABILITIES.get("window", {}) | {"workDoneProgress": True}}
-        await handshake(peer, options=settings, capabilities=capabilities)
+    async with chatting_editor(model, tmp_path / "state", own_settings=f"[tools]\n{tools}") as peer:
         yield peer
         await peer.shutdown()
 
@@ -110,22 +101,6 @@ async def test_docker_that_starts_later_is_of_use_from_the_next_turn_on(
         assert results(later) == ["42"]
         assert later.text == "It is 42."
         assert told(later) == []
-
-
-@asynccontextmanager
-async def serving(engine: DockerClient, stall: Stall | None = None) -> AsyncIterator[str]:
-    """The name of an image that only a registry of this machine has."""
-    server = TestServer(registry(stall), host="127.0.0.1")
-    await server.start_server()
-    image = f"127.0.0.1:{server.port}/noise:1"
-    try:
-        yield image
-    finally:
-        if stall is not None:
-            stall.is_over.set()
-        await server.close()
-        with suppress(ImageNotFound):
-            engine.images.remove(image)
 
 
 async def test_a_missing_image_is_fetched_where_the_person_agrees_while_the_chat_goes_on(
