@@ -5,8 +5,6 @@ here knows what a test is about.
 """
 
 import asyncio
-import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -17,14 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATIENCE", "Neovim", "executable", "opening"]
+from tests.editors.inside import PATIENCE, SOCKET, EndInside, listen
+
+__all__ = ["Neovim", "executable", "opening"]
 
 OLDEST = (0, 12)
-# Long enough for a machine under load; nothing waits for it unless a test fails.
-PATIENCE = 90.0
 POLL_MILLISECONDS = 10
-# A socket's path may have about a hundred characters, and the folders of tests have long names.
-SOCKET = "harmony-test-socket"
 
 
 @cache
@@ -39,25 +35,15 @@ def executable() -> str | None:
     return found if is_new else None
 
 
-class Neovim:
+class Neovim(EndInside):
     """One running editor."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._numbers = itertools.count(1)
 
     async def lua(self, chunk: str, *, poll: int | None = None) -> Any:
         """What a chunk of Lua returns, run on the editor's main loop; with ``poll``, the first that is true.
 
         ``poll`` is the time between two attempts in milliseconds.
         """
-        number = next(self._numbers)
-        self.send({"id": number, "lua": chunk} | ({"poll": poll} if poll is not None else {}))
-        async with asyncio.timeout(PATIENCE):
-            answer = json.loads(await self._reader.readline() or b'{"id": 0, "result": "the editor is gone"}')
-        assert answer["id"] == number, answer["result"]
-        assert answer["ok"], answer["result"]
-        return answer.get("result")
+        return await self.run("lua", chunk, poll)
 
     async def until(self, chunk: str) -> Any:
         """Wait until a chunk of Lua returns something true, and return it."""
@@ -70,14 +56,6 @@ class Neovim:
     async def text(self) -> str:
         """The text of the current buffer."""
         return str(await self.lua("return table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, true), '\\n')"))
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message to the end inside the editor; its answer is for the caller to read."""
-        self._writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
-
-    def close(self) -> None:
-        """Let go of the editor."""
-        self._writer.close()
 
 
 @asynccontextmanager
@@ -92,8 +70,7 @@ async def opening(folder: Path, configuration: str, environment: Mapping[str, st
     def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.set_result(Neovim(reader, writer))
 
-    with contextlib.chdir(folder):
-        server = await asyncio.start_unix_server(connect, SOCKET)
+    server = await listen(folder, connect)
     places = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     process = await asyncio.create_subprocess_exec(
         command, "--headless", "-i", "NONE", "-n", "-u", str(init), "-S", str(Path(__file__).with_suffix(".lua")),

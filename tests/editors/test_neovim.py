@@ -15,7 +15,8 @@ from typing import TextIO
 import pytest
 import pytest_asyncio
 
-from tests.editors.neovim import PATIENCE, Neovim, executable, opening
+from tests.editors.inside import PATIENCE
+from tests.editors.neovim import Neovim, executable, opening
 from tests.models import Rule
 
 pytestmark = [

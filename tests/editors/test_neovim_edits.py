@@ -20,7 +20,8 @@ from harmony_ls.messages import ToolCall
 from harmony_ls.tools.apply_patch import plan_patch
 from harmony_ls.tools.tool import ApprovalRequest, Decision
 from harmony_ls.workspace.port import Applied
-from tests.editors.neovim import PATIENCE, Neovim, executable, opening
+from tests.editors.inside import PATIENCE
+from tests.editors.neovim import Neovim, executable, opening
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="needs Neovim 0.12 (nvim)")
 

@@ -8,7 +8,6 @@ nothing here knows what a test is about.
 import asyncio
 import contextlib
 import importlib.util
-import itertools
 import json
 import os
 import re
@@ -19,19 +18,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.editors.inside import LONGEST_LINE, PATIENCE, SOCKET, EndInside, listen
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page
 
-__all__ = ["PATIENCE", "CodeServer", "Window", "is_there", "serving"]
+__all__ = ["CodeServer", "Window", "is_there", "serving"]
 
 EXTENSION = Path(__file__).parents[2] / "editors" / "vscode"
 THE_END_INSIDE = Path(__file__).parent / "vscode_end"
-# Long enough for a machine under load; nothing waits for it unless a test fails.
-PATIENCE = 90.0
 POLL_MILLISECONDS = 20
-# A socket's path may have about a hundred characters, and the folders of tests have long names.
-SOCKET = "harmony-test-socket"
-LONGEST_LINE = 4_000_000
 
 BROWSER_ARGUMENTS = [
     "--disable-gpu",
@@ -71,29 +67,21 @@ def is_there() -> bool:
     return programs and is_driven and (EXTENSION / "node_modules").is_dir()
 
 
-class Window:
+class Window(EndInside):
     """One window of VS Code: its page, and the end inside it."""
 
     def __init__(self, page: "Page", folder: Path, ends: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        super().__init__(*ends)
         self.page = page
         self.folder = folder
-        self._reader, self._writer = ends
-        self._numbers = itertools.count(1)
 
     async def js(self, chunk: str, *, poll: int | None = None, **values: Any) -> Any:
         """What a chunk of JavaScript returns, run beside the extensions; with ``poll``, the first that is true.
 
         It sees ``vscode``, ``kept`` (an object that lives as long as the window) and ``values`` by their names.
         """
-        number = next(self._numbers)
         given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
-        message = {"id": number, "js": given + chunk} | ({"poll": poll} if poll is not None else {})
-        self._writer.write(json.dumps(message).encode() + b"\n")
-        async with asyncio.timeout(PATIENCE):
-            answer = json.loads(await self._reader.readline() or b'{"id": 0, "result": "the window is gone"}')
-        assert answer["id"] == number, answer["result"]
-        assert answer["ok"], answer["result"]
-        return answer["result"]
+        return await self.run("js", given + chunk, poll)
 
     async def until(self, chunk: str, **values: Any) -> Any:
         """Wait until a chunk of JavaScript returns something true, and return it."""
@@ -215,9 +203,9 @@ class CodeServer:
         try:
             await page.goto(f"{self._address}/?folder={folder}", wait_until="domcontentloaded")
             async with asyncio.timeout(PATIENCE):
-                reader, writer = await ends
-            yield Window(page, folder, (reader, writer))
-            writer.close()
+                window = Window(page, folder, await ends)
+            yield window
+            window.close()
         finally:
             await page.screenshot(path=artefacts / "window.png")
             # As when a person closes a window: its extensions are ended.
@@ -264,8 +252,7 @@ async def serving(folder: Path, environment: Mapping[str, str]) -> AsyncIterator
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_ARGUMENTS)
             stack.push_async_callback(browser.close)
             code_server = CodeServer(folder, address, browser)
-            with contextlib.chdir(folder):
-                listening = await asyncio.start_unix_server(code_server.connected, SOCKET, limit=LONGEST_LINE)
+            listening = await listen(folder, code_server.connected)
             stack.callback(listening.close)
             reading = asyncio.create_task(_drain(process))
             stack.callback(reading.cancel)
