@@ -177,20 +177,22 @@ async def _diff(services: Services, param: AttachmentParam, params: Sequence[Att
     def is_hidden(name: str) -> bool:
         return first_match(DocumentSnapshot("", name, "", None, ""), exclude) is not None
 
+    path: Path | None = None
     if param.uri:
         path = await asyncio.to_thread(_place_of, param.uri, folders)
         if path is None:
             raise UserError(f"{param.uri} is outside the workspace, so its changes are not shown to the model.")
-        folder = await asyncio.to_thread(_folder_of, path)
-        return [Attachment(_CHANGES, await repository_diff(folder, path, is_hidden), "diff")]
-    if len(folders) > 1:
+        folders = (await asyncio.to_thread(_folder_of, path),)
+    elif len(folders) > 1:
         others = [each.uri for each in params if each.uri]
         folders = await asyncio.to_thread(_folders_of, others, folders) or folders
+    if len(folders) == 1:
+        return [Attachment(_CHANGES, await repository_diff(folders[0], path, is_hidden), "diff")]
     return await _diffs(folders, is_hidden)
 
 
 async def _diffs(folders: Sequence[Path], is_hidden: Callable[[str], bool]) -> list[Attachment]:
-    """The changes of each repository, under its name where there are several; those without any are passed over.
+    """The changes of each of the folders' repositories, under its name; those without any are passed over.
 
     Raises UserError where there is nothing to show in any of them, and why in the first.
     """
@@ -207,8 +209,6 @@ async def _diffs(folders: Sequence[Path], is_hidden: Callable[[str], bool]) -> l
     changed = {repository: text for repository, text in repositories.items() if text}
     if not changed:
         raise problems[0]
-    if len(folders) == 1:
-        return [Attachment(_CHANGES, text, "diff") for text in changed.values()]
     return [Attachment(f"{_CHANGES} in `{each.name}`", text, "diff") for each, text in changed.items()]
 
 
