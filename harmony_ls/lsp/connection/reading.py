@@ -7,6 +7,8 @@ from typing import Any
 from cattrs import Converter
 from lsprotocol import types
 
+from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS
+
 __all__ = [
     "SEVERITY_NAMES",
     "describe",
@@ -19,7 +21,6 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-_MOST_DIAGNOSTICS = 100
 _MOST = 2**31 - 1  # LSP's greatest "uinteger"
 
 SEVERITY_NAMES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
@@ -74,7 +75,7 @@ def read_code_action(converter: Converter, params: dict[str, Any]) -> types.Code
         diagnostic = _read_diagnostic(converter, each)
         if diagnostic is not None:
             read.append(diagnostic)
-            if len(read) == _MOST_DIAGNOSTICS:
+            if len(read) == MOST_DIAGNOSTICS:
                 break
     structured.context.diagnostics = read
     return structured
@@ -82,7 +83,7 @@ def read_code_action(converter: Converter, params: dict[str, Any]) -> types.Code
 
 def _nearest_first(diagnostics: list[Any], place: types.Range) -> list[Any]:
     """The diagnostics, those that touch the lines of a place before all others where they are too many."""
-    if len(diagnostics) <= _MOST_DIAGNOSTICS:
+    if len(diagnostics) <= MOST_DIAGNOSTICS:
         return diagnostics
 
     def is_elsewhere(diagnostic: Any) -> bool:
