@@ -13,6 +13,7 @@ from pathlib import Path
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.edits.text_file import decode
 from harmony_ls.errors import WorkspaceError
+from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.lsp.documents.documents import path_of
 from harmony_ls.workspace.files import read_state
 from harmony_ls.workspace.gate import GatedPath, PathGate
@@ -21,7 +22,6 @@ from harmony_ls.workspace.transaction import verify
 __all__ = ["Buffer", "Place", "PlannedChange", "Unsaved", "comparable", "disk_text", "located", "planned_changes"]
 
 _NO_FILE = re.compile(r"(untitled|inmemory|memory|vscode-[a-z-]+|git|output|search-editor):", re.IGNORECASE)
-_LINE_END = re.compile("\r\n?")
 _LONE_CARRIAGE_RETURN = re.compile("\r(?!\n)")
 
 
@@ -79,7 +79,7 @@ def comparable(text: str) -> str:
 
     The lines and columns of two texts that compare equal are the same.
     """
-    return _LINE_END.sub("\n", text).removesuffix("\n")
+    return with_plain_line_ends(text).removesuffix("\n")
 
 
 def located(
