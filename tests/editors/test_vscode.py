@@ -181,3 +181,15 @@ async def test_explain_opens_a_conversation_about_what_is_selected(window: Windo
         path=str(window.folder / "shapes.py"),
     )
     await answers(window, "return radius ** 2")
+
+
+async def test_a_command_that_needs_code_takes_the_file_along(window: Window) -> None:
+    await window.open("shapes.py", BROKEN)
+    await is_ready(window)
+    await window.js("kept.turn = vscode.commands.executeCommand('harmony-ls.ask');")
+    box = window.page.locator(".quick-input-widget")
+    assert "/explain" in await window.see(box.locator(".quick-input-message"))
+    await window.write("/explain")
+    await window.press("Enter")
+    await answers(window, "the file `shapes.py`")
+    await answers(window, "return radius ** 2")

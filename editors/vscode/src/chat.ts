@@ -29,6 +29,7 @@ interface Result {
 }
 
 interface Command {
+  /** With its slash. */
   name: string;
   meaning: string;
   needs: 'code' | 'diff' | null;
@@ -76,11 +77,11 @@ export class Chat implements vscode.Disposable, vscode.TextDocumentContentProvid
     const commands = await client.sendRequest<Command[]>('harmony/chat/commands', {});
     const text = await vscode.window.showInputBox({
       title: 'Ask Harmony',
-      prompt: commands.map(({ name }) => `/${name}`).join(' '),
+      prompt: commands.map(({ name }) => name).join(' '),
       placeHolder: 'A question, or a command with a slash',
     });
     if (!text?.trim()) return;
-    const command = commands.find(({ name }) => text.trim().split(/\s/)[0] === `/${name}`);
+    const command = commands.find(({ name }) => text.trim().split(/\s/)[0] === name);
     const attachments = attached(client, editor, command?.needs ?? null);
     await this.#turn(client, this.#conversationIn(editor) ?? this.#begin(), text, attachments);
   }
