@@ -3,6 +3,7 @@
 import gc
 import lzma
 import os
+import signal
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,12 @@ settings.register_profile(
     "harmony-ls", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("harmony-ls")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, though a shell that runs pytest in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
