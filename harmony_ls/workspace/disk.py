@@ -74,6 +74,12 @@ class DiskWorkspace:
         return self._gate.roots
 
     @property
+    def gate(self) -> PathGate:
+        """What decides which paths are let through. To make another for the same folders would cost a second search
+        for their links."""
+        return self._gate
+
+    @property
     def change_sets(self) -> tuple[int, ...]:
         """The numbers of the change sets that `undo` would take back, the last one at the end; none is used twice.
 

@@ -9,6 +9,7 @@ still means the same when it is used.
 import contextlib
 import os
 import re
+import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +63,7 @@ class PathGate:
     """Lets paths through that lie inside ``roots`` and are neither protected nor ignored.
 
     ``exclude`` are the globs of secrets. ``lets_ignored_through`` opens what ``.gitignore`` names, and nothing else.
+    Any number of threads may use one gate: the links of the workspace are searched by one of them for all.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class PathGate:
             raise WorkspaceError(f"{missing} is not a folder, or one that may not be looked into.")
         self._exclude = tuple(exclude)
         self._links: tuple[float, Links] = (0.0, {})
+        self._looking = threading.Lock()
         self._lets_ignored_through = lets_ignored_through
 
     def pass_through(self, written: str) -> GatedPath:
@@ -114,12 +117,13 @@ class PathGate:
 
     def _called(self, root: Path, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """What links of the workspace call a file, given by its real path."""
-        now = time.monotonic()
-        if now >= self._links[0]:
-            links = found_links(self.roots)
-            # In a large workspace looking takes a while; it is done again after many times as long.
-            self._links = (time.monotonic() + _LINKS_KEPT * (time.monotonic() - now), links)
-        return other_names(self._links[1], root, names)
+        with self._looking:
+            now = time.monotonic()
+            if now >= self._links[0]:
+                links = found_links(self.roots)
+                # In a large workspace looking takes a while; it is done again after many times as long.
+                self._links = (time.monotonic() + _LINKS_KEPT * (time.monotonic() - now), links)
+            return other_names(self._links[1], root, names)
 
     def files(self) -> Iterator[GatedPath]:
         """All files that are let through, ordered by path; links are not followed."""

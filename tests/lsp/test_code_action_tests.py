@@ -65,6 +65,21 @@ async def test_tests_are_added_to_those_that_there_are(
         assert await peer.shutdown() == 0
 
 
+async def test_tests_are_added_to_a_file_that_is_not_listed(
+    tmp_path: Path, workspace: Path, harmony_vocabulary_folder: Path
+) -> None:
+    """Links are not followed when files are listed, and more files than one would look through are not listed."""
+    (workspace / "tests/test_other.py").unlink()
+    (workspace / "suites").mkdir()
+    (workspace / "suites/prices.py").write_text(OLD_TESTS)
+    (workspace / "shop/test_prices.py").symlink_to("../suites/prices.py")
+    async with acting(tmp_path, harmony_vocabulary_folder, RULES, workspace=workspace) as peer:
+        [change] = (await resolved(peer, await chosen(peer, workspace)))["documentChanges"]
+        assert change["textDocument"] == {"uri": (workspace / "shop/test_prices.py").as_uri(), "version": None}
+        assert applied(OLD_TESTS, change["edits"]) == f"{OLD_TESTS}\n\n{NEW_TEST}"
+        assert await peer.shutdown() == 0
+
+
 async def test_tests_have_no_place_that_may_not_be_written(
     tmp_path: Path, workspace: Path, harmony_vocabulary_folder: Path
 ) -> None:

@@ -4,6 +4,7 @@ Tests named d21 and d22 are numbered robustness cases.
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.server import HarmonyServer
 from harmony_ls.lsp.workspace.workspace import EditorWorkspace, Patience
 from harmony_ls.tools.apply_patch import plan_patch
+from harmony_ls.workspace.gate import PathGate
 from harmony_ls.workspace.port import Applied
 from tests.lsp.editor import Refusal
 from tests.lsp.editor_connections import connected_editor
@@ -71,6 +73,19 @@ async def test_an_open_document_is_changed_with_its_unsaved_text(tmp_path: Path)
         assert document["edits"] == [{"range": place, "newText": "B\n"}]
         editor.undo(uri)
         assert editor.text(path) == "unsaved\na\nb\nc\n", "one step of undo takes it back"
+
+
+async def test_one_gate_serves_the_disk_and_the_editor(tmp_path: Path) -> None:
+    """Each would search the workspace for links, which in a large one takes seconds."""
+
+    def n_gates() -> int:
+        return sum(isinstance(each, PathGate) for each in gc.get_objects())
+
+    async with connected_editor(tmp_path) as (server, _):
+        n_before = n_gates()
+        workspace = workspace_of(server, tmp_path)
+        assert n_gates() == n_before + 1
+        assert workspace.gate.roots == workspace.roots
 
 
 async def test_carriage_returns_and_the_end_of_the_file_are_kept(tmp_path: Path) -> None:

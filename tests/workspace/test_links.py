@@ -1,5 +1,6 @@
 """A file has the names that links give it, too: what a tool reads under a protected one is protected under all."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -135,6 +136,37 @@ def test_links_that_cannot_be_read_are_passed_over() -> None:
     """Everything in the folder of a process is looked at, as in a workspace that somebody opened at the root."""
     links = found_links([Path("/proc/self"), Path("/proc/1")])
     assert all(target.startswith("/proc/") for target in links)
+
+
+SEARCHING = """
+import sys, threading
+from harmony_ls.workspace.gate import PathGate
+
+root, n_threads = sys.argv[1], 8
+searched = []
+sys.addaudithook(lambda event, arguments: event == "os.scandir" and searched.append(arguments[0]))
+gate, together = PathGate([root]), threading.Barrier(n_threads)
+
+def passes():
+    together.wait()
+    gate.pass_through("src/a.py")
+
+threads = [threading.Thread(target=passes) for _ in range(n_threads)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+print(searched.count(str(gate.roots[0])))
+"""
+
+
+def test_links_are_searched_by_one_thread_for_all(root: Path) -> None:
+    """What is found serves for many times as long as it took, so that the last thread may well search again."""
+    for number in range(500):
+        (root / "many" / str(number)).mkdir(parents=True)
+    program = [sys.executable, "-c", SEARCHING, str(root)]
+    n_searches = int(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
+    assert 1 <= n_searches <= 2
 
 
 def test_a_link_that_is_made_later_is_found(root: Path) -> None:

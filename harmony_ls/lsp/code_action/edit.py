@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from harmony_ls.errors import UserError, WorkspaceError
+from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
 from harmony_ls.lsp.documents.text import Text
 from harmony_ls.lsp.services import Services
 from harmony_ls.lsp.workspace.edit import EditMeans
-from harmony_ls.workspace.gate import PathGate
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
@@ -69,15 +68,15 @@ async def edit_of_tests(
     files = _below(folder, await workspace.list_files())
     relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
     target = folder / relative
-    is_new = not exists and _open_document(services, target) is None
+    # A file can be there without being listed: where there are very many, or in a folder that is a link.
+    is_new = not exists and await _is_free(services, target)
     text = ""
-    if not is_new:
-        text = (await workspace.read(str(target))).text
+    if is_new:  # the client that creates it does not ask
+        await asyncio.to_thread(workspace.gate.pass_through, str(target))
     else:
-        exclude = services.configuration.settings.inline_completion.exclude
-        await asyncio.to_thread(_refuse_to_create, folder, target, exclude)
+        text = (await workspace.read(str(target))).text
     changes = await added_tests(job, relative, text, chat_model, settings)
-    if is_new and _open_document(services, target) is None and not await asyncio.to_thread(os.path.lexists, target):
+    if is_new and await _is_free(services, target):
         uri = target.as_uri()
         edits = text_edits(Text("", services.documents.encoding), changes)
         return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
@@ -90,10 +89,9 @@ async def edit_of_tests(
     return types.WorkspaceEdit(document_changes=[document_edit(uri, version, edits)])
 
 
-def _refuse_to_create(folder: Path, target: Path, exclude: Sequence[str]) -> None:
-    """Raise WorkspaceError where a new file may not be put; the client that creates it does not ask."""
-    if PathGate((folder,), exclude=exclude).pass_through(str(target)).real.exists():
-        raise WorkspaceError(f"{target.name} exists already, and is not among the files that may be changed.")
+async def _is_free(services: Services, target: Path) -> bool:
+    """Whether there is nothing under a name, neither in the editor nor on disk."""
+    return _open_document(services, target) is None and not await asyncio.to_thread(os.path.lexists, target)
 
 
 def _below(folder: Path, files: Sequence[str]) -> list[str]:

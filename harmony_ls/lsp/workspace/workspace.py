@@ -84,8 +84,8 @@ class EditorWorkspace:
         patience: Patience = Patience(),
     ) -> None:
         self._connection = connection
-        self._gate = PathGate(roots, exclude=exclude)
         self._disk = DiskWorkspace(roots, exclude=exclude)
+        self._gate = self._disk.gate
         self._roots = tuple(Path(os.path.abspath(root)) for root in roots)
         self._patience = patience
         self._lock = asyncio.Lock()
@@ -102,6 +102,11 @@ class EditorWorkspace:
     def roots(self) -> tuple[Path, ...]:
         """The real paths of the folders."""
         return self._gate.roots
+
+    @property
+    def gate(self) -> PathGate:
+        """What decides which paths are let through."""
+        return self._gate
 
     @property
     def change_sets(self) -> tuple[int, ...]:
