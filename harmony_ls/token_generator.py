@@ -17,7 +17,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -171,16 +171,14 @@ class AsyncTokenGenerator:
         rendering: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
         tokens = await self._tokens(prompt_tokens, messages, prompt, system_message, rendering)
         model = self.model
-        room = max(1, model.context_length - len(tokens))
         request = GenerationRequest(
             prompt=tuple(tokens),
-            max_tokens=max_tokens or room,
+            max_tokens=max_tokens or model.context_length,
             stop_tokens=self._stops() if stop_tokens is None else frozenset(stop_tokens),
             sampling=Sampling(temperature=temperature, logit_bias=tuple((logit_bias or {}).items()), **options),
             top_logprobs=top_logprobs,
         )
         decoder, stops = model.tokenizer.decoder(), StopStrings((stop,) if isinstance(stop, str) else stop)
-        request = replace(request, max_tokens=min(request.max_tokens, room))
         generation = self._engine.generate(model, request)
         try:
             async for token in generation:

@@ -62,7 +62,7 @@ def go_on_with(model: Model, text: str) -> Asked:
 class OneAnswer:
     """The pass. Iterate over ``events`` once; ``answer`` grows meanwhile.
 
-    ``stops`` and ``n_top`` are as in `Asked`. ``max_tokens`` is limited to what the model's context has room for.
+    ``stops`` and ``n_top`` are as in `Asked`. Raises UserError for a prompt that is empty or fills the model's context.
     """
 
     def __init__(
@@ -77,10 +77,9 @@ class OneAnswer:
         n_top: int = 0,
     ) -> None:
         n_prompt = len(asked.prompt.tokens)
-        room = model.context_length - n_prompt
         if not n_prompt:
             raise UserError("The prompt is empty: there is nothing to go on with.")
-        if room < 1:
+        if n_prompt >= model.context_length:
             raise PromptTooLongError(
                 f"The prompt has {n_prompt:,} tokens, and {model.name} takes {model.context_length:,} in all. "
                 "Shorten it, or choose a model with a longer context."
@@ -91,7 +90,7 @@ class OneAnswer:
         self._asked = replace(asked, stops=stops, n_top=n_top)
         self._pass = Pass(asked.prompt)
         self._sampling = sampling
-        self._max_tokens = min(max_tokens, room)
+        self._max_tokens = max_tokens
         self._is_cancelled = False
 
     @property

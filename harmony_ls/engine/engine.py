@@ -8,25 +8,26 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harmony_ls.engine.distributed.process_group import dismiss_followers
+from harmony_ls.engine.generation.generation import Generation
 from harmony_ls.engine.generation.healing import SpelledVocabulary
-from harmony_ls.engine.generation.request import GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.generation.request import GenerationRequest
 from harmony_ls.engine.loading.download import find_model
 from harmony_ls.engine.loading.load_progress import LoadProgress
 from harmony_ls.engine.loading.loading import describe_device, join_as_leader, load_model
 from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.engine.worker.blas import BlasReport
-from harmony_ls.engine.worker.futures import as_exception, is_being_cancelled, on_own_thread, resolve
+from harmony_ls.engine.worker.futures import is_being_cancelled, on_own_thread, resolve
 from harmony_ls.engine.worker.worker import Job, Priority, Worker
 from harmony_ls.errors import EngineClosedError, ModelError, PromptTooLongError
 
-__all__ = ["Engine", "Generation"]
+__all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -117,15 +118,19 @@ class Engine:
         _, dropped = self._submit(_one_step(lambda: self._drop_contexts([model])))
         await dropped
 
-    def generate(self, model: Model, request: GenerationRequest) -> "Generation":
+    def generate(self, model: Model, request: GenerationRequest) -> Generation:
         """Start a generation. Iterate over it, and leave it with ``cancel`` or by closing it.
 
-        Raises PromptTooLongError when the prompt fills the context, ValueError for a model that is not resident and for
+        It ends where the context is full, however many tokens it may have, with the finish reason ``length``. Raises
+        PromptTooLongError when the prompt alone fills the context, ValueError for a model that is not resident and for
         ids that are no tokens of it, EngineClosedError after ``close``.
         """
         context = self._context(model, len(request.prompt))
         model.require_tokens(request.prompt)
         model.require_tokens(request.sampling.named_tokens)
+        room = model.context_length - len(request.prompt)
+        if request.max_tokens > room:
+            request = replace(request, max_tokens=room)
         generation = Generation(self._worker, model, context, request)
         self._generations.add(generation)
         return generation
@@ -330,59 +335,6 @@ class Engine:
         job: Job[tuple[Result]] = Job(Priority.INTERACTIVE, steps, on_item, on_end)
         self._worker.submit(job)
         return job, future
-
-
-class Generation(AsyncIterator[Token]):
-    """The tokens of one generation, as they come. Made by ``Engine.generate``; used on one event loop."""
-
-    def __init__(self, worker: Worker, model: Model, context: Any, request: GenerationRequest) -> None:
-        from harmony_ls.engine.generation.decode import Progress
-        from harmony_ls.engine.generation.speculative import generate
-
-        loop = asyncio.get_running_loop()
-        self.model = model
-        self._worker = worker
-        self._progress = Progress(GenerationStats(prompt_tokens=len(request.prompt)))
-        self._tokens: asyncio.Queue[Token | None] = asyncio.Queue()
-        self._error: BaseException | None = None
-        self._ended = asyncio.Event()
-
-        def on_item(token: Token) -> None:
-            loop.call_soon_threadsafe(self._tokens.put_nowait, token)
-
-        def on_end(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(self._end, error)
-
-        self._job: Job[Token] = Job(request.priority, generate(context, request, self._progress), on_item, on_end)
-        worker.submit(self._job)
-
-    @property
-    def stats(self) -> GenerationStats:
-        """The figures so far; final once the iteration has ended or ``ended`` has returned."""
-        return self._progress.stats
-
-    def cancel(self) -> None:
-        """End the generation before its next step. The iteration then ends after the tokens that are already there."""
-        self._worker.cancel(self._job)
-
-    async def ended(self) -> None:
-        """Wait until the worker has let go of this generation."""
-        await self._ended.wait()
-
-    async def __anext__(self) -> Token:
-        token = await self._tokens.get()
-        if token is None:
-            # Whoever asks again gets the same end.
-            self._tokens.put_nowait(None)
-            if self._error is not None:
-                raise self._error
-            raise StopAsyncIteration
-        return token
-
-    def _end(self, error: BaseException | None) -> None:
-        self._error = as_exception(error)
-        self._ended.set()
-        self._tokens.put_nowait(None)
 
 
 @dataclass(slots=True, eq=False)

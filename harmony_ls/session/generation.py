@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harmony_ls.engine.engine import Engine, Generation
+from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.generation.generation import Generation
 from harmony_ls.engine.generation.request import GenerationRequest, Sampling, Token
 from harmony_ls.engine.generation.stop_strings import StopStrings
 from harmony_ls.engine.models.model import Model

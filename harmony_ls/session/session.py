@@ -165,12 +165,11 @@ class Session:
             conversation = self._conversation(running)
             current = running.begin(Pass(prompt))
             self.last_pass = current
-            max_tokens = self._max_tokens(prompt, running)
             written = run_pass(
                 self.chat_model,
                 conversation,
                 current,
-                max_tokens=max_tokens,
+                max_tokens=self._max_tokens(running),
                 sampling=self._sampling(),
                 cache_owner=self._cache_owner,
             )
@@ -303,11 +302,10 @@ class Session:
         context = self.chat_model.model.context_length
         return context - min(self._settings.max_tokens, max(1, int(context * _ANSWER_SHARE)))
 
-    def _max_tokens(self, prompt: Prompt, running: Turn) -> int:
-        """How much one pass may write: the least of what the settings, the context and the turn still allow."""
+    def _max_tokens(self, running: Turn) -> int:
+        """How much one pass may write: what the settings allow it, or the rest of what they allow the turn."""
         in_turn = self._settings.max_turn_tokens - running.usage.generated_tokens
-        in_context = self.chat_model.model.context_length - len(prompt.tokens)
-        return max(1, min(self._settings.max_tokens, in_context, in_turn))
+        return max(1, min(self._settings.max_tokens, in_turn))
 
     def _sampling(self) -> Sampling:
         if self._overrides is not None:

@@ -14,7 +14,7 @@ from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.errors import EngineClosedError, PromptTooLongError
 from tests.engine.engines import bytes_at_rest, collect, held, loaded, on_worker, watch
 from tests.engine.test_interleaving import prompt_of
-from tests.models import Rule
+from tests.models import Rule, build_model
 
 
 async def test_it_ends_at_max_tokens_and_says_so(tiny_llama: Path) -> None:
@@ -25,6 +25,18 @@ async def test_it_ends_at_max_tokens_and_says_so(tiny_llama: Path) -> None:
     assert (stats.prompt_tokens, stats.reused_tokens, stats.computed_tokens) == (40, 0, 40)
     assert stats.first_token_ms is not None
     assert all(token.logprob <= 0 for token in tokens)
+
+
+@pytest.mark.parametrize("owed", [b"", b"abc"])
+async def test_it_ends_where_the_context_is_full(tmp_path: Path, owed: bytes) -> None:
+    folder = build_model(tmp_path / "short", "llama", config={"max_position_embeddings": 48})
+    async with loaded(folder) as (engine, model):
+        tokens, stats = await collect(engine, model, GenerationRequest(prompt_of(1, 40), 1000, owed=owed))
+        assert len(tokens) == stats.generated_tokens == 8
+        assert stats.finish_reason is FinishReason.LENGTH
+        # Exactly as much as there is room for is not cut.
+        _, exact = await collect(engine, model, GenerationRequest(prompt_of(1, 40), 8, owed=owed))
+        assert (exact.generated_tokens, exact.finish_reason) == (8, FinishReason.LENGTH)
 
 
 @pytest.mark.parametrize("position", [0, 1, 5])

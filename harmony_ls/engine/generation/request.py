@@ -81,7 +81,8 @@ class Sampling:
 class GenerationRequest:
     """One pass of the model over ``prompt``.
 
-    ``stop_tokens`` end the generation. ``cache_owner`` names whose prompt cache this continues (a document, a chat).
+    ``max_tokens`` is the most that is written, where the context has room for it. ``stop_tokens`` end the generation.
+    ``cache_owner`` names whose prompt cache this continues (a document, a chat).
     ``checkpoints`` are prompt positions (counts of tokens) that later prompts are likely to share; they matter for
     caches that cannot be trimmed. ``owed`` is text that the first tokens must spell (token healing).
     ``top_logprobs`` is how many of the likeliest tokens come with each token, 0 to 20.

@@ -163,12 +163,11 @@ async def _code(
     job.tell("Reading")
     conversation, prompt = await rendered(question, chat_model, settings, effort)
     current = Pass(prompt)
-    n_left = chat_model.model.context_length - len(prompt.tokens)
     events = run_pass(
         chat_model,
         conversation,
         current,
-        max_tokens=max(1, min(settings.max_tokens, settings.max_turn_tokens, n_left)),
+        max_tokens=min(settings.max_tokens, settings.max_turn_tokens),
         sampling=chosen_sampling(chat_model.sampling, settings),
         cache_owner=f"code actions {job.document.uri}",
     )

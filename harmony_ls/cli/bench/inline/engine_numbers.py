@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from harmony_ls.cli.bench.inline.corpus import SourceFile
 from harmony_ls.cli.bench.inline.subject import Subject
 from harmony_ls.cli.bench.turns import in_turns
-from harmony_ls.engine.engine import Generation
+from harmony_ls.engine.generation.generation import Generation
 from harmony_ls.engine.generation.request import GenerationRequest
 from harmony_ls.engine.measuring import measure
 from harmony_ls.engine.worker.worker import Priority
