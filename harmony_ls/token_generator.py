@@ -187,7 +187,7 @@ class AsyncTokenGenerator:
                 yield _with_logprob(token, text) if return_logprobs else token.id
                 if is_stopped:
                     return
-            if generation.stats.finish_reason in (None, FinishReason.CANCELLED):  # nobody else ends it
+            if generation.stats.finish_reason is FinishReason.CANCELLED:  # nobody else ends it
                 raise EngineClosedError(_CLOSED)
         finally:
             generation.cancel()

@@ -167,7 +167,6 @@ def _before_stops(events: Iterable[Event], stops: StopStrings) -> Iterator[Event
 
 def _reason(generation: Generation, *, is_over: bool) -> FinishReason:
     """Why the pass ended; one that was stopped because its answer was over is as good as one that stopped itself."""
-    if is_over:
-        return FinishReason.STOP
-    # One that was ended before its first step has no reason of its own.
-    return generation.stats.finish_reason or FinishReason.CANCELLED
+    reason = FinishReason.STOP if is_over else generation.stats.finish_reason
+    assert reason is not None  # its tokens have come to their end
+    return reason

@@ -39,6 +39,17 @@ async def test_it_ends_where_the_context_is_full(tmp_path: Path, owed: bytes) ->
         assert (exact.generated_tokens, exact.finish_reason) == (8, FinishReason.LENGTH)
 
 
+async def test_one_that_is_cancelled_before_its_first_step_says_so(tiny_llama: Path) -> None:
+    async with loaded(tiny_llama) as (engine, model):
+        async with held(engine._worker):
+            generation = engine.generate(model, GenerationRequest(prompt_of(1, 40), 7))
+            assert generation.stats.finish_reason is None
+            generation.cancel()
+        assert [token async for token in generation] == []
+        assert generation.stats.finish_reason is FinishReason.CANCELLED
+        assert generation.stats.generated_tokens == generation.stats.computed_tokens == 0
+
+
 @pytest.mark.parametrize("position", [0, 1, 5])
 async def test_a_stop_token_is_the_last_one(tiny_llama: Path, position: int) -> None:
     async with loaded(tiny_llama) as (engine, model):

@@ -5,9 +5,10 @@ How tokens are computed is in `harmony_ls.engine.generation.decode`, on the MLX 
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
-from harmony_ls.engine.generation.request import GenerationRequest, GenerationStats, Token
+from harmony_ls.engine.generation.request import FinishReason, GenerationRequest, GenerationStats, Token
 from harmony_ls.engine.models.model import Model
 from harmony_ls.engine.worker.futures import as_exception
 from harmony_ls.engine.worker.worker import Job, Worker
@@ -34,6 +35,9 @@ class Generation(AsyncIterator[Token]):
             loop.call_soon_threadsafe(self._tokens.put_nowait, token)
 
         def on_end(error: BaseException | None) -> None:
+            if error is None and self.stats.finish_reason is None:
+                # It was cancelled before its first step, so none of its code ever ran.
+                self._progress.stats = replace(self.stats, finish_reason=FinishReason.CANCELLED)
             loop.call_soon_threadsafe(self._end, error)
 
         self._job: Job[Token] = Job(request.priority, generate(context, request, self._progress), on_item, on_end)

@@ -124,8 +124,8 @@ class GenerationStats:
     """The figures of one generation.
 
     ``computed_tokens`` of the ``prompt_tokens`` were prefilled, ``reused_tokens`` came from a prompt cache.
-    ``first_token_ms`` counts from the generation's first step on the worker. ``finish_reason`` is None while it runs.
-    ``n_draft_accepted`` of the ``generated_tokens`` were guessed by the draft model.
+    ``first_token_ms`` counts from the generation's first step on the worker. ``finish_reason`` is None while it runs
+    and after a failure. ``n_draft_accepted`` of the ``generated_tokens`` were guessed by the draft model.
     """
 
     prompt_tokens: int = 0
