@@ -40,6 +40,8 @@ RULES = [
     asked("fix", f"```python\n{FUNCTION}```\n"),
     asked("improve", "```js\nconst s = '🙂🙂' + b\n```", before="+ a\n```\n\n"),
     asked("fix_all", f"```python\n{MENDED}```"),
+    asked("fix_all", f"```python\n{FUNCTION}```", before="undefined\n```\n\n"),
+    asked("fix_all", "What is it?", before="nowhere\n```\n\n"),
     asked("simplify", "I cannot do that without knowing what `heigth` is."),
     asked("write_tests", f"```python\n{TESTS}```"),
 ]
@@ -201,6 +203,23 @@ async def test_what_cannot_be_done_is_said(peer: Peer) -> None:
     action = named(await actions(peer, uri, place((4, 4))), "refactor.rewrite.harmony.simplify")
     with pytest.raises(ResponseError, match="It said: I cannot do that without knowing"):
         await resolved(peer, action)
+
+
+async def test_what_was_left_is_said_with_its_reason(peer: Peer) -> None:
+    """In one message, and only where the rest is mended; it comes before the edit does."""
+    uri = fresh_uri()
+    text = BROKEN + "value = 1\n" * 100 + "print(undefined)\n"
+    peer.open(uri, text)
+    problems = [diagnostic((4, 19), (4, 25), "undefined"), diagnostic((108, 6), (108, 15), "nowhere")]
+    action = named(
+        await actions(peer, uri, place((0, 0), (109, 0)), diagnostics=problems, only=["source.fixAll.harmony"]),
+        "source.fixAll.harmony",
+    )
+    n_seen = len(peer.notifications)
+    assert applied(text, await edits_of(peer, action)) == text.replace("heigth", "height")
+    shown = [params for method, params in peer.notifications[n_seen:] if method == "window/showMessage"]
+    says = "1 of 2 problems could not be fixed.\nLine 109 (nowhere): The model made no edit. It said: What is it?"
+    assert shown == [{"type": 2, "message": says}]
 
 
 async def told(peer: Peer, n_seen: int, stage: str) -> None:

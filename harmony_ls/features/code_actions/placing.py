@@ -5,6 +5,7 @@ Whether the document still parses afterwards is looked at by whoever asks for th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harmony_ls.edits.changes import LineEdit, TextChange, replace_lines
 from harmony_ls.edits.line_diff import line_edits, n_same
@@ -18,7 +19,10 @@ from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.safety import clean
 from harmony_ls.features.line_ends import with_plain_line_ends
 
-__all__ = ["Rewriting", "appended", "combined", "refuse_hidden", "rewriting"]
+__all__ = ["UNCHANGED", "Rewriting", "appended", "combined", "refuse_hidden", "rewriting"]
+
+UNCHANGED: Final = "The model would leave the code as it is."
+"""The reason where an answer comes to no change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def combined(document: DocumentSnapshot, rewritings: Sequence[Rewriting]) -> tup
     )
     new_text, changes = replace_lines(document.text, first.lines, edits)
     if not changes:
-        raise UserError("The model would leave the code as it is.")
+        raise UserError(UNCHANGED)
     smallest = tuple(_smallest(document.text, change) for change in changes)
     for lines, letters in zip(changes, smallest, strict=True):
         try:

@@ -24,7 +24,8 @@ class Job:
     """An action at a place: ``start`` and ``end`` are offsets of what is selected, equal where nothing is.
 
     ``name`` is what the document is called. ``notes`` are the diagnostics, ``note_lines`` the lines of each, counted
-    from 0, the last one excluded. ``tell`` hears what is going on, in words for a person.
+    from 0, the last one excluded. ``tell`` hears what is going on, and ``warn`` what an edit that comes leaves undone,
+    both in words for a person.
     """
 
     action: Action
@@ -35,6 +36,7 @@ class Job:
     notes: tuple[DiagnosticNote, ...] = ()
     note_lines: tuple[tuple[int, int], ...] = ()
     tell: Callable[[str], None] = lambda _message: None
+    warn: Callable[[str], None] = lambda _message: None
 
     def is_diagnosed(self, line: int) -> bool:
         """Whether a diagnostic is about a line."""

@@ -15,7 +15,14 @@ from harmony_ls.errors import ModelError, UserError
 from harmony_ls.events import ReasoningDelta, TextDelta
 from harmony_ls.features.code_actions.actions import Subject
 from harmony_ls.features.code_actions.answer import Answer, fitted
-from harmony_ls.features.code_actions.placing import Rewriting, appended, combined, refuse_hidden, rewriting
+from harmony_ls.features.code_actions.placing import (
+    UNCHANGED,
+    Rewriting,
+    appended,
+    combined,
+    refuse_hidden,
+    rewriting,
+)
 from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
 from harmony_ls.features.code_actions.region import (
     Job,
@@ -26,6 +33,7 @@ from harmony_ls.features.code_actions.region import (
     selected_apart,
 )
 from harmony_ls.features.code_actions.repetition import Repetition
+from harmony_ls.features.code_actions.skipped import Skipped, skipped_text
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.syntax.python import refuse_broken, refuse_changed
@@ -46,6 +54,8 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
     """The changes of the document that the action comes to. What diagnostics report is mended place by place, and what
     can be mended is, whatever becomes of the rest.
 
+    What is left as it is, is told with its reason by ``job.warn``, or raised where nothing can be mended at all.
+
     Raises UserError where the model makes none that can be used, PromptTooLongError where there is too much code, and
     ModelError where the model cannot be spoken to. Cancelled, it frees the model within one step.
     """
@@ -56,21 +66,27 @@ async def changes_for(job: Job, chat_model: ChatModel, settings: ChatSettings) -
         regions = [(await region_of(job), job.notes)]
     changes: tuple[TextChange, ...] = ()
     made: list[Rewriting] = []
-    faults: list[UserError] = []
+    faults: list[tuple[tuple[DiagnosticNote, ...], UserError]] = []
     for number, (region, notes) in enumerate(regions, 1):
         at_region = job if len(regions) == 1 else replace(job, tell=_counted(job.tell, number, len(regions)))
         try:
             refuse_unfit(region)
             one = await _rewriting(at_region, region, notes, chat_model, settings)
-            changes = await _combined(job, [*made, one])
+            with_it = await _combined(job, [*made, one])
+            if with_it == changes:  # the others alone would come to the same
+                raise UserError(UNCHANGED)
         except ModelError:
             raise
         except UserError as fault:  # what cannot be mended at one place takes nothing from the others
-            faults.append(fault)
+            faults.append((notes, fault))
         else:
             made.append(one)
+            changes = with_it
+    skipped = [Skipped(notes, str(fault)) for notes, fault in faults]
     if not made:
-        raise faults[0]
+        raise faults[0][1] if len(faults) == 1 else UserError(skipped_text(skipped, len(job.notes)))
+    if text := skipped_text(skipped, len(job.notes)):
+        job.warn(text)
     return tuple(TextChange(each.start + marked, each.end + marked, each.text) for each in changes)
 
 

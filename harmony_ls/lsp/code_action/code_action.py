@@ -5,7 +5,9 @@ action comes to is computed when it is chosen. Actions carry all that they need 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lsprotocol import types
@@ -235,7 +237,9 @@ async def _edit(services: Services, choice: _Choice, token: int | str | None) ->
     place = Place(document.bare(), document.in_sync, document.text.n_characters, end - start)
     if reason := refusal(place, services.configuration.settings):
         raise UserError(reason)
-    work = asyncio.create_task(_work(services, choice, document, document.snapshot(), (start, end), token))
+    warnings: list[str] = []
+    job = partial(_job, services, choice, document.snapshot(), (start, end), warnings.append)
+    work = asyncio.create_task(_work(services, choice, document, job, token))
     watch = _Watch(choice.uri, work)
     services.documents.listen(watch)
     services.status.work_begun()
@@ -250,6 +254,8 @@ async def _edit(services: Services, choice: _Choice, token: int | str | None) ->
         services.status.work_ended()
     if watch.is_modified:
         raise _content_modified()
+    for message in warnings:
+        services.window_show_message(types.ShowMessageParams(type=types.MessageType.Warning, message=message))
     return edit
 
 
@@ -271,14 +277,13 @@ async def _work(
     services: Services,
     choice: _Choice,
     document: Document,
-    snapshot: DocumentSnapshot,
-    offsets: tuple[int, int],
+    job_of: Callable[[WorkProgress], "Job"],
     token: int | str | None,
 ) -> types.WorkspaceEdit:
     settings = services.configuration.settings
     with WorkProgress(services, choice.action.title, token) as progress:
         models = await services.backend.chat_models(settings)
-        job = _job(services, choice, snapshot, offsets, progress)
+        job = job_of(progress)
         async with models.using(settings, on_progress=progress.loading) as chat_model:
             if choice.action.subject is Subject.TESTS:
                 return await edit_of_tests(services, job, chat_model, settings.chat)
@@ -290,6 +295,7 @@ def _job(
     choice: _Choice,
     snapshot: DocumentSnapshot,
     offsets: tuple[int, int],
+    warn: Callable[[str], None],
     progress: WorkProgress,
 ) -> "Job":
     # Only here: it imports the engine, which has been done on a thread by now.
@@ -307,6 +313,7 @@ def _job(
         ),
         note_lines=tuple((start, end) for start, end, *_ in choice.diagnostics),
         tell=progress.say,
+        warn=warn,
     )
 
 

@@ -168,20 +168,34 @@ FAR_APART = (
 )
 
 
+BREAKS = (
+    "Line 20009 (blank) and 1 more: The model's answer would break the document (line 20012: '(' was never closed)."
+)
+REFUSES = "Line 5 (wrong): The model made no edit. It said: I cannot."
+LEAVES = "Line 5 (wrong): The model would leave the code as it is."
+
+
 @pytest.mark.parametrize(
-    ("first", "last", "expected"),
+    ("first", "last", "expected", "left"),
     [
-        ("return 1", "return 2", FAR_APART.replace("return on\n", "return 1\n").replace("of\n", "2\n")),
-        ("return 1", "return (", FAR_APART.replace("return on\n", "return 1\n")),
-        (None, "return 2", FAR_APART.replace("of\n", "2\n")),
-        (None, None, "The model made no edit."),
+        ("return 1", "return 2", FAR_APART.replace("return on\n", "return 1\n").replace("of\n", "2\n"), ()),
+        ("return 1", "return (", FAR_APART.replace("return on\n", "return 1\n"), (BREAKS,)),
+        (None, "return 2", FAR_APART.replace("of\n", "2\n"), (REFUSES,)),
+        ("return on", "return 2", FAR_APART.replace("of\n", "2\n"), (LEAVES,)),
+        (None, "return (", None, (REFUSES, BREAKS)),
     ],
-    ids=["all", "one is broken", "one cannot be mended", "none can be mended"],
+    ids=["all", "one is broken", "one cannot be mended", "one is left as it is", "none can be mended"],
 )
 async def test_all_is_mended_place_by_place(
-    tmp_path: Path, harmony_vocabulary: None, first: str | None, last: str | None, expected: str
+    tmp_path: Path,
+    harmony_vocabulary: None,
+    first: str | None,
+    last: str | None,
+    expected: str | None,
+    left: tuple[str, ...],
 ) -> None:
-    """What is wrong far apart is asked one by one, and what can be mended is. A line without code has nothing wrong."""
+    """What is wrong far apart is asked one by one, and what can be mended is. What is not, is told with its reason: a
+    line without code has nothing wrong."""
 
     def rule(place: int, name: str, line: str | None) -> Rule:
         answer = "I cannot." if line is None else f"```python\ndef {name}():\n    {line}\n```"
@@ -191,17 +205,21 @@ async def test_all_is_mended_place_by_place(
 
     rules = [rule(5, "first", first), rule(20_012, "last", last)]
     told: list[str] = []
+    warned: list[str] = []
     notes = (DiagnosticNote(20_012, "wrong"), DiagnosticNote(20_009, "blank"), DiagnosticNote(5, "wrong"))
     lines = ((20_011, 20_012), (20_008, 20_009), (4, 5))
     async with chat_model(scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)) as model:
-        large = job("fix_all", FAR_APART, notes=notes, note_lines=lines, tell=told.append)
-        if first is None and last is None:
-            with pytest.raises(UserError, match=expected):
+        large = job("fix_all", FAR_APART, notes=notes, note_lines=lines, tell=told.append, warn=warned.append)
+        if expected is None:
+            with pytest.raises(UserError) as refused:
                 await changes_for(large, model, greedy())
+            warned.append(str(refused.value))
         else:
             assert apply_text_changes(FAR_APART, await changes_for(large, model, greedy())) == expected
     assert "Reading (1 of 2)" in told
     assert "Writing (2 of 2)" in told
+    n_left = len(left) + (BREAKS in left)
+    assert warned == (["\n".join((f"{n_left} of 3 problems could not be fixed.", *left))] if left else [])
 
 
 async def test_other_languages_are_mended_place_by_place_too(model: ChatModel) -> None:
