@@ -11,6 +11,7 @@ class DocumentSnapshot:
 
     ``text`` is exactly the client's text, line endings included. Offsets into it count Unicode code points.
     ``path`` is the file's path where the URI names one, else None. ``version`` is the client's document version.
+    ``link_targets`` are the paths that ``path`` has led to by links, as far as that was looked up.
     """
 
     uri: str
@@ -18,3 +19,4 @@ class DocumentSnapshot:
     language_id: str
     version: int | None
     text: str
+    link_targets: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 Links are found by looking; no file is opened, and what a name means is not judged here.
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from types import MappingProxyType
 
 from harmony_ls.workspace.globs import first_match
 
-__all__ = ["MOST_NAMES", "Links", "Named", "found_links", "other_names", "written_names"]
+__all__ = ["MOST_NAMES", "Links", "Named", "found_links", "link_targets", "other_names", "written_names"]
 
 Named = tuple[str, tuple[str, ...]]
 """A root, and the names below it that lead to a file."""
@@ -88,6 +89,23 @@ def other_names(links: Links, root: Path, names: Sequence[str]) -> Iterator[tupl
                     yield other[1]
             if depth < len(names):
                 folder = f"{folder}/{names[depth]}"
+
+
+def link_targets(path: str) -> tuple[str, ...]:
+    """The paths that an absolute path leads to by links: after each link on the way, that of the file itself last.
+
+    There are none where no link is on the way. What a link leads to need not exist.
+    """
+    real = os.path.realpath(path)
+    if real == os.path.normpath(path):
+        return ()
+    written = Path(path)
+    targets: list[str] = []
+    # Where a folder may not be looked into, nothing was read through it either.
+    with contextlib.suppress(OSError):
+        for names in islice(written_names((Path(written.anchor),), written), 1, None):
+            targets.append(str(Path(written.anchor, *names)))
+    return tuple(dict.fromkeys((*targets, real)))
 
 
 def written_names(roots: Sequence[Path], path: Path) -> Iterator[tuple[str, ...]]:

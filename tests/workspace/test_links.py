@@ -10,7 +10,7 @@ from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.workspace.disk import DiskWorkspace
 from harmony_ls.workspace.gate import PathGate
-from harmony_ls.workspace.links import found_links, other_names, written_names
+from harmony_ls.workspace.links import found_links, link_targets, other_names, written_names
 
 
 @pytest.fixture
@@ -136,6 +136,35 @@ def test_links_that_cannot_be_read_are_passed_over() -> None:
     """Everything in the folder of a process is looked at, as in a workspace that somebody opened at the root."""
     links = found_links([Path("/proc/self"), Path("/proc/1")])
     assert all(target.startswith("/proc/") for target in links)
+
+
+def test_what_a_path_leads_to_has_every_name_on_the_way(tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    (folder / "vault").mkdir()
+    (folder / "vault" / "production").write_text("x\n")
+    link(folder / ".env", "vault/production")
+    link(folder / "notes.txt", ".env")
+    link(folder / "vault" / "up", "..")
+    link(folder / "here", "vault/up")
+    through = str(folder / "vault" / "production")
+    assert link_targets(through) == ()
+    assert link_targets(f"{folder}/vault/../vault//production") == ()
+    assert link_targets(str(folder / ".env")) == (through,)
+    assert link_targets(str(folder / "notes.txt")) == (str(folder / ".env"), through)
+    way = link_targets(str(folder / "here" / "notes.txt"))
+    assert str(folder / "vault" / "up" / "notes.txt") in way
+    assert way[-2:] == (str(folder / ".env"), through)
+
+
+def test_what_a_path_leads_to_need_not_be_there(tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    link(folder / "broken", ".env")
+    link(folder / "loop", "loop")
+    link(folder / "long", "x" * 300)
+    assert link_targets(str(folder / "broken")) == (str(folder / ".env"),)
+    assert set(link_targets(str(folder / "loop"))) <= {str(folder / "loop")}
+    assert link_targets(str(folder / "long"))[-1] == str(folder / ("x" * 300))
+    assert link_targets(str(folder / "missing" / "file")) == ()
 
 
 SEARCHING = """

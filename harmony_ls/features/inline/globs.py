@@ -13,10 +13,14 @@ __all__ = ["first_match"]
 
 
 def first_match(document: DocumentSnapshot, globs: tuple[str, ...]) -> str | None:
-    """The first glob that names the document, or one of the folders that it lies in."""
+    """The first glob that names the document, or one of the folders that it lies in, here or where its links lead."""
     path = document.path if document.path is not None else _path_of(document.uri)
-    names = [name for name in re.split(r"[/\\]", path) if name]
-    return workspace_globs.first_match(names, globs)
+    matches = (workspace_globs.first_match(_names(each), globs) for each in (path, *document.link_targets))
+    return next((glob for glob in matches if glob is not None), None)
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in re.split(r"[/\\]", path) if name]
 
 
 def _path_of(uri: str) -> str:

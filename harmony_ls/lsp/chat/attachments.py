@@ -4,7 +4,6 @@ Open documents are read as the client has them at this moment, saved or not; oth
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from harmony_ls.features.inline.globs import first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
-from harmony_ls.lsp.documents.documents import path_of
+from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.messages.chat_messages import AttachmentParam
@@ -39,33 +38,39 @@ async def attachments_of(services: Services, params: Sequence[AttachmentParam]) 
     """
     if len(params) > _MOST_ATTACHMENTS:
         raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
-    snapshots = [_snapshot(services, each) for each in params]
+    opened = [_opened(services, each) for each in params]
     resolved: list[Attachment] = []
-    for param, snapshot in zip(params, snapshots, strict=True):
+    for param, each in zip(params, opened, strict=True):
         if param.kind == "diff":
             resolved += await _diff(services, param, params)
         else:
-            resolved += await _resolve(services, param, snapshot)
+            resolved += await _resolve(services, param, each)
         refuse_too_much("", resolved)
     return tuple(resolved)
 
 
-def _snapshot(services: Services, param: AttachmentParam) -> DocumentSnapshot | None:
+def _opened(services: Services, param: AttachmentParam) -> tuple[Document, DocumentSnapshot] | None:
     document = services.documents.get(param.uri) if param.uri is not None else None
-    if document is not None and not document.in_sync:
+    if document is None:
+        return None
+    if not document.in_sync:
         name = _name(services, document.uri)
         raise UserError(f"An edit of {name} could not be read. Close the document and open it.")
-    return document.snapshot() if document is not None else None
+    return document, document.snapshot()
 
 
-async def _resolve(services: Services, param: AttachmentParam, snapshot: DocumentSnapshot | None) -> list[Attachment]:
+async def _resolve(
+    services: Services, param: AttachmentParam, opened: tuple[Document, DocumentSnapshot] | None
+) -> list[Attachment]:
     if param.kind not in ("selection", "file", "symbol", "diagnostics"):
         raise UserError(f"{param.kind!r} is no kind of attachment: selection, file, symbol, diagnostics, diff are.")
     if not param.uri:
         raise UserError(f"An attachment of the kind {param.kind} needs a uri.")
-    if snapshot is None:
+    if opened is None:
         snapshot = await _from_disk(services, param.uri)
-    await _refuse_excluded(services, snapshot)
+    else:
+        document, snapshot = opened
+        await _refuse_excluded(services, document)
     name = _name(services, param.uri)
     match param.kind:
         case "file":
@@ -89,15 +94,11 @@ async def _from_disk(services: Services, uri: str) -> DocumentSnapshot:
     return DocumentSnapshot(uri, path, "", None, file.text)
 
 
-async def _refuse_excluded(services: Services, snapshot: DocumentSnapshot) -> None:
+async def _refuse_excluded(services: Services, document: Document) -> None:
     exclude = services.configuration.settings.inline_completion.exclude
-    glob = first_match(snapshot, exclude)
-    if glob is None and snapshot.path is not None:
-        # A document that was opened under the name of a link is what the link leads to.
-        real = await asyncio.to_thread(os.path.realpath, snapshot.path)
-        glob = first_match(replace(snapshot, path=real), exclude)
+    glob = first_match(replace(document.bare(), link_targets=await document.link_targets()), exclude)
     if glob is not None:
-        name = _name(services, snapshot.uri)
+        name = _name(services, document.uri)
         raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
 
 

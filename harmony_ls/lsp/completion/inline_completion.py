@@ -31,6 +31,8 @@ _Item = TypeVar("_Item")
 
 _NOT_OPEN: Final = Offer(reason=Reason.NOT_OPEN, detail="The document is not open.")
 
+_CHANGED: Final = Offer(reason=Reason.SUPERSEDED, detail="The document changed before the offer was made.")
+
 _INVOKED_START_SECONDS: Final = 10.0
 """How long a person who asks by a command waits for the engine; a key waits no longer than its deadline."""
 
@@ -93,15 +95,14 @@ async def offer_at(
     n_changes = document.n_changes
     request = _request(document, position, invoked=invoked, selected=selected)
     try:
-        offer = await _ask(services, request)
+        offer = await _ask(services, document, request)
     except asyncio.CancelledError:
         services.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
         raise
     items: list[_Item] = []
     if offer.items:
         if services.documents.get(uri) is not document or document.n_changes != n_changes:
-            detail = "The document changed before the offer was made."
-            offer = replace(offer, items=(), reason=Reason.SUPERSEDED, detail=detail)
+            offer = replace(offer, items=(), reason=_CHANGED.reason, detail=_CHANGED.detail)
         elif not (items := [item for each in offer.items if (item := item_of(each)) is not None]):
             detail = "The suggestion replaces what the editor cannot replace at this place."
             offer = replace(offer, items=(), reason=Reason.NOT_SHOWABLE, detail=detail)
@@ -146,14 +147,23 @@ def _request(
     )
 
 
-async def _ask(services: Services, request: InlineCompletionRequest) -> Offer:
+async def _ask(services: Services, document: Document, request: InlineCompletionRequest) -> Offer:
     within = services.configuration.settings.inline_completion.deadline_ms / 1000
+    patience = max(within, _INVOKED_START_SECONDS) if request.invoked else within
+    deadline, n_changes = asyncio.get_running_loop().time() + patience, document.n_changes
     services.status.work_begun()
     try:
-        completer = await services.completer(within=max(within, _INVOKED_START_SECONDS) if request.invoked else within)
+        completer = await services.completer(within=patience)
         if completer is None:
             return Offer(reason=Reason.MODEL_LOADING, detail="The engine is being started.")
-        return await completer.offer(request)
+        try:
+            async with asyncio.timeout_at(deadline):
+                link_targets = await document.link_targets()
+        except TimeoutError:
+            return Offer(reason=Reason.TIMED_OUT, detail="The deadline passed before the disk said which file this is.")
+        if services.documents.get(document.uri) is not document or document.n_changes != n_changes:
+            return _CHANGED
+        return await completer.offer(replace(request, document=replace(request.document, link_targets=link_targets)))
     finally:
         services.status.work_ended()
 

@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 from weakref import WeakSet
 
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.lsp.documents.followed_links import FollowedLinks
 from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
 __all__ = ["Change", "Document", "DocumentListener", "Documents", "path_of"]
@@ -50,6 +51,7 @@ class Document:
     faults: set[str] = field(default_factory=set)
     _snapshot: DocumentSnapshot | None = None
     _digest: str | None = None
+    _links: FollowedLinks = field(default_factory=FollowedLinks)
 
     def digest(self) -> str:
         """The SHA-256 of the text's UTF-8, in hexadecimal: it tells two documents apart that have one URI and version,
@@ -57,6 +59,14 @@ class Document:
         if self._digest is None:
             self._digest = hashlib.sha256(str(self.text).encode("utf-8", "surrogatepass")).hexdigest()
         return self._digest
+
+    async def link_targets(self) -> tuple[str, ...]:
+        """The paths that the document's path has led to by links since it was opened: it may show any of these files.
+
+        The disk is looked at again when the text has changed.
+        """
+        path = path_of(self.uri)
+        return () if path is None else await self._links.targets(path, self.n_changes)
 
     def bare(self) -> DocumentSnapshot:
         """Return the document as it is now, but for its text: in a large one, to look at that would take too long."""

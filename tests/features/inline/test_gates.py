@@ -1,5 +1,7 @@
 """When a completion is asked for at all."""
 
+from dataclasses import replace
+
 import pytest
 
 from harmony_ls.features.document import DocumentSnapshot
@@ -74,6 +76,18 @@ def test_only_when_asked_for() -> None:
 def test_files_with_secrets_are_never_read(path: str) -> None:
     asked = request("TOKEN=<|>", invoked=True, path=path)
     assert reason(asked) is Reason.EXCLUDED_FILE
+
+
+def test_a_document_is_judged_by_what_its_links_lead_to_too() -> None:
+    asked = request("TOKEN=<|>", path="/a/notes.txt")
+    for targets, expected in (
+        (("/a/.env",), Reason.EXCLUDED_FILE),
+        (("/a/.env", "/vault/production"), Reason.EXCLUDED_FILE),
+        (("/home/me/.ssh/config",), Reason.EXCLUDED_FILE),
+        (("/b/notes.txt",), None),
+    ):
+        linked = replace(asked, document=replace(asked.document, link_targets=targets))
+        assert reason(linked) is expected
 
 
 def test_a_document_without_a_path_is_judged_by_its_uri() -> None:
