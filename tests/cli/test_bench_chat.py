@@ -1,6 +1,7 @@
 """``harmony-ls bench chat`` on small real models: the keys that are promised, the faults that are told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_a_shape_that_there_is_not_is_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "chat", "--shape", "gpt-oss-21b"])
     assert result.exit_code == 2
     assert "gpt-oss-21b" in result.output
+    assert set(SHAPES) <= words_of(result.output)
+
+
+def test_the_help_names_every_shape() -> None:
+    assert set(SHAPES) <= words_of(CliRunner().invoke(app, ["bench", "chat", "--help"]).output)
+
+
+def words_of(output: str) -> set[str]:
+    """The words of a text that was wrapped, and may have a frame."""
+    return set(re.findall(r"[\w-]+", output))
 
 
 @pytest.mark.slow

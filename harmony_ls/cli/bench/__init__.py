@@ -89,8 +89,8 @@ def chat(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            help="Without --model: a shape with random weights that the bench makes itself: llama, gpt-oss or "
-            "gpt-oss-20b. Repeat for more. Default: llama and gpt-oss.",
+            help="Without --model: a shape with random weights that the bench makes itself: tiny, llama, llama-deep, "
+            "gpt-oss or gpt-oss-20b. Repeat for more. Default: llama and gpt-oss.",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +108,8 @@ def chat(
     shapes = tuple(shape or ("llama", "gpt-oss"))
     unknown = sorted(set(shapes) - set(command.SHAPES))
     if unknown:
-        raise typer.BadParameter(f"there is no shape {unknown[0]!r}", param_hint="--shape")
+        shown = ", ".join(command.SHAPES)
+        raise typer.BadParameter(f"there is no shape {unknown[0]!r}; the shapes are {shown}", param_hint="--shape")
     plan = command.ChatPlan(tuple(model or ()), shapes, trust_remote_code=trust_remote_code)
     raise typer.Exit(command.bench_chat(plan, as_json=json_output))
 
