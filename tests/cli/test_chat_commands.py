@@ -1,12 +1,15 @@
 """What commands refuse, and that what they refuse loses nothing and asks nothing."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.conversation import Chat
+from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import UserError
 from harmony_ls.messages import Message, Role
 from harmony_ls.session.files import save_conversation
@@ -71,6 +74,24 @@ def test_a_turn_without_changes_is_taken_back_without_a_question(unsaved: Chat, 
     assert unsaved.session.messages == ()
     run_command(unsaved, "/undo")
     assert paper.getvalue().endswith("There is nothing to take back.\n")
+
+
+def test_what_is_to_be_known_of_a_change_that_is_taken_back_is_told(
+    unsaved: Chat, paper: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    unsaved.background.run(unsaved.workspace.apply([FileChange(ChangeKind.UPDATE, "a.txt", "one\n", "two\n")]))
+    unsaved.changes[-1] = unsaved.workspace.change_sets
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(timeout=60)
+    left = tmp_path / f".harmony-ls-old-{process.pid}-0123456789abcdef.tmp"
+    left.write_text("what a crash left\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    run_command(unsaved, "/undo")
+    told = paper.getvalue()
+    assert "modified a.txt\n" in told
+    assert f"{left.name} was left by a change that a crash broke off." in told
+    assert (tmp_path / "a.txt").read_text() == "one\n"
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,8 @@ def _show_applied(chat: Chat, applied: Applied) -> None:
     for verb, paths in (("created", applied.created), ("modified", applied.modified), ("deleted", applied.deleted)):
         for path in paths:
             chat.view.say(f"{verb} {path}")
+    for note in applied.notes:
+        chat.view.say(note, "yellow")
 
 
 def _clear(chat: Chat, _argument: str) -> None:
