@@ -149,6 +149,47 @@ def test_a_stopped_answer_is_kept_and_told() -> None:
     assert drawn(letters("Half an ans"), FinishReason.CANCELLED) == "Half an ans\n\nStopped. What was written is kept."
 
 
+def test_what_is_waited_for_is_told_while_it_is_waited_for() -> None:
+    """Nothing is read any more once the model writes: not between two parts of its answer, nor after the last one."""
+    console, view = terminal()
+    file = console.file
+    assert isinstance(file, io.StringIO)
+
+    def drawn_by(*events: Event) -> str:
+        start = len(file.getvalue())
+        for event in events:
+            view.show(event)
+            view._refresh()
+        return file.getvalue()[start:]
+
+    view.begin()
+    view._refresh()
+    assert "reading" in file.getvalue()
+    writes = drawn_by(ReasoningDelta("Hm."), TextDelta("I delete it."), Notice("One more thing."), TextDelta("Now."))
+    assert "reading" not in writes
+    assert "running apply_patch" in drawn_by(ToolCallStarted(0, "apply_patch"), ToolCallFinished(0, CALL))
+    assert "reading" in drawn_by(ToolResult(CALL, "Success."))
+    ends = drawn_by(TextDelta("Done."), Notice("The answer was cut off."), TurnFinished(FinishReason.LENGTH, USAGE))
+    view.end()
+    assert "reading" not in ends
+
+
+@pytest.mark.parametrize(
+    "events", [[], [TextDelta("Half")], [TextDelta("Half"), Notice("!")], [ToolCallFinished(0, CALL)]]
+)
+def test_that_an_answer_is_being_stopped_is_told_until_it_has(events: list[Event]) -> None:
+    console, view = terminal()
+    view.begin()
+    for event in events:
+        view.show(event)
+    view.stop()
+    view._refresh()
+    assert screen_of(console).text.endswith("stopping…")
+    view.show(TurnFinished(FinishReason.CANCELLED, USAGE))
+    view.end()
+    assert "stopping…" not in screen_of(console).text
+
+
 DANGEROUS = "a\x1b[2Jb\x1b]52;c;aGk=\x07c\x9b31md\u202ee\x00f\r\x08g [red]h[/red] :smile:"
 HARMLESS = "a[2Jb]52;c;aGk=c31mdefg [red]h[/red] :smile:"
 

@@ -98,6 +98,7 @@ class TerminalView:
         self._waiting_for = ""
         self._needs_gap = False
         self._stopping = ""
+        self._is_over = True
         self._began = 0.0
         self._next_refresh = 0.0
 
@@ -109,6 +110,7 @@ class TerminalView:
         self._waiting_for = "reading"
         self._needs_gap = False
         self._stopping = ""
+        self._is_over = False
         self._refresh()
 
     def show(self, event: Event) -> None:
@@ -163,6 +165,7 @@ class TerminalView:
         self._stopping = words
 
     def end(self) -> None:
+        self._is_over = True
         self._finish_stream()
         self._stop_live()
 
@@ -170,6 +173,7 @@ class TerminalView:
         self._console.print(Text(clean(text), style))
 
     def _continue(self, kind: "type[MarkdownStream | _Reasoning | _HiddenReasoning]", text: str) -> None:
+        self._waiting_for = ""
         if not isinstance(self._stream, kind):
             self._finish_stream()
             self._stream = kind()
@@ -185,6 +189,7 @@ class TerminalView:
             self._needs_gap = True
 
     def _finish_turn(self, finished: TurnFinished) -> None:
+        self._is_over = True
         self._finish_stream()
         for call in self._unanswered.values():
             # It may have been running: only who runs it knows what it did.
@@ -196,7 +201,6 @@ class TerminalView:
         if ending := ending_text(finished):
             self._print([Text(ending, "yellow")])
         usage = usage_text(finished.usage, time.monotonic() - self._began)
-        self._waiting_for = ""
         self._print([Text(usage, "dim"), Text()])
         self._stop_live()
 
@@ -249,11 +253,11 @@ class TerminalView:
             parts.append(self._stream.unsettled())
         elif self._calls:
             parts += self._calls.values()
-        else:
+        elif not self._is_over:
             parts += self._unanswered.values()
             if self._waiting_for and not self._stopping:
                 parts.append(self._spinner())
-        if self._stopping and self._waiting_for:
+        if self._stopping and not self._is_over:
             parts.append(Text(self._stopping, "yellow"))
         return _Tail(Group(*parts), max(2, min(_MOST_LIVE_LINES, self._console.height - 3)))
 
