@@ -11,7 +11,21 @@ import pytest
 
 from harmony_ls.features.code_actions.question import prompt_text
 from harmony_ls.lsp.client import ResponseError
-from tests.lsp.acting import ACTING, AUTOMATIC, acting, actions, applied, asked, diagnostic, named, place, resolved
+from harmony_ls.lsp.documents.text import Position
+from tests.lsp.acting import (
+    ACTING,
+    AUTOMATIC,
+    CONTENT_MODIFIED,
+    acting,
+    actions,
+    applied,
+    asked,
+    diagnostic,
+    error_of,
+    named,
+    place,
+    resolved,
+)
 from tests.lsp.peer import PATIENCE, Peer, handshake, starting
 from tests.models import Rule, build_scripted_model
 
@@ -146,6 +160,32 @@ async def test_a_model_that_is_not_there_is_a_clear_error(tmp_path: Path) -> Non
             async with asyncio.timeout(PATIENCE):
                 await resolved(peer, action)
         assert failed.value.code == -32803
+        assert await peer.shutdown() == 0
+
+
+async def test_a_link_to_an_excluded_file_is_not_read(tmp_path: Path, harmony_vocabulary_folder: Path) -> None:
+    """Neither when actions are listed, nor where it has become one since."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "notes.py").symlink_to(".env")
+    (project / "code.py").write_text("x = 1\n")
+    async with acting(tmp_path, harmony_vocabulary_folder, [], workspace=project) as peer:
+        for name in (".env", "notes.py"):
+            uri = (project / name).as_uri()
+            peer.open(uri, "x = 1\n")
+            rewriting = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
+            assert "'.env' excludes it" in rewriting["disabled"]["reason"]
+        uri = (project / "code.py").as_uri()
+        peer.open(uri, "x = 1\n")
+        rewriting = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
+        moved = rewriting | {"data": rewriting["data"] | {"uri": (project / "notes.py").as_uri()}}
+        assert "never reads this file" in (await error_of(peer, moved)).message
+        (project / "code.py").unlink()
+        (project / "code.py").symlink_to(".env")
+        peer.change(uri, Position(1, 0), Position(1, 0), "SECRET = 2\n")
+        listed = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
+        assert "'.env' excludes it" in listed["disabled"]["reason"]
+        assert (await error_of(peer, rewriting)).code == CONTENT_MODIFIED
         assert await peer.shutdown() == 0
 
 

@@ -6,7 +6,7 @@ action comes to is computed when it is chosen. Actions carry all that they need 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,7 +77,8 @@ async def code_action(services: Services, params: types.CodeActionParams) -> lis
     document = services.documents.get(params.text_document.uri)
     if document is None:
         return []
-    place = _place(services, document, params)
+    bare = await _located(services, document)
+    place = _place(services, document, bare, params)
     made = offers(place, services.configuration.settings)
     digest = document.digest() if any(not offer.reason for offer in made) else ""
     shown = [
@@ -107,9 +108,19 @@ async def resolve_code_action(services: Services, action: types.CodeAction) -> t
 # The list
 
 
-def _place(services: Services, document: Document, params: types.CodeActionParams) -> Place:
+async def _located(services: Services, document: Document) -> DocumentSnapshot:
+    """The document without its text, with where its links lead. Raises ContentModified if it changes meanwhile: what
+    was a place in it may be another one then."""
+    n_changes = document.n_changes
+    link_targets = await document.link_targets()
+    if services.documents.get(document.uri) is not document or document.n_changes != n_changes:
+        raise _content_modified()
+    return replace(document.bare(), link_targets=link_targets)
+
+
+def _place(services: Services, document: Document, bare: DocumentSnapshot, params: types.CodeActionParams) -> Place:
     start, end = _offsets(document, *_ends(params.range))
-    context, bare = params.context, document.bare()
+    context = params.context
     return Place(
         document=bare,
         in_sync=document.in_sync,
@@ -233,8 +244,9 @@ async def _edit(services: Services, choice: _Choice, token: int | str | None) ->
     document = services.documents.get(choice.uri)
     if document is None or document.version != choice.version or document.digest() != choice.digest:
         raise _content_modified()
+    bare = await _located(services, document)
     start, end = _offsets(document, choice.start, choice.end)
-    place = Place(document.bare(), document.in_sync, document.text.n_characters, end - start)
+    place = Place(bare, document.in_sync, document.text.n_characters, end - start)
     if reason := refusal(place, services.configuration.settings):
         raise UserError(reason)
     warnings: list[str] = []
