@@ -10,6 +10,7 @@ import builtins
 import json
 import symtable
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,10 @@ def _fault_of_names(before: ast.Module, after: ast.Module, free_lines: list[list
     lost = [name for name in bound if name not in new and not (_is_private(name) and _own(name) not in used)]
     if lost:
         return f"would remove {_listed(lost)}, which other code may use"
+    again = [name for name in new if name not in old and _is_again(name, new[name], old)]
+    again += (_hidden(after) - _hidden(before)).elements()
+    if again:
+        return f"would define {_listed(sorted(set(map(_own, again))))} once more"
     both = [(name, node, new[name]) for name, node in bound.items() if name in new]
     undecorated = [name for name, one, other in both if not _decorators(one) <= _decorators(other)]
     if undecorated:
@@ -75,11 +80,30 @@ def _fault_of_names(before: ast.Module, after: ast.Module, free_lines: list[list
     changed = [name for name, one, other in both if not _is_called_alike(one, other)]
     if changed:
         return f"would change how {_listed(changed)} is used"
-    there = {(_own(name), _parameters(node)) for name, node in old.items()}
-    again = [name for name in new if name not in old and (_own(name), _parameters(new[name])) in there]
-    if again:
-        return f"would define {_listed(sorted(set(map(_own, again))))} once more"
     return None
+
+
+def _is_again(name: str, node: ast.stmt, old: dict[str, ast.stmt]) -> bool:
+    """Whether a definition is one that there is, put into or out of the class of that. Other classes may have methods
+    that are called alike."""
+    return any(
+        _own(name) == _own(other)
+        and _parameters(node) == _parameters(old[other])
+        and (_scope(name).startswith(_scope(other)) or _scope(other).startswith(_scope(name)))
+        for other in old
+    )
+
+
+def _hidden(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Counter[str]:
+    """The whole names that a body binds to functions or classes, counted but for the last time of each: what is hidden
+    by what follows. What has decorators may well be defined piece by piece."""
+    definitions = [each for each in tree.body if isinstance(each, _Definition) and not each.decorator_list]
+    names = Counter(prefix + each.name for each in definitions if each.name != "_")
+    hidden = names - Counter(dict.fromkeys(names, 1))
+    for each in definitions:
+        if isinstance(each, ast.ClassDef):
+            hidden += _hidden(each, f"{prefix}{each.name}.")
+    return hidden
 
 
 def _names(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.stmt]]:
@@ -110,6 +134,10 @@ def _is_free(node: ast.stmt, free_lines: list[list[int]]) -> bool:
     body: list[ast.stmt] = getattr(node, "body", [])
     last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
     return any(start < last and end > first for start, end in free_lines)
+
+
+def _scope(name: str) -> str:
+    return name[: len(name) - len(_own(name))]
 
 
 def _own(name: str) -> str:

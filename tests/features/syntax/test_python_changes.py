@@ -59,6 +59,8 @@ def fault(old: str, new: str, kept: Kept = Kept.SIGNATURES, *lines: list[int], i
         ("    @property\n    def area", "    @functools.cache\n    @property\n    def area"),
         ("return area(self.width)", "global LAST\n        LAST = __file__\n        return area(self.width) or LAST"),
         ("return one * other", "(lambda x: x)(one)\n    return [x for x in (one, other)][0]"),
+        ("def _product", "class Other:\n    def draw(self, *points, **options):\n        pass\n\n\ndef _product"),
+        ("sides = 4", "sides = 4\n\n    def _(self):\n        pass\n\n    def _(self):\n        pass"),
         ("return one * other", "with open(one) as file, open(other):\n        return (y := file)"),
     ],
 )
@@ -86,6 +88,17 @@ def test_what_rewriting_may_do(old: str, new: str) -> None:
         ("return one * other", "return [x for x in one if y]", "uses `y`"),
         ("def __init__(self, width)", "def __init__(self, width: List[int])", "uses `List`"),
         ("pass", "pass\n\n    def _product(one, other):\n        return one * other", "define `_product` once more"),
+        (
+            "    return one * other",
+            "    return one * other\n\n\ndef _product(one):\n    pass",
+            "define `_product` once more",
+        ),
+        ("sides = 4", "sides = 4\n\n    async def draw(self):\n        pass", "define `draw` once more"),
+        (
+            "sides = 4",
+            "sides = 4\n\n    class Shape:\n        def __init__(self, width): ...",
+            "define `Shape`, `__init__`",
+        ),
     ],
 )
 def test_what_rewriting_may_not_do(old: str, new: str, says: str) -> None:
