@@ -35,6 +35,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 BROKEN = "import os\n\n\ndef area(width, height):\n    return width * heigth\n\n\nprint(area(2, 3))\n"
 MENDED = BROKEN.replace("heigth", "height")
 FUNCTION = "def area(width, height):\n    return width * height\n"
+IMPORT = "from area import area\n"
 TESTS = "def test_area() -> None:\n    assert area(1, 2) == 2\n"
 RULES = [
     asked("fix", f"```python\n{FUNCTION}```\n"),
@@ -43,7 +44,7 @@ RULES = [
     asked("fix_all", f"```python\n{FUNCTION}```", before="undefined\n```\n\n"),
     asked("fix_all", "What is it?", before="nowhere\n```\n\n"),
     asked("simplify", "I cannot do that without knowing what `heigth` is."),
-    asked("write_tests", f"```python\n{TESTS}```"),
+    asked("write_tests", f"```python\n{IMPORT}\n\n{TESTS}```"),
 ]
 
 
@@ -129,14 +130,14 @@ async def test_tests_that_change_on_disk_while_the_model_writes(peer: Peer, work
     """No version could make the editor refuse them where the file is not open."""
     (workspace / "area.py").write_text(FUNCTION)
     tests = workspace / "test_area.py"
-    tests.write_text("from area import area\n")
+    tests.write_text(IMPORT)
     uri = (workspace / "area.py").as_uri()
     peer.open(uri, FUNCTION)
     action = named(await actions(peer, uri, place((0, 5))), "refactor.harmony.writeTests")
     n_seen = len(peer.notifications)
     number = peer.send_request("codeAction/resolve", action)
     await told(peer, n_seen, "Writing")
-    tests.write_text("# Not yours.\n\n\nfrom area import area\n")
+    tests.write_text(f"# Not yours.\n\n\n{IMPORT}")
     error = (await peer.wait_for_answer(number))["error"]
     assert error["code"] == REQUEST_FAILED
     assert "test_area.py was changed in the meantime" in error["message"]

@@ -10,9 +10,10 @@ from tests.lsp.acting import acting, actions, applied, asked, named, place, reso
 from tests.lsp.peer import Peer
 
 CODE = "def double(value):\n    return 2 * value\n"
-OLD_TESTS = "from shop.prices import double\n\n\ndef test_one() -> None:\n    assert double(1) == 2\n"
+IMPORT = "from shop.prices import double\n\n\n"
+OLD_TESTS = f"{IMPORT}def test_one() -> None:\n    assert double(1) == 2\n"
 NEW_TEST = "def test_two() -> None:\n    assert double(2) == 4\n"
-RULES = [asked("write_tests", f"Here you are.\n\n```python\n{NEW_TEST}```\n")]
+RULES = [asked("write_tests", f"Here you are.\n\n```python\n{IMPORT}{NEW_TEST}```\n")]
 KIND = "refactor.harmony.writeTests"
 
 
@@ -39,7 +40,7 @@ async def test_tests_go_into_a_new_file(tmp_path: Path, workspace: Path, harmony
         options = {"overwrite": False, "ignoreIfExists": False}
         assert creation == {"kind": "create", "uri": uri, "options": options}
         assert change["textDocument"] == {"uri": uri, "version": None}
-        assert applied("", change["edits"]) == NEW_TEST
+        assert applied("", change["edits"]) == f"{IMPORT}{NEW_TEST}"
         assert not (workspace / "tests/test_prices.py").exists(), "the editor creates it"
         assert await peer.shutdown() == 0
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-__all__ = ["has_test_files", "is_test_file", "path_of_tests"]
+__all__ = ["LANGUAGES", "has_test_files", "is_test_file", "path_of_tests"]
 
 _PYTHON = ("test_{}.py", "{}_test.py")
 _SCRIPT = ("{}.test{}", "{}.spec{}")
@@ -25,13 +25,16 @@ _NAMES = {
     "php": ("{}Test.php",),
     "elixir": ("{}_test.exs",),
 }
+LANGUAGES = frozenset(_NAMES)
+"""The languages, by their LSP ids, whose files of tests are found."""
+
 _FOLDERS = ("tests", "test", "spec", "__tests__")
 _BESIDE = frozenset({"go", "javascript", "javascriptreact", "typescript", "typescriptreact"})
 
 
 def has_test_files(language: str) -> bool:
     """Whether it is known how the files of tests are named in a language."""
-    return language in _NAMES
+    return language in LANGUAGES
 
 
 def is_test_file(path: str, language: str) -> bool:

@@ -34,9 +34,11 @@ from harmony_ls.features.code_actions.region import (
 )
 from harmony_ls.features.code_actions.repetition import Repetition
 from harmony_ls.features.code_actions.skipped import Skipped, skipped_text
+from harmony_ls.features.code_actions.tests_marks import can_hold_test
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.syntax.python import refuse_broken, refuse_changed
+from harmony_ls.features.syntax.kept import Kept
+from harmony_ls.features.syntax.python import refuse_broken, refuse_changed, refuse_no_tests
 from harmony_ls.messages import FinishReason, ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel, chosen_sampling
 from harmony_ls.session.generation import Pass, run_pass
@@ -149,8 +151,19 @@ async def added_tests(
         appended, tests, written, region.lines.line_ending, job.document.language_id
     )
     refuse_hidden("\n".join(written), DocumentSnapshot(tests_name, None, job.document.language_id, None, tests))
-    await refuse_broken(tests, new_text, job.document.language_id)
+    await _refuse_poor_tests("\n".join(written), tests, new_text, job)
     return changes
+
+
+async def _refuse_poor_tests(written: str, tests: str, new_text: str, job: Job) -> None:
+    """Raise UserError for what would not be run as tests of the document, or harm those that there are."""
+    language = job.document.language_id
+    if not can_hold_test(written, tests, language):
+        raise UserError("The model's answer holds no test. Nothing was changed; try again.")
+    await refuse_broken(tests, new_text, language)
+    if language == "python":
+        await refuse_no_tests(written, tests, job.document.text)
+    await refuse_changed(tests, new_text, language, Kept.SIGNATURES)
 
 
 def _without_mark(job: Job) -> Job:

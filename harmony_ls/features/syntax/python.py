@@ -16,12 +16,13 @@ from typing import Any
 from harmony_ls.errors import UserError
 from harmony_ls.features.syntax.kept import Kept
 
-__all__ = ["definition_at", "lines_to_mend", "refuse_broken", "refuse_changed", "whole_statements"]
+__all__ = ["definition_at", "lines_to_mend", "refuse_broken", "refuse_changed", "refuse_no_tests", "whole_statements"]
 
 log = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("python_source.py")
 _CHANGES = Path(__file__).with_name("python_changes.py")
+_TESTS = Path(__file__).with_name("python_tests.py")
 _SECONDS = 20.0
 _CHECKED = frozenset({"python", "json", "toml"})
 
@@ -82,6 +83,14 @@ async def refuse_changed(
         return
     question = {"old": old, "new": new, "kept": kept.value, "free_lines": list(free_lines), "is_whole": is_whole}
     fault = await _ask(question, program=_CHANGES)
+    if fault is not None:
+        raise UserError(f"The model's answer {fault}. Nothing was changed; try again.")
+
+
+async def refuse_no_tests(written: str, tests: str, code: str) -> None:
+    """Raise UserError where Python that is ``written`` for a file, whose text is ``tests`` so far, is no test of
+    ``code``; see `python_tests.fault_of_tests`."""
+    fault = await _ask({"written": written, "tests": tests, "code": code}, program=_TESTS)
     if fault is not None:
         raise UserError(f"The model's answer {fault}. Nothing was changed; try again.")
 

@@ -157,6 +157,30 @@ async def test_tests_are_put_at_the_end(model: ChatModel, tests: str, expected: 
     assert apply_text_changes(tests, changes) == expected.format(new=new)
 
 
+@pytest.mark.parametrize(
+    ("language", "tests", "answer", "says"),
+    [
+        ("python", "", "def check():\n    assert True", "holds no test that would be run"),
+        ("python", "", "def test_shape():\n    assert Shape()", "uses `Shape`, which is defined nowhere"),
+        ("python", "", f"{CLASS}\n\ndef test_shape():\n    assert Shape()", "a copy of `Shape`"),
+        ("python", "def test_it():\n    assert 1\n", "def test_it(x):\n    assert x", "define `test_it` once more"),
+        ("python", "", "def test_it(:", "would break the document"),
+        ("python", "", "\n", "wrote no tests"),
+        ("go", "", "func Area() int { return 0 }", "holds no test. Nothing was changed"),
+    ],
+)
+async def test_what_would_not_be_run_or_harms_other_tests_is_refused(
+    tmp_path: Path, harmony_vocabulary: None, language: str, tests: str, answer: str, says: str
+) -> None:
+    rules = [asked("write_tests", f"```\n{answer}\n```")]
+    async with chat_model(scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)) as model:
+        chosen = job("write_tests")
+        chosen = replace(chosen, document=replace(chosen.document, language_id=language))
+        with pytest.raises(UserError) as refused:
+            await added_tests(chosen, "tests/test_shape", tests, model, greedy())
+    assert says in str(refused.value)
+
+
 async def test_an_empty_document_has_nothing_to_work_on(model: ChatModel) -> None:
     for text in ("", "\n\n  \n"):
         with pytest.raises(UserError):
