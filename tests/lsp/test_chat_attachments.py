@@ -188,6 +188,7 @@ async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_a
     (one / "a.py").write_text("new one\n")
     (two / "a.py").write_text("new two\n")
     (two / "inner").mkdir()
+    (two / "inner" / "b.py").write_text("inner\n")
     uris = [{"uri": each.as_uri(), "name": each.name} for each in (two, two / "inner", still, bare)]
     async with chatting(echo, state, one) as peer:
         peer.notify("workspace/didChangeWorkspaceFolders", {"event": {"added": uris, "removed": []}})
@@ -201,6 +202,9 @@ async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_a
         assert "+new two" in of_two
         assert "+new one" not in of_two
         assert "Changes since the last commit:" in of_two
+
+        nested = await shown(peer, state, "What?", {"kind": "file", "uri": (two / "inner" / "b.py").as_uri()})
+        assert nested.startswith("`b.py`:\n"), "the innermost folder names it"
 
         # An untitled document says nothing of a folder, and one that is not saved yet is in the nearest that is there.
         unsaved = (two / "later" / "b.py").as_uri()

@@ -19,6 +19,7 @@ from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.naming import name_of
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import PositionEncoding, Text
 from harmony_ls.lsp.messages.chat_messages import AttachmentParam
@@ -54,7 +55,7 @@ def _opened(services: Services, param: AttachmentParam) -> tuple[Document, Docum
     if document is None:
         return None
     if not document.in_sync:
-        name = _name(services, document.uri)
+        name = name_of(document.uri, services.configuration.folders)
         raise UserError(f"An edit of {name} could not be read. Close the document and open it.")
     return document, document.snapshot()
 
@@ -71,7 +72,7 @@ async def _resolve(
     else:
         document, snapshot = opened
         await _refuse_excluded(services, document)
-    name = _name(services, param.uri)
+    name = name_of(param.uri, services.configuration.folders)
     match param.kind:
         case "file":
             return [Attachment(f"`{name}`", snapshot.text, snapshot.language_id)]
@@ -98,7 +99,7 @@ async def _refuse_excluded(services: Services, document: Document) -> None:
     exclude = services.configuration.settings.inline_completion.exclude
     glob = first_match(replace(document.bare(), link_targets=await document.link_targets()), exclude)
     if glob is not None:
-        name = _name(services, document.uri)
+        name = name_of(document.uri, services.configuration.folders)
         raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
 
 
@@ -248,15 +249,6 @@ def _lines(snapshot: DocumentSnapshot, lines: Sequence[str], name: str, start: i
 
 def _label(name: str, start: int, end: int) -> str:
     return f"`{name}`, line {start + 1}" if end - start <= 1 else f"`{name}`, lines {start + 1} to {end}"
-
-
-def _name(services: Services, uri: str) -> str:
-    """A document as a person and the model's tools call it: its path below a folder of the workspace."""
-    path = path_of(uri)
-    if path is None:
-        return uri
-    folder = next((each for each in services.configuration.folders if Path(path).is_relative_to(each)), None)
-    return path if folder is None else Path(path).relative_to(folder).as_posix()
 
 
 def _mapping(owner: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -18,9 +18,10 @@ from harmony_ls.features.code_actions.actions import Action, Subject, action_nam
 from harmony_ls.features.code_actions.listing import Offer, Place, offers, refusal
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests, folder_of, name_of
+from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
 from harmony_ls.lsp.documents.documents import Document
+from harmony_ls.lsp.documents.naming import folder_around, name_of
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
 from harmony_ls.lsp.progress import WorkProgress
@@ -131,7 +132,7 @@ def _place(services: Services, document: Document, bare: DocumentSnapshot, param
         invoked=context.trigger_kind is not types.CodeActionTriggerKind.Automatic,
         opens_chat=services.client_opens_chat,
         creates_files="create" in EditMeans.of(services).operations,
-        in_workspace=bare.path is not None and folder_of(services, bare.path) is not None,
+        in_workspace=bare.path is not None and folder_around(bare.path, services.configuration.folders) is not None,
     )
 
 
@@ -316,7 +317,7 @@ def _job(
     return Job(
         action=choice.action,
         document=snapshot,
-        name=name_of(services, choice.uri),
+        name=name_of(choice.uri, services.configuration.folders),
         start=offsets[0],
         end=offsets[1],
         notes=tuple(

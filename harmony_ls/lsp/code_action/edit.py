@@ -12,6 +12,7 @@ from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
 from harmony_ls.lsp.documents.documents import Document, path_of
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
+from harmony_ls.lsp.documents.naming import folder_around
 from harmony_ls.lsp.documents.text import Text
 from harmony_ls.lsp.services import Services
 from harmony_ls.lsp.workspace.edit import EditMeans
@@ -21,22 +22,7 @@ if TYPE_CHECKING:
     from harmony_ls.session.chat_model import ChatModel
     from harmony_ls.settings.models import ChatSettings
 
-__all__ = ["edit_of_document", "edit_of_tests", "folder_of", "name_of"]
-
-
-def folder_of(services: Services, path: str) -> Path | None:
-    """The innermost folder of the workspace that a path lies in."""
-    around = [folder for folder in services.configuration.folders if Path(path).is_relative_to(folder)]
-    return max(around, key=lambda folder: len(folder.parts), default=None)
-
-
-def name_of(services: Services, uri: str) -> str:
-    """A document as a model is told of it: its path below a folder of the workspace, else its name."""
-    path = path_of(uri)
-    if path is None:
-        return uri.rpartition("/")[2] or uri
-    folder = folder_of(services, path)
-    return Path(path).name if folder is None else Path(path).relative_to(folder).as_posix()
+__all__ = ["edit_of_document", "edit_of_tests"]
 
 
 async def edit_of_document(
@@ -60,7 +46,7 @@ async def edit_of_tests(
     from harmony_ls.features.code_actions.writing import added_tests
 
     path = job.document.path
-    folder = None if path is None else folder_of(services, path)
+    folder = None if path is None else folder_around(path, services.configuration.folders)
     workspace = await services.editor_workspace()
     if isinstance(workspace, str) or folder is None or path is None:
         raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
