@@ -14,6 +14,7 @@ from harmony_ls.cli.chat.attachments import with_attachments
 from harmony_ls.cli.chat.commands import run_command
 from harmony_ls.cli.chat.conversation import Chat
 from harmony_ls.cli.chat.input import silent_keys
+from harmony_ls.cli.chat.tool_news import news_of_tools
 from harmony_ls.cli.model_choice import as_model_failure
 from harmony_ls.errors import UserError
 from harmony_ls.events import Event, Notice
@@ -113,6 +114,8 @@ def _answer(chat: Chat, message: str) -> None:
 
 async def _turn(chat: Chat, text: str) -> AsyncIterator[Event | Question]:
     """The events of a turn, in a stream that questions may be put into."""
+    if news := await news_of_tools(chat):
+        yield Notice(news)
     if chat.stopped_at is not None:  # there was nothing yet that could be cancelled
         yield Notice("Stopped before anything was said.")
         return

@@ -108,7 +108,7 @@ def _converse(
         loop.run(chat)
         return 0
     finally:
-        background.run(tools.close())
+        background.run(session.tools.close())
 
 
 def _view(errors: Console, asked: ChatOptions, *, is_piped: bool) -> View:

@@ -54,8 +54,8 @@ def no_engine(faults: Sequence[tuple[str, Exception]]) -> str:
     """Why there is no python tool, for a person: at none of these addresses an engine answered."""
     told = f" ({faults[0][0]}: {_why(faults[0][1])})" if faults else ""
     return (
-        f"The python tool needs Docker, and no engine answers{told}. Start Docker: the editor's chat finds it at the "
-        "next message, a chat at the terminal when it is begun anew."
+        f"The python tool needs Docker, and no engine answers{told}. Start Docker; the next message will find "
+        "it."
     )
 
 
