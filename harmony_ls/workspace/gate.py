@@ -158,8 +158,11 @@ class PathGate:
         """The root that a path belongs to and the names below it, before any link is followed."""
         if os.path.isabs(plain):
             path = Path(os.path.normpath(plain))
-            for root in (*self._lexical_roots, *self.roots):
-                if path.is_relative_to(root) and path != root:
+            roots = (*self._lexical_roots, *self.roots)
+            if path in roots:
+                raise WorkspaceError(f"{_shown(written)} is a folder. Give the path of a file.")
+            for root in roots:
+                if path.is_relative_to(root):
                     return root, _as_there(root, path.relative_to(root).parts)
             raise self._outside(written)
         names = Path(os.path.normpath(plain)).parts

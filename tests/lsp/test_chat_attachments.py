@@ -55,6 +55,7 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
     state, project = tmp_path / "state", tmp_path / "project"
     project.mkdir()
     (project / "shapes.py").write_text("on disk\n")
+    (project / "inner").mkdir()
     (project / "notes.md").write_text("# Notes\n")
     (project / ".env").write_text("SECRET=1\n")
     (project / "link.txt").symlink_to(project / ".env")
@@ -130,6 +131,10 @@ async def test_attachments_are_what_the_documents_hold(echo: Path, tmp_path: Pat
             ({"kind": "file", "uri": (project / ".env").as_uri()}, "secrets"),
             ({"kind": "file", "uri": (tmp_path / "outside.py").as_uri()}, "outside the workspace"),
             ({"kind": "file", "uri": (project / "missing.py").as_uri()}, "does not exist"),
+            ({"kind": "file", "uri": project.as_uri()}, f"{project} is a folder"),
+            ({"kind": "file", "uri": f"{project.as_uri()}/"}, "is a folder"),
+            ({"kind": "file", "uri": (project / "inner").as_uri()}, "is a folder"),
+            ({"kind": "file", "uri": tmp_path.as_uri()}, "outside the workspace"),
             ({"kind": "selection", "uri": uri}, "needs a range"),
             ({"kind": "symbol", "uri": uri, "position": place(0, 0)}, "no function, class or block"),
             ({"kind": "diagnostics", "uri": uri, "diagnostics": []}, "no diagnostics"),
@@ -172,6 +177,27 @@ async def test_the_diff_is_that_of_the_repository_without_its_secrets_or_its_pro
         assert "pem" not in text
         assert "a.py" in text
         assert not witness.exists()
+
+
+async def test_the_diff_of_a_folder_is_that_of_what_is_in_it(echo: Path, tmp_path: Path) -> None:
+    """Also of the folder that the editor has opened, under the name of a link or not."""
+    state, project = tmp_path / "state", tmp_path / "project"
+    (project / "inner").mkdir(parents=True)
+    git(project, "init", "--quiet")
+    for name in ("a.py", "inner/b.py"):
+        (project / name).write_text("old\n")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Begin")
+    for name in ("a.py", "inner/b.py"):
+        (project / name).write_text(f"new {name}\n")
+    (tmp_path / "link").symlink_to("project")
+    for folder in (project, tmp_path / "link"):
+        async with chatting(echo, state, folder) as peer:
+            whole = await shown(peer, state, "/commit", {"kind": "diff", "uri": folder.as_uri()})
+            assert whole.count("+new ") == 2
+            inner = await shown(peer, state, "/commit", {"kind": "diff", "uri": (folder / "inner").as_uri()})
+            assert inner.count("+new ") == 1
+            assert "+new inner/b.py" in inner
 
 
 async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_all(echo: Path, tmp_path: Path) -> None:

@@ -221,8 +221,9 @@ def _folders_of(uris: Sequence[str], folders: Sequence[Path]) -> tuple[Path, ...
 
 
 def _folder_of(path: Path) -> Path:
-    """The nearest folder around a path that is there: the document may be new, or its folder deleted."""
-    return next(parent for parent in path.parents if parent.is_dir())
+    """The nearest folder around a path that is there: the document may be new, or its folder deleted. That of a folder
+    is itself, where it is no link."""
+    return next(each for each in (path, *path.parents) if each.is_dir() and not each.is_symlink())
 
 
 def _place_of(uri: str, folders: Sequence[Path]) -> Path | None:
@@ -232,8 +233,8 @@ def _place_of(uri: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
-    """The path, its folder without links, where that lies in one of the folders."""
-    real = path.parent.resolve() / path.name
+    """The path, its folder without links, where that lies in one of the folders or is one of them."""
+    real = path.resolve() if path in folders else path.parent.resolve() / path.name
     return real if any(real.is_relative_to(folder.resolve()) for folder in folders) else None
 
 
