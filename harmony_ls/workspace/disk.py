@@ -4,7 +4,6 @@ An editor's unsaved text is not seen here: an editor needs a workspace of its ow
 """
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -182,19 +181,31 @@ def _last_of(done: list[_Done]) -> list[_Done]:
 
 async def _to_the_end(work: Callable[[], _Result]) -> _Result:
     """Run work on a thread. Cancelled, it still ends before the caller goes on, so that nobody is left guessing."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()  # taken note of, else asyncio complains about it later
-        raise
+    done, cancelled = await _ended(work)
+    if cancelled is not None:
+        done.exception()  # taken note of, else asyncio complains about it later
+        raise cancelled
+    return done.result()
 
 
 async def _to_its_outcome(work: Callable[[], _Result]) -> _Result:
     """Run work that changes files on a thread. Its outcome is true, and is given, whether this was cancelled or not."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    return task.result()
+    done, _ = await _ended(work)
+    return done.result()
+
+
+async def _ended(
+    work: Callable[[], _Result],
+) -> tuple["asyncio.Future[_Result]", asyncio.CancelledError | None]:
+    """Run work on a thread to its end, however often this is cancelled; return that with the first cancellation.
+
+    It is no task: those are all cancelled when an event loop is closed, which would not end the work, but hide it.
+    """
+    done = asyncio.get_running_loop().run_in_executor(None, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+    return done, cancelled

@@ -1,9 +1,15 @@
 """The workspace on a real disk: what it refuses, what it keeps, and that a failure leaves nothing behind."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +18,7 @@ import pytest
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.workspace.disk import DiskWorkspace
+from harmony_ls.workspace.port import Applied
 
 
 @pytest.fixture
@@ -262,3 +269,60 @@ async def test_a_cancelled_change_is_made_whole_and_told(workspace: DiskWorkspac
     assert len((await task).created) == 50
     assert len(list((root / "many").glob("*.txt"))) == 50
     assert not [name for name in tree(root) if name.endswith(".tmp")]
+
+
+@contextmanager
+def threads_at_work() -> Iterator[threading.Event]:
+    """What is to be done on a thread waits until the event is set."""
+    are_free, executor = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    executor.submit(are_free.wait)
+    try:
+        yield are_free
+    finally:
+        are_free.set()
+
+
+async def test_a_read_that_is_cancelled_more_than_once_ends_and_is_complained_of_by_nobody(
+    workspace: DiskWorkspace,
+) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
+    with threads_at_work() as are_free:
+        task = asyncio.create_task(workspace.read("missing.txt"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done(), "nobody is left guessing"
+        are_free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    del task
+    gc.collect()
+    assert complaints == []
+
+
+def test_a_change_that_the_end_of_the_event_loop_cancels_is_made_and_told(workspace: DiskWorkspace, root: Path) -> None:
+    told: list[Applied] = []
+
+    async def applying() -> None:
+        told.append(await workspace.apply([update("a.txt", "one\n", "1\n")]))
+
+    async def freeing(are_free: threading.Event) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            are_free.set()
+
+    async def ending() -> None:
+        with contextlib.ExitStack() as left_open:
+            are_free = left_open.enter_context(threads_at_work())
+            tasks.update({asyncio.create_task(applying()), asyncio.create_task(freeing(are_free))})
+            await asyncio.sleep(0)
+            left_open.pop_all()
+
+    tasks: set[asyncio.Task[None]] = set()
+    asyncio.run(ending())
+    assert told == [Applied(modified=("a.txt",))]
+    assert (root / "a.txt").read_text() == "1\n"
