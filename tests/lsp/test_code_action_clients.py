@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harmony_ls.lsp.documents.text import Position
 from tests.lsp.acting import (
     ACTING,
     AUTOMATIC,
+    CANCELLED,
     CONTENT_MODIFIED,
     acting,
     actions,
@@ -102,6 +104,61 @@ async def test_a_client_that_cannot_resolve_gets_the_edit_of_the_one_kind_that_i
         assert await peer.shutdown() == 0
 
 
+@pytest.mark.parametrize("missing", ["resolveSupport", "dataSupport"])
+async def test_what_comes_with_the_list_is_given_up_like_any_other_work(
+    tmp_path: Path, harmony_vocabulary_folder: Path, missing: str
+) -> None:
+    """By the client, by an edit of the document, or where that is closed. The progress ends, and one answer comes."""
+    rules = [asked("improve", "```python\n" + "x = 1\n" * 150), *RULES]
+    capabilities = without("textDocument", "codeAction", missing)
+    async with acting(tmp_path, harmony_vocabulary_folder, rules, capabilities=capabilities) as peer:
+        peer.open(URI, BROKEN)
+        endings: dict[str, Callable[[int], None]] = {
+            "cancelled": peer.cancel,
+            "given up": lambda number: peer.notify("window/workDoneProgress/cancel", {"token": "given up"}),
+            "changed": lambda number: peer.change(URI, Position(0, 0), Position(0, 0), "# "),
+            "closed": lambda number: peer.close_document(URI),
+        }
+        for name, end in endings.items():
+            context = {"diagnostics": [], "only": ["refactor.rewrite.harmony.improve"]}
+            params = {"textDocument": {"uri": URI}, "range": WHERE, "context": context, "workDoneToken": name}
+            number = peer.send_request("textDocument/codeAction", params)
+            async with asyncio.timeout(PATIENCE):
+                await peer.notified(
+                    lambda _, params, name=name: (
+                        params.get("token") == name and params["value"].get("message") == "Writing"
+                    )
+                )
+            end(number)
+            expected = CANCELLED if end in (endings["cancelled"], endings["given up"]) else CONTENT_MODIFIED
+            assert (await peer.wait_for_answer(number))["error"]["code"] == expected
+            values = [params["value"]["kind"] for _, params in peer.notifications if params.get("token") == name]
+            assert (values.count("begin"), values.count("end"), values[-1]) == (1, 1, "end")
+            assert peer.answers[number] == 1
+        peer.open(URI, BROKEN)
+        [action] = await fix(peer, only=["quickfix"])
+        assert applied(BROKEN, action["edit"]["documentChanges"][0]["edits"]) == MENDED
+        assert await peer.shutdown() == 0
+
+
+async def test_a_file_that_may_not_be_written(tmp_path: Path, harmony_vocabulary_folder: Path) -> None:
+    """The edit is one of the editor's text. It comes with the answer alone, so that a client without
+    ``workspace/applyEdit`` gets it as well."""
+    assert "applyEdit" not in ACTING["workspace"]
+    path = tmp_path / "project" / "area.py"
+    path.parent.mkdir()
+    path.write_text(BROKEN)
+    path.chmod(0o444)
+    async with acting(tmp_path, harmony_vocabulary_folder, RULES, workspace=path.parent) as peer:
+        peer.open(path.as_uri(), BROKEN)
+        action = named(await actions(peer, path.as_uri(), WHERE, diagnostics=[PROBLEM]), "quickfix")
+        [change] = (await resolved(peer, action))["documentChanges"]
+        assert applied(BROKEN, change["edits"]) == MENDED
+        assert not [each for each in peer.received if each.get("method") == "workspace/applyEdit"]
+        assert path.read_text() == BROKEN
+        assert await peer.shutdown() == 0
+
+
 async def test_a_client_that_declares_next_to_nothing(tmp_path: Path, harmony_vocabulary_folder: Path) -> None:
     """No progress, no versions, no tags, no reasons, no chat: the edit is the same."""
     code_action = {
@@ -126,7 +183,8 @@ async def test_a_client_that_declares_next_to_nothing(tmp_path: Path, harmony_vo
 
 
 async def test_only_clients_that_know_literals_are_told_of_actions() -> None:
-    for capabilities, expected in ((ACTING, True), (without("textDocument", "codeAction"), False)):
+    literals = ("textDocument", "codeAction", "codeActionLiteralSupport")
+    for capabilities, expected in ((ACTING, True), (without(*literals), False), (without(*literals[:2]), False)):
         async with starting() as peer:
             await handshake(peer, capabilities=capabilities)
             provider = peer.server_capabilities.get("codeActionProvider")

@@ -16,7 +16,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.actions import Action, Subject, action_named
 from harmony_ls.features.code_actions.listing import Offer, Place, offers, refusal
-from harmony_ls.features.diagnostics import DiagnosticNote
+from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS, DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
@@ -227,8 +227,10 @@ def _read(data: Any) -> _Choice:
         (int(start), int(end), str(message), str(severity), str(source))
         for start, end, message, severity, source in data["diagnostics"]
     )
-    if action.subject is Subject.DIAGNOSTICS and not diagnostics:
-        raise ValueError("no diagnostics")
+    if (action.subject is Subject.DIAGNOSTICS) != bool(diagnostics) or len(diagnostics) > MOST_DIAGNOSTICS:
+        raise ValueError("no such diagnostics")
+    if any(min(start, end) < 0 for start, end, *_ in diagnostics):
+        raise ValueError("no such place")
     return _Choice(
         action=action,
         uri=str(data["uri"]),
