@@ -86,10 +86,13 @@ def _nearest_first(diagnostics: list[Any], place: types.Range) -> list[Any]:
     if len(diagnostics) <= MOST_DIAGNOSTICS:
         return diagnostics
 
+    first, last = place.start.line, place.end.line
+
     def is_elsewhere(diagnostic: Any) -> bool:
         try:
-            start, end = (diagnostic["range"][name]["line"] for name in ("start", "end"))
-            return bool(max(start, end) < place.start.line or min(start, end) > place.end.line)
+            where = diagnostic["range"]
+            start, end = where["start"]["line"], where["end"]["line"]
+            return bool((start < first and end < first) or (start > last and end > last))
         except (KeyError, TypeError, IndexError):
             return True
 
