@@ -53,6 +53,13 @@ class Answer:
         """Whether the code is there, whatever may still be written."""
         return self._code is not None
 
+    @property
+    def is_quoted(self) -> bool:
+        """Whether there is code so far, all of it the region's own."""
+        if self._current is not None or not self._region:
+            return False
+        return bool(self._blocks) and all(_stripped(block.lines) == self._region for block in self._blocks)
+
     def code(self) -> list[str]:
         """The lines of the code, once all has been written.
 

@@ -14,26 +14,27 @@ __all__ = ["Repetition"]
 _N_ROUNDS = 8
 _LONGEST_ROUND = 12
 _LEAST_CHARACTERS = 160
-# A line without end is looked at whenever it has grown by so much; its circle has at most so many characters.
-_LINE_STEP = 1_000
-_LONGEST_ROUND_IN_LINE = 250
+# Prose goes round in lines that break elsewhere each time, or in one without end. Whenever the text has grown by so
+# much, its end is looked at whatever its lines are; a round has at most so many characters.
+_STEP = 1_000
+_LONGEST_TEXT = 250
 
 
 class Repetition:
     """Follows one text. Lines that are ``known``, from the code that is worked on, are nothing new to be repeated."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        self._known = frozenset(line.strip() for line in known)
+        lines = [line.strip() for line in known]
+        self._known = frozenset(lines)
+        self._known_words = " ".join(" ".join(lines).split())
         self._lines: deque[str] = deque(maxlen=_N_ROUNDS * _LONGEST_ROUND)
         self._text = GrowingLines()
-        self._n_looked_at = 0
+        self._end = ""
+        self._n_new = 0
 
     def is_in(self, piece: str) -> bool:
         """Take the next piece of the text; return whether it goes round in circles by now."""
-        lines = self._text.feed(piece)
-        if lines:
-            self._n_looked_at = 0
-        return any(map(self._is_repeated, lines)) or self._is_endless()
+        return any(map(self._is_repeated, self._text.feed(piece))) or self._is_endless(piece)
 
     def _is_repeated(self, line: str) -> bool:
         text = line.strip()
@@ -48,11 +49,21 @@ class Repetition:
             return False
         return sum(map(len, lines)) >= _LEAST_CHARACTERS
 
-    def _is_endless(self) -> bool:
-        rest = self._text.rest
-        if len(rest) < self._n_looked_at + _LINE_STEP:
+    def _is_endless(self, piece: str) -> bool:
+        self._end += piece
+        self._n_new += len(piece)
+        if self._n_new < _STEP:
             return False
-        self._n_looked_at = len(rest)
-        end = rest[-_LINE_STEP:]
-        # A run of one character is a ruler or padding as well.
-        return any(end[n:] == end[:-n] for n in range(2, _LONGEST_ROUND_IN_LINE + 1)) and len(set(end)) > 1
+        self._n_new = 0
+        # Rounds of the longest text, with as many blanks between their words as it takes to break and indent lines.
+        self._end = self._end[-2 * _N_ROUNDS * _LONGEST_TEXT :]
+        words = " ".join(self._end.split())
+        return any(self._is_round(words, n) for n in range(2, _LONGEST_TEXT + 1))
+
+    def _is_round(self, words: str, n: int) -> bool:
+        """Whether a text ends in rounds of so many characters. A run of one is a ruler or padding as well."""
+        n_told = max(_STEP, _N_ROUNDS * n)
+        end = words[-n_told:]
+        if len(end) < n_told or end[n:] != end[:-n] or len(set(end[:n])) == 1:
+            return False
+        return end[: 2 * n] not in self._known_words

@@ -201,10 +201,10 @@ async def _code(
         cache_owner=f"code actions {job.document.uri}",
     )
     thinking, writing = Repetition(), Repetition(question.region.bodies)
+    is_endless = False
     try:
         async with asyncio.timeout(settings.max_turn_seconds), contextlib.aclosing(events):
             async for event in events:
-                is_endless = False
                 if isinstance(event, ReasoningDelta):
                     is_endless = thinking.is_in(event.text)
                     job.tell("Thinking")
@@ -215,16 +215,21 @@ async def _code(
                     is_endless = writing.is_in(event.text)
                     job.tell("Writing")
                 if is_endless:
-                    raise UserError(
-                        "The model repeats itself without coming to an end. Nothing was changed; try again, or choose "
-                        "another model."
-                    )
+                    break
     except TimeoutError as error:
         raise UserError(
             f"The model did not come to an end within {settings.max_turn_seconds:g} seconds (chat.maxTurnSeconds). "
             "Nothing was changed."
         ) from error
-    if current.reason is FinishReason.LENGTH:
+    is_cut_off = current.reason is FinishReason.LENGTH
+    if answer.is_quoted and (is_endless or is_cut_off):  # more of it would have changed nothing
+        raise UserError(UNCHANGED)
+    if is_endless:
+        raise UserError(
+            "The model repeats itself without coming to an end. Nothing was changed; try again, or choose another "
+            "model."
+        )
+    if is_cut_off:
         raise UserError("The model's answer was cut off at its greatest length. Select less, or raise chat.maxTokens.")
     if current.reason is not FinishReason.STOP:
         raise UserError("The model did not come to the end of its answer. Nothing was changed; try again.")

@@ -1,5 +1,7 @@
 """Circles in what a model writes are told from code that repeats what code repeats."""
 
+import textwrap
+
 import pytest
 
 from harmony_ls.features.code_actions.repetition import Repetition
@@ -24,8 +26,19 @@ def is_endless(text: str, *, known: str = "", step: int = 7) -> bool:
         "It uses a function that replaces any function that returns a function with another one, as I have said. " * 30,
         "def test" + "_and_again" * 300,
         ROUND.replace("\n", "\r\n") * 12,
+        textwrap.fill("It then removes the leading and trailing spaces and converts it to lowercase. " * 40, 110),
+        textwrap.indent(textwrap.fill("It is not the same as the original. " * 90, 60), "    # "),
     ],
-    ids=["a line", "after something else", "several lines", "in one line", "in a name", "CRLF"],
+    ids=[
+        "a line",
+        "after something else",
+        "several lines",
+        "in one line",
+        "in a name",
+        "CRLF",
+        "in lines that break elsewhere",
+        "in a comment",
+    ],
 )
 def test_circles_are_told(text: str, step: int) -> None:
     assert is_endless(text, step=step)
@@ -52,3 +65,6 @@ def test_what_the_code_itself_repeats_may_be_written_again() -> None:
     table = "        [0, 0, 0, 0, 0, 0, 0, 0],\n" * 40
     assert is_endless(table)
     assert not is_endless(table, known=table)
+    row = "x = [" + "0, 1, 2, 3, " * 200 + "]"
+    assert is_endless(row)
+    assert not is_endless(row, known=row)

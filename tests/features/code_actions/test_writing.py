@@ -119,6 +119,19 @@ async def test_a_model_that_goes_round_in_circles_is_stopped(model: ChatModel) -
         await changes_for(job("document", "def f():\n    return 1\n", selected="return 1"), model, greedy())
 
 
+@pytest.mark.parametrize(
+    "rest", ["It is right as it is.\n" * 60, "".join(f"It is {n} times right.\n" for n in range(99))]
+)
+async def test_code_that_is_only_quoted_is_no_edit_whatever_is_said_of_it(
+    tmp_path: Path, harmony_vocabulary: None, rest: str
+) -> None:
+    """A person is not told to select less where all of an answer would help as little."""
+    rules = [asked("improve", f"```python\ndef f(x):\n    return x\n```\n\n{rest}")]
+    async with chat_model(scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)) as model:
+        with pytest.raises(UserError, match="would leave the code as it is"):
+            await changes_for(job("improve", "def f(x):\n    return x\n"), model, greedy(max_tokens=700))
+
+
 async def test_a_document_that_never_parsed_is_rewritten_by_its_lines(model: ChatModel) -> None:
     text = "def f(:\n    return 1\n"
     [change] = await changes_for(job("simplify", text, "return 1"), model, greedy())
