@@ -117,6 +117,31 @@ def test_a_template_that_looks_into_answers_gets_none_without_words(tmp_path: Pa
     assert text.rstrip().endswith("> epsilon\nuser: Why?"), text
 
 
+def test_a_template_that_asks_what_kind_of_text_it_is_gets_calls_without_a_text(tmp_path: Path) -> None:
+    """Of no text it cannot ask that, of a blank it can: calls need not be told in words for it."""
+    template = (
+        "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>"
+        "{% if m.content[0].type == 'thinking' %}{{ m.content[0].thinking }}{% else %}{{ m.content }}{% endif %}"
+        "{% for call in m.tool_calls %}[{{ call.function.name }} {{ call.function.arguments.values() | join }}]"
+        "{% endfor %};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer, chat = family = family_of(tmp_path, template)
+    nothing = replace(PAGE, content="")
+    text = text_of(family, QUESTION, CALLING, FILE, nothing, ANSWER)
+    assert text == (
+        "<user>What is in a?;<assistant> [read_file alpha][browser.open beta];<tool>gamma = 1;<tool> ;"
+        "<assistant>A gamma.;<assistant>"
+    )
+    # A running turn goes on where its answer ended, too.
+    asked = Conversation((QUESTION,), tools=(TOOL,))
+    prompt = chat.render(asked)
+    written = tokenizer.encode("[read_file alpha]")
+    answered = replace(asked, messages=(QUESTION, replace(CALLING, tool_calls=(READ,)), FILE))
+    resumed = chat.resume(prompt, written, answered)
+    assert resumed.tokens[: len(prompt.tokens) + len(written)] == (*prompt.tokens, *written)
+    assert tokenizer.decode(resumed.tokens).endswith("[read_file alpha];<tool>gamma = 1;<assistant>")
+
+
 def test_calls_come_one_by_one_where_the_template_takes_one_at_a_time(of: Callable[[str], Family]) -> None:
     text = text_of(of("llama3"), QUESTION, CALLING, PAGE, FILE)
     messages = re.findall(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n\n(.*?)(?:<\|eot_id\|>|$)", text, re.DOTALL)

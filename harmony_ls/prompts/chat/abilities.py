@@ -67,7 +67,7 @@ def find_abilities(tokenizer: Tokenizer) -> ChatAbilities:
         takes_repeats=_shows(tokenizer, [_QUESTION, _QUESTION], _QUESTION),
         takes_tools=takes_tools,
         calls=calls,
-        can_resume=takes_tools and calls.takes_calls and _can_resume(tokenizer),
+        can_resume=takes_tools and calls.takes_calls and _can_resume(tokenizer, calls),
         efforts=_efforts(tokenizer, plain),
         turn_markers=_turn_markers(tokenizer, plain),
     )
@@ -114,8 +114,8 @@ def _call_form(tokenizer: Tokenizer, tools: Sequence[ToolSpec]) -> CallForm:
 
     flags = (True, False)
     forms = (
-        CallForm(takes_several=several, takes_any_id=any_id, takes_objects=objects)
-        for objects, any_id, several in product(flags, flags, flags)
+        CallForm(takes_several=several, takes_any_id=any_id, takes_objects=objects, takes_no_words=no_words)
+        for no_words, objects, any_id, several in product(flags, flags, flags, flags)
     )
     form = next((form for form in forms if shows(form, *_CALLS)), None)
     if form is None:
@@ -159,10 +159,11 @@ def _turn_markers(tokenizer: Tokenizer, plain: str) -> frozenset[int]:
     )
 
 
-def _can_resume(tokenizer: Tokenizer) -> bool:
+def _can_resume(tokenizer: Tokenizer, form: CallForm) -> bool:
     """Whether the template puts the same after the text of a call as after a call that it was given as one."""
     as_text = _render(tokenizer, [_QUESTION, _ANSWER, _RESULT], tools=[_TOOL])
-    as_call = _render(tokenizer, [_QUESTION, Message(Role.ASSISTANT, tool_calls=(_CALL,)), _RESULT], tools=[_TOOL])
+    called = [_QUESTION, Message(Role.ASSISTANT, tool_calls=(_CALL,)), _RESULT]
+    as_call = _render(tokenizer, called, tools=[_TOOL], call_form=form)
     if as_text is None or as_call is None or as_text.text.count(_ANSWER.content) != 1:
         return False
     tail = as_text.after(_ANSWER.content)

@@ -29,6 +29,7 @@ class CallForm:
     ``takes_calls``: calls and their answers, in any way at all. ``takes_several``: more than one in a message.
     ``takes_any_id``: ids that are not nine letters and digits, as Mistral's are. ``takes_text``: arguments that are no
     object, as models write them by mistake. ``takes_objects``: arguments as an object, and not only as text.
+    ``takes_no_words``: calls and answers without a text, into which some templates look for what kind of text it is.
     """
 
     takes_calls: bool = True
@@ -36,6 +37,7 @@ class CallForm:
     takes_any_id: bool = True
     takes_text: bool = True
     takes_objects: bool = True
+    takes_no_words: bool = True
 
 
 def has_calls(messages: Iterable[Message]) -> bool:

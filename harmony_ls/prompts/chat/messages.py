@@ -13,6 +13,8 @@ from harmony_ls.prompts.chat.calls import CallForm
 
 __all__ = ["can_join", "function_of", "in_openai_form", "joined"]
 
+# Stands where a chat template wants a text and there is none: it cannot be told from none.
+_NO_WORDS = " "
 # The one argument of a tool that takes plain text, where a chat template wants an object.
 _PLAIN_TEXT_ARGUMENT = "input"
 
@@ -37,7 +39,8 @@ def in_openai_form(
 ) -> list[dict[str, Any]]:
     """Messages as chat templates expect them: arguments are an object where the model wrote one.
 
-    What the ``call_form`` does not take is told otherwise: text gets an object around it, and an object becomes text.
+    What the ``call_form`` does not take is told otherwise: text gets an object around it, an object becomes text, and
+    no text becomes a blank.
     """
     plain_text_tools = {tool.name for tool in tools if tool.takes_text}
     form = call_form or CallForm()
@@ -45,7 +48,8 @@ def in_openai_form(
 
 
 def _message_in_openai_form(message: Message, plain_text_tools: set[str], call_form: CallForm) -> dict[str, Any]:
-    form: dict[str, Any] = {"role": message.role.value, "content": message.content}
+    content = message.content or ("" if call_form.takes_no_words else _NO_WORDS)
+    form: dict[str, Any] = {"role": message.role.value, "content": content}
     if message.role is Role.TOOL:
         return {**form, "tool_call_id": message.tool_call_id, "name": message.name}
     if message.reasoning:
