@@ -76,7 +76,22 @@ async def test_tests_are_added_to_a_file_that_is_not_listed(
     (workspace / "shop/test_prices.py").symlink_to("../suites/prices.py")
     async with acting(tmp_path, harmony_vocabulary_folder, RULES, workspace=workspace) as peer:
         [change] = (await resolved(peer, await chosen(peer, workspace)))["documentChanges"]
-        assert change["textDocument"] == {"uri": (workspace / "shop/test_prices.py").as_uri(), "version": None}
+        assert change["textDocument"] == {"uri": (workspace / "suites/prices.py").as_uri(), "version": None}
+        assert applied(OLD_TESTS, change["edits"]) == f"{OLD_TESTS}\n\n{NEW_TEST}"
+        assert await peer.shutdown() == 0
+
+
+async def test_tests_that_are_open_by_another_path_are_changed_there(
+    tmp_path: Path, workspace: Path, harmony_vocabulary_folder: Path
+) -> None:
+    """Other servers lead to files by their real paths. Opened once more, the file would not have what is unsaved."""
+    (workspace / "tests/test_prices.py").write_text("# On disk.\n")
+    (tmp_path / "link").symlink_to(workspace)
+    uri = (workspace / "tests/test_prices.py").as_uri()
+    async with acting(tmp_path, harmony_vocabulary_folder, RULES, workspace=tmp_path / "link") as peer:
+        peer.open(uri, OLD_TESTS)
+        [change] = (await resolved(peer, await chosen(peer, tmp_path / "link")))["documentChanges"]
+        assert change["textDocument"] == {"uri": uri, "version": 1}
         assert applied(OLD_TESTS, change["edits"]) == f"{OLD_TESTS}\n\n{NEW_TEST}"
         assert await peer.shutdown() == 0
 

@@ -10,7 +10,7 @@ from lsprotocol import types
 
 from harmony_ls.errors import UserError
 from harmony_ls.features.code_actions.tests_location import path_of_tests
-from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.documents import Document
 from harmony_ls.lsp.documents.edits import creation, document_edit, text_edits
 from harmony_ls.lsp.documents.naming import folder_around
 from harmony_ls.lsp.documents.text import Text
@@ -19,6 +19,7 @@ from harmony_ls.lsp.workspace.edit import EditMeans
 
 if TYPE_CHECKING:
     from harmony_ls.features.code_actions.writing import Job
+    from harmony_ls.lsp.workspace.workspace import EditorWorkspace
     from harmony_ls.session.chat_model import ChatModel
     from harmony_ls.settings.models import ChatSettings
 
@@ -51,33 +52,32 @@ async def edit_of_tests(
     if isinstance(workspace, str) or folder is None or path is None:
         raise UserError("Tests are written into a folder of the workspace, and the document lies in none.")
     job.tell("Looking for the tests' file")
-    files = _below(folder, await workspace.list_files())
-    relative, exists = path_of_tests(Path(path).relative_to(folder).as_posix(), job.document.language_id, files)
-    target = folder / relative
+    relative, exists = await asyncio.to_thread(
+        _path_of_tests, Path(path), folder, job.document.language_id, await workspace.list_files()
+    )
+    target = str(folder / relative)
     # A file can be there without being listed: where there are very many, or in a folder that is a link.
-    is_new = not exists and await _is_free(services, target)
-    text = ""
-    if is_new:  # the client that creates it does not ask
-        await asyncio.to_thread(workspace.gate.pass_through, str(target))
-    else:
-        text = (await workspace.read(str(target))).text
+    is_new = not exists and await _free_uri(workspace, target) is not None
+    text = "" if is_new else (await workspace.buffer_of(target)).text
     changes = await added_tests(job, relative, text, chat_model, settings)
-    if is_new and await _is_free(services, target):
-        uri = target.as_uri()
-        edits = text_edits(Text("", services.documents.encoding), changes)
-        return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
-    # The model has taken its time. A file that is not open has no version by which an editor could refuse the edit.
-    if is_new or (await workspace.read(str(target))).text != text:
-        raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
-    opened = _open_document(services, target)
-    uri, version = (target.as_uri(), None) if opened is None else (opened.uri, opened.version)
     edits = text_edits(Text(text, services.documents.encoding), changes)
-    return types.WorkspaceEdit(document_changes=[document_edit(uri, version, edits)])
+    # The model has taken its time. A file that is not open has no version by which an editor could refuse the edit.
+    if is_new and (uri := await _free_uri(workspace, target)) is not None:
+        return types.WorkspaceEdit(document_changes=[creation(uri), document_edit(uri, None, edits)])
+    if is_new or (buffer := await workspace.buffer_of(target)).text != text:
+        raise UserError(f"{relative} was changed in the meantime. Nothing was changed; try again.")
+    return types.WorkspaceEdit(document_changes=[document_edit(buffer.uri, buffer.version, edits)])
 
 
-async def _is_free(services: Services, target: Path) -> bool:
-    """Whether there is nothing under a name, neither in the editor nor on disk."""
-    return _open_document(services, target) is None and not await asyncio.to_thread(os.path.lexists, target)
+async def _free_uri(workspace: "EditorWorkspace", path: str) -> str | None:
+    """The URI for a new file; None where something has that name in the editor or on disk. Raises WorkspaceError where
+    nothing may be put there: the client that creates a file does not ask."""
+    place = await workspace.place_of(path)
+    return None if place.is_open or await asyncio.to_thread(os.path.lexists, path) else place.uri
+
+
+def _path_of_tests(path: Path, folder: Path, language_id: str, files: Sequence[str]) -> tuple[str, bool]:
+    return path_of_tests(path.relative_to(folder).as_posix(), language_id, _below(folder, files))
 
 
 def _below(folder: Path, files: Sequence[str]) -> list[str]:
@@ -90,7 +90,3 @@ def _below(folder: Path, files: Sequence[str]) -> list[str]:
         elif (root := next((root for root in roots if file.is_relative_to(root)), None)) is not None:
             relative.append(file.relative_to(root).as_posix())
     return relative
-
-
-def _open_document(services: Services, path: Path) -> Document | None:
-    return next((document for document in services.documents if path_of(document.uri) == str(path)), None)

@@ -25,7 +25,6 @@ from harmony_ls.lsp.workspace.outcome import Finding, Observed, Watch, observed,
 from harmony_ls.lsp.workspace.plan import Buffer, Place, PlannedChange, Unsaved, located, planned_changes
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
 from harmony_ls.workspace.disk import DiskWorkspace
-from harmony_ls.workspace.gate import PathGate
 from harmony_ls.workspace.port import Applied, WorkspaceFile
 
 if TYPE_CHECKING:
@@ -104,11 +103,6 @@ class EditorWorkspace:
         return self._gate.roots
 
     @property
-    def gate(self) -> PathGate:
-        """What decides which paths are let through."""
-        return self._gate
-
-    @property
     def change_sets(self) -> tuple[int, ...]:
         """The numbers of the change sets that `undo` would take back, the last one at the end; none is used twice."""
         return tuple(done.number for done in self._done)
@@ -120,21 +114,18 @@ class EditorWorkspace:
 
     async def read(self, path: str) -> WorkspaceFile:
         """The text of a file as the person sees it: of the open document, saved or not, else of the disk."""
-        place = (await self._located((path,)))[path]
-        if not place.is_open:
-            file = await self._disk.read(path)
-            held = self._unsaved.get(place.path.real)
-            if held is not None and held.disk == file.text:
-                return WorkspaceFile(file.path, held.text)
-            self._unsaved.pop(place.path.real, None)
-            return file
-        buffer = self._buffer(place.uri)
-        if not buffer.is_held:
-            raise WorkspaceError(
-                f"{path} is open, but an edit of it could not be read, so that its text is not known. Close it and "
-                "open it again."
-            )
+        place, buffer = await self._held(path)
         return WorkspaceFile(place.path.shown if len(self.roots) == 1 else place.path.real.as_posix(), buffer.text)
+
+    async def place_of(self, path: str) -> Place:
+        """Where a file that may be read and changed is, and by which URI the editor knows it; it need not exist."""
+        return (await self._located((path,)))[path]
+
+    async def buffer_of(self, path: str) -> Buffer:
+        """The text of a file as the person sees it, with the URI and the version by which an edit must name it: that
+        has no version where the file is not open."""
+        _, buffer = await self._held(path)
+        return buffer
 
     async def list_files(self, n_most: int = 10_000) -> tuple[str, ...]:
         """The files on disk that may be read: below the root, or absolute where there is more than one root."""
@@ -189,6 +180,24 @@ class EditorWorkspace:
                 self._unsaved.pop(path, None)
             self._opened.difference_update(opened)
         return places
+
+    async def _held(self, path: str) -> tuple[Place, Buffer]:
+        """A file with its text, which is still that of an open document when this returns."""
+        place = await self.place_of(path)
+        if not place.is_open:
+            file = await self._disk.read(path)
+            held = self._unsaved.get(place.path.real)
+            if held is not None and held.disk == file.text:
+                return place, Buffer(place.uri, None, 0, held.text)
+            self._unsaved.pop(place.path.real, None)
+            return place, Buffer(place.uri, None, 0, file.text)
+        buffer = self._buffer(place.uri)
+        if not buffer.is_held:
+            raise WorkspaceError(
+                f"{path} is open, but an edit of it could not be read, so that its text is not known. Close it and "
+                "open it again."
+            )
+        return place, buffer
 
     def _buffer(self, uri: str) -> Buffer:
         document = self._connection.documents.get(uri)
