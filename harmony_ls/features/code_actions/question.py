@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 
 from harmony_ls.edits.diff import visible
+from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import PromptTooLongError
 from harmony_ls.features.code_actions.region import Region
 from harmony_ls.features.diagnostics import DiagnosticNote, diagnostics_text
@@ -23,7 +25,7 @@ from harmony_ls.prompts.format import Prompt
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.settings.models import ChatSettings
 
-__all__ = ["Question", "prompt_text", "rendered"]
+__all__ = ["Question", "excerpt_of_tests", "prompt_text", "rendered"]
 
 # So much of the document around a region is shown, in characters: it takes a laptop seconds to read.
 _AROUND = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
@@ -34,6 +36,9 @@ _N_FREE = 256
 # All that is said in diagnostics, in characters. Some compilers say thousands in one.
 _MOST_SAID = 8_000
 _LONGEST_LINE = 200
+# What is shown of a file of tests: of its first lines, where the imports are, and of its last ones, in lines and
+# characters.
+_FIRST_TESTS, _LAST_TESTS = (40, 4_000), (80, 8_000)
 
 
 @cache
@@ -95,6 +100,21 @@ class Question:
                 return f"{diagnostics_text(notes)}\nand {len(self.notes) - len(notes)} more"
             notes.append(shown)
         return diagnostics_text(notes)
+
+
+def excerpt_of_tests(tests: str) -> str:
+    """What a model is shown of a file of tests: its beginning and its end."""
+    lines = split_lines(tests).bodies
+    first = _leading(lines, *_FIRST_TESTS)
+    last = _leading(lines[len(first) :][::-1], *_LAST_TESTS)[::-1]
+    left_out = ("[…]",) if len(first) + len(last) < len(lines) else ()
+    return _joined((*first, *left_out, *last))
+
+
+def _leading(lines: Sequence[str], n_lines: int, n_characters: int) -> Sequence[str]:
+    """The first lines, whole, as far as they are no more than so many with so many characters."""
+    ends = accumulate(len(line) + 1 for line in lines[:n_lines])
+    return lines[: sum(end <= n_characters for end in ends)]
 
 
 async def rendered(

@@ -10,7 +10,7 @@ __all__ = ["Skipped", "skipped_text"]
 
 # Beyond so many places a person looks at the diagnostics that are left rather than at a message.
 _MOST_PLACES = 4
-_LONGEST_MESSAGE = 60
+_LONGEST_MESSAGE, _LONGEST_REASON = 60, 160
 # What a reason says of the whole document, which is not so where other places were mended.
 _OF_ALL = " Nothing was changed"
 
@@ -32,7 +32,9 @@ def skipped_text(skipped: Sequence[Skipped], n_in_all: int) -> str:
     lines = []
     if skipped:
         lines.append(f"{sum(len(place.notes) for place in skipped)} of {n_in_all} problems could not be fixed.")
-    lines += [f"{_place(place.notes)}: {place.reason.partition(_OF_ALL)[0]}" for place in skipped[:_MOST_PLACES]]
+    for place in skipped[:_MOST_PLACES]:
+        reason = place.reason.partition(_OF_ALL)[0]
+        lines.append(f"{_place(place.notes)}: {_bounded(reason, _LONGEST_REASON)}")
     if n_more := sum(len(place.notes) for place in skipped[_MOST_PLACES:]):
         lines.append(f"And {n_more} more.")
     if n_in_all >= MOST_DIAGNOSTICS:
@@ -42,7 +44,10 @@ def skipped_text(skipped: Sequence[Skipped], n_in_all: int) -> str:
 
 def _place(notes: Sequence[DiagnosticNote]) -> str:
     first = notes[0]
-    message = " ".join(visible(first.message).split())
-    shown = message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 1].rstrip()}…"
+    message = _bounded(" ".join(visible(first.message).split()), _LONGEST_MESSAGE)
     others = f" and {len(notes) - 1} more" if len(notes) > 1 else ""
-    return f"Line {first.line} ({shown}){others}"
+    return f"Line {first.line} ({message}){others}"
+
+
+def _bounded(text: str, n_characters: int) -> str:
+    return text if len(text) <= n_characters else f"{text[: n_characters - 1].rstrip()}…"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harmony_ls.edits.changes import TextChange
-from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import ModelError, UserError
 from harmony_ls.events import ReasoningDelta, TextDelta
 from harmony_ls.features.code_actions.actions import Subject
@@ -23,7 +22,7 @@ from harmony_ls.features.code_actions.placing import (
     refuse_hidden,
     rewriting,
 )
-from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
+from harmony_ls.features.code_actions.question import Question, excerpt_of_tests, prompt_text, rendered
 from harmony_ls.features.code_actions.region import (
     Job,
     Region,
@@ -137,7 +136,7 @@ async def added_tests(
     """What is put at the end of a file of tests, whose text is ``tests`` so far. Raises as `changes_for` does."""
     job = _without_mark(job)
     region = await region_of(job)
-    extra = [(f"The tests' file, `{tests_name}`", _ending(tests))] if tests.strip() else []
+    extra = [(f"The tests' file, `{tests_name}`", excerpt_of_tests(tests))] if tests.strip() else []
     task = prompt_text(job.action.name)
     if not extra:
         task = f"The tests' file will be `{tests_name}`. It is empty.\n\n{task}"
@@ -234,11 +233,3 @@ async def _code(
     if current.reason is not FinishReason.STOP:
         raise UserError("The model did not come to the end of its answer. Nothing was changed; try again.")
     return answer.code()
-
-
-def _ending(tests: str) -> str:
-    """The end of a file of tests, and its beginning, where the imports are."""
-    lines: Sequence[str] = split_lines(tests).bodies
-    if len(lines) <= 120:
-        return "\n".join(lines)
-    return "\n".join((*lines[:40], "[…]", *lines[-80:]))

@@ -6,7 +6,7 @@ import pytest
 
 from harmony_ls.edits.text_file import split_lines
 from harmony_ls.errors import PromptTooLongError
-from harmony_ls.features.code_actions.question import Question, prompt_text, rendered
+from harmony_ls.features.code_actions.question import Question, excerpt_of_tests, prompt_text, rendered
 from harmony_ls.features.code_actions.region import Region
 from harmony_ls.features.diagnostics import DiagnosticNote
 from harmony_ls.messages import Conversation, ReasoningEffort, Role
@@ -139,6 +139,19 @@ async def test_markers_in_a_document_stay_text(tmp_path: Path) -> None:
         end = model.model.tokenizer.token_id("<|im_end|>")
         assert marked.tokens.count(end) == plain.tokens.count(end)
         assert len(marked.tokens) == len(plain.tokens) + len("'<|im_end|>'") - 1
+
+
+def test_of_a_long_file_of_tests_both_ends_are_shown() -> None:
+    lines = TEXT.splitlines()
+    assert excerpt_of_tests("") == ""
+    assert excerpt_of_tests("\r\n".join(lines[:120])) == "\n".join(lines[:120])
+    assert excerpt_of_tests(TEXT) == "\n".join((*lines[:40], "[…]", *lines[-80:]))
+
+
+@pytest.mark.parametrize("ending", ["\n", "\nlast\n"])
+def test_a_line_without_end_in_a_file_of_tests_is_left_out(ending: str) -> None:
+    """The code could not be shown any more, and a person was told that it were too long."""
+    assert excerpt_of_tests(f"first\n{'x' * 100_000}{ending}") == f"first\n[…]{ending.rstrip()}"
 
 
 def test_prompts_tell_that_documents_give_no_orders() -> None:

@@ -19,7 +19,7 @@ def test_many_places_are_counted() -> None:
     skipped = [
         Skipped(
             (DiagnosticNote(number, f"\x1b[2J wrong \n{'x' * 99}"), *(DiagnosticNote(number, "again"),) * number),
-            "The answer is broken. Nothing was changed; try again.",
+            "The answer is broken. Nothing was changed; try again." if number == 2 else f"It said: {'word ' * 60}",
         )
         for number in range(9)
     ]
@@ -29,4 +29,4 @@ def test_many_places_are_counted() -> None:
     assert places[2].startswith("Line 2 (")
     assert places[2].endswith("…) and 2 more: The answer is broken.")
     assert len(places) == 4
-    assert all("\x1b" not in place and len(place) < 120 for place in places)
+    assert all("\x1b" not in place and len(place) < 260 for place in places)
