@@ -88,7 +88,9 @@ class AnswerWriter:
         for call in answer.tool_calls:
             self._say(f"The model called the tool {call.name}, which nobody offered:\n{call.arguments}")
         if answer.reason is FinishReason.LENGTH:
-            self._say(f"The answer was cut off after {len(answer.tokens):,} tokens (--max-tokens).")
+            is_full = len(answer.tokens) < self._one.max_tokens
+            limit = ": the model's context is full" if is_full else " (--max-tokens)"
+            self._say(f"The answer was cut off after {len(answer.tokens):,} tokens{limit}.")
         elif answer.reason is FinishReason.CANCELLED:
             self._say("Stopped.")
         elif not answer.text and not answer.tool_calls:

@@ -62,7 +62,8 @@ def go_on_with(model: Model, text: str) -> Asked:
 class OneAnswer:
     """The pass. Iterate over ``events`` once; ``answer`` grows meanwhile.
 
-    ``stops`` and ``n_top`` are as in `Asked`. Raises UserError for a prompt that is empty or fills the model's context.
+    ``stops`` and ``n_top`` are as in `Asked`; ``max_tokens`` is the most that is written, where the context has room.
+    Raises UserError for a prompt that is empty, and PromptTooLongError for one that fills the model's context.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class OneAnswer:
         self._asked = replace(asked, stops=stops, n_top=n_top)
         self._pass = Pass(asked.prompt)
         self._sampling = sampling
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._is_cancelled = False
 
     @property
@@ -117,7 +118,7 @@ class OneAnswer:
             self._model,
             self._asked,
             self._pass,
-            max_tokens=self._max_tokens,
+            max_tokens=self.max_tokens,
             sampling=self._sampling,
         )
         answer = self.answer

@@ -165,11 +165,12 @@ class Session:
             conversation = self._conversation(running)
             current = running.begin(Pass(prompt))
             self.last_pass = current
+            max_tokens = self._max_tokens(running)
             written = run_pass(
                 self.chat_model,
                 conversation,
                 current,
-                max_tokens=self._max_tokens(running),
+                max_tokens=max_tokens,
                 sampling=self._sampling(),
                 cache_owner=self._cache_owner,
             )
@@ -184,7 +185,7 @@ class Session:
             if running.is_ended or current.reason is FinishReason.CANCELLED:
                 return
             if current.reason is FinishReason.LENGTH:
-                yield Notice(f"The answer was cut off after {len(current.generated):,} tokens.")
+                yield Notice(self._cut_off(len(current.generated), max_tokens))
                 return
             calls = current.message.tool_calls
             if not calls:
@@ -306,6 +307,13 @@ class Session:
         """How much one pass may write: what the settings allow it, or the rest of what they allow the turn."""
         in_turn = self._settings.max_turn_tokens - running.usage.generated_tokens
         return max(1, min(self._settings.max_tokens, in_turn))
+
+    def _cut_off(self, n_tokens: int, max_tokens: int) -> str:
+        """What is said of an answer of so many tokens that could not come to its end, and which limit that was."""
+        limit = " (chat.maxTokens)" if max_tokens == self._settings.max_tokens else " (chat.maxTurnTokens)"
+        if n_tokens < max_tokens:
+            limit = ": the model's context is full"
+        return f"The answer was cut off after {n_tokens:,} tokens{limit}."
 
     def _sampling(self) -> Sampling:
         if self._overrides is not None:

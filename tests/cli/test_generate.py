@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,7 +183,20 @@ def test_a_model_that_is_not_there_is_named(own_environment: Mapping[str, str]) 
 def test_a_cut_answer_is_told(model: Path, own_environment: Mapping[str, str]) -> None:
     result = generate(model, "--prompt", "Hello", "--max-tokens", "48")
     assert (result.exit_code, result.stdout) == (0, "Hi *th\n")
-    assert "cut off after 48 tokens" in result.stderr
+    assert "cut off after 48 tokens (--max-tokens)." in result.stderr
+
+
+def test_an_answer_that_fills_the_context_is_told_apart(
+    model: Path, own_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    short = tmp_path / "short"
+    shutil.copytree(model, short)
+    config = json.loads((short / "config.json").read_text())
+    prompt = json.loads(generate(model, "--prompt", "Hello", "--json").stdout)["usage"]["prompt_tokens"]
+    (short / "config.json").write_text(json.dumps(config | {"max_position_embeddings": prompt + 48}))
+    result = generate(short, "--prompt", "Hello", "--max-tokens", "1000")
+    assert (result.exit_code, result.stdout) == (0, "Hi *th\n")
+    assert "cut off after 48 tokens: the model's context is full." in result.stderr
 
 
 def start(model: Path, environment: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":

@@ -276,7 +276,7 @@ async def test_a_model_that_can_use_no_tools_lacks_none(tiny_llama: Path, projec
     settings = {"chat": {"model": str(tiny_llama), "maxTokens": 4}, "tools": tools}
     async with chatting(tiny_llama, project.parent / "state", project, settings=settings) as peer:
         turn = await say(peer, "Hi")
-        assert [notice["text"] for notice in turn.of("notice")] == ["The answer was cut off after 4 tokens."]
+        assert [notice["text"] for notice in turn.of("notice")] == ["The answer was cut off after 4 tokens (chat.maxTokens)."]
 
 
 async def test_folders_that_change_while_the_person_thinks_change_nothing_for_the_turn(project: Path) -> None:

@@ -1,6 +1,7 @@
 """How a turn is ended before the model ends it: by the person, by a limit, by what may not be run."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ async def test_a_call_that_is_cut_off_is_never_run(script: Script) -> None:
         session = Session(model, greedy(max_tokens=50), tools=ToolBox([oracle]))
         events = await answer(session, "Ask")
     assert reason_of(events) is FinishReason.LENGTH
-    assert notices(events) == ["The answer was cut off after 50 tokens."]
+    assert notices(events) == ["The answer was cut off after 50 tokens (chat.maxTokens)."]
     assert not any(isinstance(event, ToolCallFinished | ToolResult) for event in events)
     assert oracle.calls == []
 
@@ -210,6 +211,26 @@ async def test_time_ends_a_tool_that_hangs(script: Script) -> None:
     assert reason_of(events) is FinishReason.LIMIT
     assert "maxTurnSeconds" in notices(events)[0]
     assert "ended before this was done" in session.messages[2].content
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"max_tokens": 50, "max_turn_tokens": 100}, "after 50 tokens (chat.maxTokens)."),
+        ({"max_tokens": 100, "max_turn_tokens": 50}, "after 50 tokens (chat.maxTurnTokens)."),
+        ({"max_tokens": 100_000}, "tokens: the model's context is full."),
+    ],
+)
+async def test_what_cuts_an_answer_off_is_named(script: Script, options: dict[str, Any], limit: str) -> None:
+    folder = script(Rule(said("Go on"), final("on and " * 200)), max_position_embeddings=1_000)
+    async with chat_model(folder) as model:
+        session = Session(model, greedy(**options))
+        events = await answer(session, "Go on")
+    assert reason_of(events) is FinishReason.LENGTH
+    [notice] = notices(events)
+    assert notice.endswith(limit)
+    if "context" in limit:
+        assert sum(session.context_use()) == 2 * 1_000, "as long as it can be"
 
 
 async def test_tokens_end_a_turn_too(script: Script) -> None:
