@@ -21,11 +21,10 @@ from harmony_ls.workspace.gate import GatedPath, PathGate
 from harmony_ls.workspace.globs import folded
 from harmony_ls.workspace.port import Applied, WorkspaceFile
 from harmony_ls.workspace.transaction import FileStyle, verify
+from harmony_ls.workspace.undoable import last_of, n_characters_of
 
 __all__ = ["DiskWorkspace"]
 
-_N_UNDOABLE = 20
-_MOST_UNDOABLE_CHARACTERS = 128 * 1024 * 1024
 _N_SEARCHED = 20_000
 _N_SUGGESTED = 3
 
@@ -44,7 +43,7 @@ class _Done:
     @property
     def n_characters(self) -> int:
         """How long the texts are that it takes."""
-        return sum(change.n_characters for change in self.inverse)
+        return n_characters_of(self.inverse)
 
 
 class DiskWorkspace:
@@ -139,7 +138,7 @@ class DiskWorkspace:
             styles = {step.change.path: step.style for step in steps if step.change.kind is ChangeKind.DELETE}
             self._n_applied += 1
             done = _Done(self._n_applied, inverse, styles, carried_out.folders)
-            self._done = _last_of([*self._done, done])
+            self._done = last_of([*self._done, done])
             return _applied(changes, self._news(carried_out.notes))
 
     def _undo(self) -> Applied:
@@ -166,17 +165,6 @@ def _applied(changes: Sequence[FileChange], notes: tuple[str, ...]) -> Applied:
         deleted=tuple(change.path for change in changes if change.kind is ChangeKind.DELETE),
         notes=notes,
     )
-
-
-def _last_of(done: list[_Done]) -> list[_Done]:
-    """The change sets that can be taken back: not more than some, and than fit the memory that they may have."""
-    n_kept, n_characters = 1, done[-1].n_characters
-    while n_kept < min(len(done), _N_UNDOABLE):
-        n_characters += done[-n_kept - 1].n_characters
-        if n_characters > _MOST_UNDOABLE_CHARACTERS:
-            break
-        n_kept += 1
-    return done[-n_kept:]
 
 
 async def _to_the_end(work: Callable[[], _Result]) -> _Result:

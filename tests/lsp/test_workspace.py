@@ -7,11 +7,12 @@ import asyncio
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from harmony_ls.edits.changes import FileChange
+from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
 from harmony_ls.edits.parse import parse_patch
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.server import HarmonyServer
@@ -73,6 +74,20 @@ async def test_an_open_document_is_changed_with_its_unsaved_text(tmp_path: Path)
         assert document["edits"] == [{"range": place, "newText": "B\n"}]
         editor.undo(uri)
         assert editor.text(path) == "unsaved\na\nb\nc\n", "one step of undo takes it back"
+
+
+async def test_what_can_be_taken_back_has_a_bound_of_memory(tmp_path: Path) -> None:
+    """Large files are kept as they were before and after each change."""
+    path, rest = tmp_path / "long.txt", "x" * 15_000_000
+    path.write_text(f"a{rest}")
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        for old, new in pairwise("abcdefg"):
+            change = TextChange(0, 1, new)
+            await workspace.apply([FileChange(ChangeKind.UPDATE, "long.txt", old + rest, new + rest, (change,))])
+        assert workspace.change_sets == (3, 4, 5, 6)
+        await workspace.undo()
+        assert editor.text(path).startswith("fx")
 
 
 async def test_one_gate_serves_the_disk_and_the_editor(tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ from harmony_ls.lsp.workspace.plan import Buffer, Place, PlannedChange, Unsaved,
 from harmony_ls.settings.models import DEFAULT_EXCLUDE
 from harmony_ls.workspace.disk import DiskWorkspace
 from harmony_ls.workspace.port import Applied, WorkspaceFile
+from harmony_ls.workspace.undoable import last_of, n_characters_of
 
 if TYPE_CHECKING:
     from harmony_ls.lsp.documents.documents import Document
 
 __all__ = ["EditorWorkspace", "Patience"]
 
-_N_UNDOABLE = 20
 _N_TRIES = 5
 _N_REVIEWED = 16
 
@@ -57,6 +57,11 @@ class _Done:
 
     number: int
     changes: tuple[FileChange, ...]
+
+    @property
+    def n_characters(self) -> int:
+        """How long the texts are that it takes."""
+        return n_characters_of(self.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +345,7 @@ class EditorWorkspace:
         changes = tuple(each.planned.change for each in made)
         if taken_from is None and changes:
             self._n_applied += 1
-            self._done = [*self._done[1 - _N_UNDOABLE :], _Done(self._n_applied, changes)]
+            self._done = last_of([*self._done, _Done(self._n_applied, changes)])
         elif taken_from is not None and taken_from in self._done:
             # The files that could not be taken back stay to be undone.
             gone = {change.final_path for change in changes}
