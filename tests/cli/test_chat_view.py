@@ -237,6 +237,13 @@ def test_on_paper_answers_and_the_rest_are_apart() -> None:
     )
 
 
+def test_on_paper_two_answers_of_one_tool_are_apart() -> None:
+    paper = io.StringIO()
+    console = Console(file=paper)
+    show(PlainView(console, console, hides_reasoning=False), [ToolResult(CALL, "Success."), ToolResult(CALL, "No.")])
+    assert paper.getvalue().startswith("apply_patch answers:\nSuccess.\napply_patch answers:\nNo.\n[21 tokens")
+
+
 def test_a_terse_view_of_an_answer_is_the_answer() -> None:
     answers, aside = io.StringIO(), io.StringIO()
     view = PlainView(Console(file=answers), Console(file=aside), hides_reasoning=True, is_terse=True)

@@ -56,6 +56,7 @@ class PlainView:
             case ToolCallDelta(_, text):
                 self._write(self.aside, self._section, text)
             case ToolResult(call, content, _):
+                self._section = ""
                 self._write(self.aside, f"answer of {call.name}", shortened(content), f"{call.name} answers:\n")
             case Notice(text):
                 self._section = ""
