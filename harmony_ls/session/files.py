@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from datetime import date
@@ -64,7 +65,11 @@ def save_conversation(path: Path, session: Session) -> None:
 def load_conversation(path: Path, session: Session) -> None:
     """Go on with the conversation of a file. Raises UserError, and changes nothing, where the file is no such thing."""
     try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
+        status = path.stat()
+        # A pipe would be waited for, and a device need not come to an end. Reading a folder fails with the reason.
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{path} is not a regular file. Name a file made by /save.")
+        if status.st_size > _LARGEST_FILE_BYTES:
             raise UserError(f"{path} is too large to be a conversation.")
         content = path.read_bytes()
     except OSError as error:

@@ -43,6 +43,7 @@ def unsaved(chat: Chat) -> Chat:
         ("/load nowhere.json", "nowhere.json cannot be read: No such file"),
         (f"/load {'x' * 300}", "File name too long"),
         ("/load .", "cannot be read: Is a directory"),
+        ("/load /dev/zero", "/dev/zero is not a regular file. Name a file made by /save."),
         ("/file", "Name the files"),
         ("/file ~nobody-of-this-name/a", "cannot be read: No such file"),
         ("/file 'a", "Close the quote"),
