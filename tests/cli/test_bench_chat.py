@@ -85,6 +85,12 @@ def test_the_help_names_every_shape() -> None:
     assert set(SHAPES) <= words_of(CliRunner().invoke(app, ["bench", "chat", "--help"]).output)
 
 
+def test_models_and_shapes_exclude_each_other() -> None:
+    result = CliRunner().invoke(app, ["bench", "chat", "--model", "x", "--shape", "tiny"])
+    assert result.exit_code == 2
+    assert "exclude each other" in result.output
+
+
 def words_of(output: str) -> set[str]:
     """The words of a text that was wrapped, and may have a frame."""
     return set(re.findall(r"[\w-]+", output))

@@ -89,8 +89,8 @@ def chat(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            help="Without --model: a shape with random weights that the bench makes itself: tiny, llama, llama-deep, "
-            "gpt-oss or gpt-oss-20b. Repeat for more. Default: llama and gpt-oss.",
+            help="Instead of --model: a shape with random weights that the bench makes itself: tiny, llama, "
+            "llama-deep, gpt-oss or gpt-oss-20b. Repeat for more. Default: llama and gpt-oss.",
             show_default=False,
         ),
     ] = None,
@@ -105,6 +105,8 @@ def chat(
     """
     from harmony_ls.cli.bench.chat import command
 
+    if model and shape:
+        raise typer.BadParameter("--model and --shape exclude each other")
     shapes = tuple(shape or ("llama", "gpt-oss"))
     unknown = sorted(set(shapes) - set(command.SHAPES))
     if unknown:
