@@ -228,11 +228,11 @@ async def test_a_link_to_an_excluded_file_is_not_read(tmp_path: Path, harmony_vo
     (project / "notes.py").symlink_to(".env")
     (project / "code.py").write_text("x = 1\n")
     async with acting(tmp_path, harmony_vocabulary_folder, [], workspace=project) as peer:
-        for name in (".env", "notes.py"):
+        for name, reason in ((".env", "'.env' excludes it"), ("notes.py", ".env, and '.env' excludes that")):
             uri = (project / name).as_uri()
             peer.open(uri, "x = 1\n")
             rewriting = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
-            assert "'.env' excludes it" in rewriting["disabled"]["reason"]
+            assert reason in rewriting["disabled"]["reason"]
         uri = (project / "code.py").as_uri()
         peer.open(uri, "x = 1\n")
         rewriting = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
@@ -242,7 +242,7 @@ async def test_a_link_to_an_excluded_file_is_not_read(tmp_path: Path, harmony_vo
         (project / "code.py").symlink_to(".env")
         peer.change(uri, Position(1, 0), Position(1, 0), "SECRET = 2\n")
         listed = named(await actions(peer, uri, place((0, 0))), "refactor.rewrite.harmony.improve")
-        assert "'.env' excludes it" in listed["disabled"]["reason"]
+        assert "'.env' excludes that" in listed["disabled"]["reason"]
         assert (await error_of(peer, rewriting)).code == CONTENT_MODIFIED
         assert await peer.shutdown() == 0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harmony_ls.features.code_actions.actions import ACTIONS, Action, Subject
 from harmony_ls.features.code_actions.tests_location import has_test_files, is_test_file
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.globs import first_match
+from harmony_ls.features.inline.globs import exclusion
 from harmony_ls.settings.models import Settings
 
 __all__ = ["LONGEST_SELECTION", "Offer", "Place", "offers", "refusal"]
@@ -128,9 +128,8 @@ def refusal(place: Place, settings: Settings) -> str:
     limit = settings.inline_completion.max_document_kb
     if place.n_characters > limit * 1024:
         return f"The document is larger than {limit} KiB (inlineCompletion.maxDocumentKb)."
-    glob = first_match(place.document, settings.inline_completion.exclude)
-    if glob is not None:
-        return f"The model never reads this file: {glob!r} excludes it (inlineCompletion.exclude)."
+    if excluded := exclusion(place.document, settings.inline_completion.exclude):
+        return f"The model never reads this file: {excluded}."
     if settings.chat.model is None and settings.model is None:
         return "The small model inside the package only completes code. Name a chat model in the setting chat.model."
     return ""

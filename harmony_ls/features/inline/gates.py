@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.context import is_inert
-from harmony_ls.features.inline.globs import first_match
+from harmony_ls.features.inline.globs import exclusion
 from harmony_ls.features.inline.measures import n_visible
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import InlineCompletion, InlineCompletionRequest, Reason
@@ -79,8 +79,8 @@ def check(
         return Refusal(Reason.NOT_TRIGGERED, "Completions are offered only when asked for (inlineCompletion.trigger).")
     if not 0 <= offset <= len(text):
         return Refusal(Reason.POSITION_OUTSIDE, f"The cursor ({offset}) is outside the document ({len(text)}).")
-    if glob := first_match(document, settings.exclude):
-        return Refusal(Reason.EXCLUDED_FILE, f"The file is excluded by {glob!r} (inlineCompletion.exclude).")
+    if excluded := exclusion(document, settings.exclude):
+        return Refusal(Reason.EXCLUDED_FILE, f"Nothing is completed in this file: {excluded}.")
     if len(text) > settings.max_document_kb * 1024:
         return Refusal(
             Reason.DOCUMENT_TOO_LARGE,

@@ -14,7 +14,7 @@ from harmony_ls.features.chat.attachments import Attachment, refuse_too_much
 from harmony_ls.features.chat.diff import repository_diff, repository_of
 from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS, DiagnosticNote, diagnostics_text
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.globs import first_match
+from harmony_ls.features.inline.globs import exclusion, first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
@@ -97,10 +97,10 @@ async def _from_disk(services: Services, uri: str) -> DocumentSnapshot:
 
 async def _refuse_excluded(services: Services, document: Document) -> None:
     exclude = services.configuration.settings.inline_completion.exclude
-    glob = first_match(replace(document.bare(), link_targets=await document.link_targets()), exclude)
-    if glob is not None:
+    located = replace(document.bare(), link_targets=await document.link_targets())
+    if excluded := exclusion(located, exclude):
         name = name_of(document.uri, services.configuration.folders)
-        raise UserError(f"{name} is not shown to the model: {glob!r} excludes it (inlineCompletion.exclude).")
+        raise UserError(f"{name} is not shown to the model: {excluded}.")
 
 
 def _selection(param: AttachmentParam, snapshot: DocumentSnapshot, name: str, encoding: PositionEncoding) -> Attachment:

@@ -90,6 +90,16 @@ def test_a_document_is_judged_by_what_its_links_lead_to_too() -> None:
         assert reason(linked) is expected
 
 
+def test_a_person_is_told_which_name_excludes_a_file() -> None:
+    named = check(request("TOKEN=<|>", path="/a/.env"), NEW, SETTINGS)
+    hidden = request("TOKEN=<|>", path="/a/notes.txt")
+    led = check(replace(hidden, document=replace(hidden.document, link_targets=("/b/.env",))), NEW, SETTINGS)
+    assert named is not None
+    assert led is not None
+    assert named.detail == "Nothing is completed in this file: '.env' excludes it (inlineCompletion.exclude)."
+    assert "its path has led to /b/.env, and '.env' excludes that" in led.detail
+
+
 def test_a_document_without_a_path_is_judged_by_its_uri() -> None:
     assert reason(request("a = <|>", path=None, uri="untitled:.env")) is Reason.EXCLUDED_FILE
     assert reason(request("a = <|>", path=None, uri="vscode-remote://host/a/%2eenv?x=1")) is Reason.EXCLUDED_FILE
