@@ -253,7 +253,7 @@ class EditorWorkspace:
             # Neovim counts changes that change no text, and tells of them a moment later; until then, its version is
             # not ours.
             if not outcome.is_nothing or attempt == _N_TRIES - 1 or not self._was_stale(planned):
-                raise outcome.error
+                raise _by_choice(outcome.error) if confirmed else outcome.error
         return _applied(changes)
 
     def _was_stale(self, planned: Sequence[PlannedChange]) -> bool:
@@ -363,6 +363,11 @@ class EditorWorkspace:
                 self._unsaved[new.path.real] = Unsaved(each.disk, each.planned.change.new_text)
             if each.planned.change.kind is ChangeKind.CREATE:
                 self._made[new.path.real] = each.planned.change.new_text
+
+
+def _by_choice(error: WorkspaceError) -> WorkspaceError:
+    """What was not made of changes that the person was shown: the editor has not failed at them."""
+    return type(error)(f"The person looked the changes over in the editor. {error}")
 
 
 def _report_late(work: "asyncio.Task[_Outcome]") -> None:
