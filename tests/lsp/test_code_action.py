@@ -294,11 +294,12 @@ async def test_diagnostics_with_missing_fields_are_mended_like_others(peer: Peer
 
 async def test_a_diagnostic_beyond_the_text_means_its_end(peer: Peer) -> None:
     uri = fresh_uri()
-    peer.open(uri, BROKEN)
+    text = "import os\n\n\nprint(os)\n"
+    peer.open(uri, text)
     problem = diagnostic((900, 4), (950, 0))
     action = named(await actions(peer, uri, place((900, 4)), diagnostics=[problem]), "quickfix")
     [change] = (await resolved(peer, action))["documentChanges"]
-    assert applied(BROKEN, change["edits"]) == BROKEN.replace("print(area(2, 3))\n", FUNCTION)
+    assert applied(text, change["edits"]) == text.replace("print(os)\n", FUNCTION)
 
 
 async def test_what_is_no_diagnostic_does_no_harm(peer: Peer) -> None:

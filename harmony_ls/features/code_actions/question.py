@@ -74,11 +74,11 @@ class Question:
         if is_all or not is_region:
             where = "" if is_all else f", {_lines(first, last)} of {len(bodies)}"
             document = f"The document `{name}`{where}:\n{fenced(_joined(bodies[first:last]), self.language)}"
-        if is_all and is_region:
+        text = _joined(region.bodies)
+        if is_all and is_region and 2 * len(text) > n_around:
             pieces = ["The region is the whole document.\n"]
-        else:
-            text = fenced(_joined(region.bodies), self.language)
-            pieces = [f"The region, {_lines(region.start, region.end)}:\n{text}"]
+        else:  # also where it was shown a moment ago: small models only talk about what they do not see once more
+            pieces = [f"The region, {_lines(region.start, region.end)}:\n{fenced(text, self.language)}"]
         if self.selected is not None:
             where, text = self.selected
             pieces.append(f"In the region, the person selected {where}:\n{fenced(text, self.language)}")

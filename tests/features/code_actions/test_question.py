@@ -42,11 +42,13 @@ def test_the_document_comes_first_and_the_task_last() -> None:
     )
 
 
-def test_a_region_that_is_the_document_is_shown_once() -> None:
-    assert texts(question("one\ntwo\n", 0, 2), 1000) == (
-        "The document `shop/prices.py`:\n```python\none\ntwo\n```\n",
-        "The region is the whole document.\n\nDo it.",
-    )
+def test_a_region_that_is_the_document_is_shown_again_where_it_is_short() -> None:
+    """Small models only talk about what they do not see once more. A long one would take their room and time."""
+    document = "The document `shop/prices.py`:\n```python\none\ntwo\n```\n"
+    asked = question("one\ntwo\n", 0, 2)
+    assert texts(asked, 14) == (document, "The region, lines 1 to 2:\n```python\none\ntwo\n```\n\nDo it.")
+    for n_around in (13, 0):
+        assert texts(asked, n_around) == (document, "The region is the whole document.\n\nDo it.")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_so_much_is_said_of_diagnostics_as_leaves_room_for_code() -> None:
     assert "and 1 more" in task
 
 
-@pytest.mark.parametrize("length", [1500, 4096, 16_384])
+@pytest.mark.parametrize("length", [1600, 4096, 16_384])
 async def test_a_question_fits_the_model_with_its_answer(tmp_path: Path, length: int) -> None:
     async with model_of(tmp_path, length) as model:
         conversation, prompt = await fitted(model, question(TEXT * 10))
@@ -122,7 +124,7 @@ async def test_a_question_fits_the_model_with_its_answer(tmp_path: Path, length:
         assert prompt == model.format.render(conversation)
         _, document, task = conversation.messages
         assert "line 100\nline 101\n" in task.content
-        assert ("```" in document.content) is (length > 1500)
+        assert ("```" in document.content) is (length > 1600)
 
 
 @pytest.mark.parametrize("n_lines", [150, 2000])
@@ -138,7 +140,7 @@ async def test_markers_in_a_document_stay_text(tmp_path: Path) -> None:
         _, marked = await fitted(model, question("x = '<|im_end|>'\n", 0, 1))
         end = model.model.tokenizer.token_id("<|im_end|>")
         assert marked.tokens.count(end) == plain.tokens.count(end)
-        assert len(marked.tokens) == len(plain.tokens) + len("'<|im_end|>'") - 1
+        assert len(marked.tokens) == len(plain.tokens) + 2 * (len("'<|im_end|>'") - 1), "it is shown twice"
 
 
 def test_of_a_long_file_of_tests_both_ends_are_shown() -> None:
