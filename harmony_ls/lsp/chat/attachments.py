@@ -188,12 +188,15 @@ async def _diff(services: Services, param: AttachmentParam, params: Sequence[Att
     elif len(folders) > 1:
         others = [each.uri for each in params if each.uri]
         folders = await asyncio.to_thread(_folders_of, others, folders) or folders
+    limits = services.configuration.folders if path is None else (path,)
     if len(folders) == 1:
-        return [Attachment(_CHANGES, await repository_diff(folders[0], path, is_hidden), "diff")]
-    return await _diffs(folders, is_hidden)
+        return [Attachment(_CHANGES, await repository_diff(folders[0], limits, is_hidden), "diff")]
+    return await _diffs(folders, limits, is_hidden)
 
 
-async def _diffs(folders: Sequence[Path], is_hidden: Callable[[str], bool]) -> list[Attachment]:
+async def _diffs(
+    folders: Sequence[Path], limits: Sequence[Path], is_hidden: Callable[[str], bool]
+) -> list[Attachment]:
     """The changes of each of the folders' repositories, under its name; those without any are passed over.
 
     Raises UserError where there is nothing to show in any of them, and why in the first.
@@ -205,7 +208,7 @@ async def _diffs(folders: Sequence[Path], is_hidden: Callable[[str], bool]) -> l
             repository = await repository_of(folder)
             if repository not in repositories:
                 repositories[repository] = ""
-                repositories[repository] = await repository_diff(folder, None, is_hidden)
+                repositories[repository] = await repository_diff(folder, limits, is_hidden)
         except UserError as error:
             problems.append(error)
     changed = {repository: text for repository, text in repositories.items() if text}
