@@ -11,7 +11,15 @@ from harmony_ls.prompts.continuation import Continuation, continuation_of
 from harmony_ls.prompts.fim import FimFormat, Layout, detect_format, format_of_markers
 from harmony_ls.settings.models import InlineCompletionSettings
 
-__all__ = ["Capability", "CompletionModel", "PromptPlan", "completion_model", "layouts_to_probe"]
+__all__ = [
+    "Capability",
+    "CompletionModel",
+    "PromptPlan",
+    "completion_model",
+    "deciding",
+    "describe",
+    "layouts_to_probe",
+]
 
 # Code has about three characters to a token in vocabularies of 8,000 to 200,000 tokens.
 _CHARACTERS_PER_TOKEN = 3
@@ -137,6 +145,11 @@ def completion_model(
     manner = "continues the assistant's turn" if continuation.uses_template else "continues the text"
     capability = Capability(False, False, f"{manner} ({reason})")
     return CompletionModel(model, capability, limits, continuation=continuation)
+
+
+def deciding(settings: InlineCompletionSettings) -> tuple[object, ...]:
+    """What of the settings decides how a model completes: where it is equal, `completion_model` gives the same."""
+    return (settings.fim, settings.layout, settings.prefix_tokens, settings.suffix_tokens, settings.max_tokens)
 
 
 def _chosen_format(

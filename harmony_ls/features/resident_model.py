@@ -1,22 +1,24 @@
-"""The model that completes: loaded on first use, proved, swapped when the settings name another, unloaded when idle.
+"""The model that completes in one window: loaded on first use, proved, swapped when the settings name another, let go
+of when idle.
 
-It reports what it is doing as a ``ModelStatus``; who listens decides how that is shown.
+It reports what it is doing as a ``ModelStatus``; who listens decides how that is shown. In memory the model is shared
+with all windows that name the same (`harmony_ls.features.completion_models`).
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.loading.load_progress import LoadProgress
 from harmony_ls.engine.models.model import Model, ModelSpec
 from harmony_ls.errors import HarmonyLsError, ModelError
 from harmony_ls.features.completion_model import Capability, CompletionModel, completion_model, layouts_to_probe
+from harmony_ls.features.completion_models import CompletionModels, Hold
 from harmony_ls.features.fim_probe import FimVerdict, probe_fim
 from harmony_ls.features.model_spec import model_spec
 from harmony_ls.prompts.fim import FimFormat, detect_formats
@@ -49,28 +51,34 @@ class ModelStatus:
 
 
 class ResidentModel:
-    """One model that is kept in memory for its users. All methods belong to one event loop.
+    """The model that a window's settings name, in memory from its first use on. All methods belong to one event loop.
 
-    ``unload`` frees a model, unless somebody else needs it; by default the engine does, at once.
+    ``models`` are those of all windows.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        settings: Settings,
-        on_status: Callable[[ModelStatus], None],
-        unload: Callable[[Model], Awaitable[None]] | None = None,
-    ) -> None:
-        self._engine = engine
-        self._unload = engine.unload if unload is None else unload
+    def __init__(self, models: CompletionModels, settings: Settings, on_status: Callable[[ModelStatus], None]) -> None:
+        self._models = models
         self._settings = settings
         self._on_status = on_status
-        self._loading: asyncio.Task[CompletionModel] | None = None
+        self._loading: asyncio.Future[CompletionModel] | None = None
+        self._hold: Hold | None = None
         self._model: Model | None = None
         self._last_used = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
         self.status = ModelStatus(ModelState.UNLOADED, _name(_spec(settings)))
+
+    def join(self) -> None:
+        """Take the model at once where another window has it ready; loads nothing."""
+        ready = self._models.ready(_spec(self._settings), self._settings.inline_completion)
+        if self._loading is not None or ready is None:
+            return
+        self._keep(_spec(self._settings))
+        self._model = ready.model
+        self._loading = asyncio.get_running_loop().create_future()
+        self._loading.set_result(ready)
+        self._note_use()
+        self._became_ready(ready, self._settings.inline_completion)
 
     async def ready(self) -> CompletionModel:
         """The model, loaded if need be. Concurrent calls share one load; who waits while the settings change gets the
@@ -80,6 +88,9 @@ class ResidentModel:
         a broken model at every key.
         """
         while True:
+            if self._has_gone():
+                self._loading = None
+            self.join()
             if self._loading is None:
                 self._begin(self._load(_spec(self._settings)))
             loading = self._loading
@@ -95,45 +106,71 @@ class ResidentModel:
     @property
     def loaded(self) -> CompletionModel | None:
         """The model if it is in memory and usable now. Asking counts as use: it puts off the unloading."""
-        task = self._loading
-        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+        ready = self._result()
+        if ready is None or not self._models.is_resident(ready.model):
             return None
         self._last_used = time.monotonic()
-        return task.result()
-
-    def holds(self, model: Model) -> bool:
-        """Whether this is the model that completes."""
-        return model is self._model
+        return ready
 
     async def use(self, settings: Settings) -> None:
-        """Go on with other settings. A changed model is unloaded here and loaded at its first use."""
+        """Go on with other settings. A changed model is let go of here and loaded at its first use."""
         old, self._settings = self._settings, settings
         if _spec(old) != _spec(settings):
-            await self._drop(_spec(old))
+            await self._drop()
         elif old.inline_completion != settings.inline_completion:
             await self._adapt()
         self._note_use()
 
     async def unload(self) -> None:
-        """Free the model's memory; the next use loads it again."""
-        await self._drop(_spec(self._settings))
+        """Let go of the model, whose memory is freed if no other window uses it; the next use loads it again."""
+        await self._drop()
+
+    def close(self) -> None:
+        """End with the window. The model stays for the next one, as long as the settings keep an idle model."""
+        self._on_status = _tell_nobody
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            loading.cancel()
+        if self._hold is not None:
+            self._models.leave(self._hold, self._settings.idle_unload_minutes)
+            self._hold = None
+
+    def _result(self) -> CompletionModel | None:
+        """What loading came to; None if it is not over, or has failed."""
+        loading = self._loading
+        if loading is None or not loading.done() or loading.cancelled() or loading.exception() is not None:
+            return None
+        return loading.result()
+
+    def _has_gone(self) -> bool:
+        """Whether the model was here, and somebody else has unloaded it."""
+        ready = self._result()
+        return ready is not None and not self._models.is_resident(ready.model)
 
     def _begin(self, work: Coroutine[Any, Any, CompletionModel]) -> None:
         self._loading = asyncio.create_task(work, name="load the completion model")
         self._loading.add_done_callback(_retrieve)
 
+    def _keep(self, spec: ModelSpec) -> Hold:
+        """The hold on the model of ``spec``: the one that there is, after a failure."""
+        if self._hold is None:
+            self._hold = self._models.hold(spec, self._on_progress)
+        return self._hold
+
+    def _on_progress(self, progress: LoadProgress) -> None:
+        if self.status.state is ModelState.LOADING:
+            self._report(replace(self.status, message=progress.message, progress=progress.fraction))
+
     async def _load(self, spec: ModelSpec) -> CompletionModel:
         name = _name(spec)
         self._report(ModelStatus(ModelState.LOADING, name, message=f"Loading {name}"))
+        return await self._reporting(name, self._load_and_prove(self._keep(spec)))
 
-        def on_progress(progress: LoadProgress) -> None:
-            if self.status.state is ModelState.LOADING and self.status.model == name:
-                self._report(replace(self.status, message=progress.message, progress=progress.fraction))
-
-        return await self._reporting(name, self._load_and_prove(spec, on_progress))
-
-    async def _load_and_prove(self, spec: ModelSpec, on_progress: Callable[[LoadProgress], None]) -> CompletionModel:
-        self._model = await self._engine.load(spec, on_progress)
+    async def _load_and_prove(self, hold: Hold) -> CompletionModel:
+        self._model = await self._models.load(hold)
         return await self._prove(self._model)
 
     async def _reporting(self, name: str, work: Coroutine[Any, Any, CompletionModel]) -> CompletionModel:
@@ -148,7 +185,7 @@ class ResidentModel:
             message = f"{name} cannot be loaded: {type(error).__name__}: {error}"
             self._report(ModelStatus(ModelState.ERROR, name, message=message))
             raise ModelError(message) from error
-        self._report(self._ready_status(ready))
+        self._became_ready(ready, self._settings.inline_completion)
         return ready
 
     async def _prove(self, model: Model) -> CompletionModel:
@@ -161,6 +198,8 @@ class ResidentModel:
 
     async def _prove_for(self, model: Model, inline: InlineCompletionSettings) -> CompletionModel:
         """Probe markers that were detected; markers that a person named, and our own model's, are taken as they are."""
+        if (known := self._models.ready(model.spec, inline)) is not None:
+            return known
         candidates = detect_formats(model.tokenizer, model.model_type)
         if model.is_embedded or inline.fim is not None or not candidates:
             return completion_model(model, inline, trained=None)
@@ -181,7 +220,7 @@ class ResidentModel:
 
     async def _best(self, model: Model, formats: tuple[FimFormat, ...]) -> tuple[FimFormat, FimVerdict]:
         """The format with which the model fills the most holes, the first of equals, and how it did."""
-        verdicts = [(each, await probe_fim(self._engine, model, each)) for each in formats]
+        verdicts = [(each, await probe_fim(self._models.engine, model, each)) for each in formats]
         return max(verdicts, key=lambda item: (item[1].trained, item[1].exact))
 
     async def _adapt(self) -> None:
@@ -191,7 +230,7 @@ class ResidentModel:
         """
         if self._loading is None or not self._loading.done():
             return
-        if self._model is None:
+        if self._model is None or not self._models.is_resident(self._model):
             self._loading = None
             self._report(ModelStatus(ModelState.UNLOADED, _name(_spec(self._settings))))
             return
@@ -199,21 +238,20 @@ class ResidentModel:
         with contextlib.suppress(ModelError):
             await asyncio.shield(self._loading)
 
-    async def _drop(self, spec: ModelSpec) -> None:
-        """Free the model of ``spec``, or give its load up."""
-        task, self._loading = self._loading, None
+    async def _drop(self) -> None:
+        """Let go of the model, or give its load up."""
+        loading, self._loading = self._loading, None
+        hold, self._hold = self._hold, None
         self._model = None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
         self._report(ModelStatus(ModelState.UNLOADED, _name(_spec(self._settings))))
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait({task})
-        for model in self._engine.models:
-            if model.spec == spec:
-                await self._unload(model)
+        if loading is not None:
+            loading.cancel()
+            await asyncio.wait({loading})
+        if hold is not None:
+            await self._models.release(hold)
 
     def _note_use(self) -> None:
         self._last_used = time.monotonic()
@@ -234,9 +272,14 @@ class ResidentModel:
             self._await_idleness(max(remaining, 1.0))
         elif self._model is not None:
             log.info("Unloading %s after %g idle minutes", self.status.model, minutes)
-            unloading = asyncio.create_task(self._drop(_spec(self._settings)))
+            unloading = asyncio.create_task(self._drop())
             self._unloading.add(unloading)
             unloading.add_done_callback(self._unloading.discard)
+
+    def _became_ready(self, ready: CompletionModel, inline: InlineCompletionSettings) -> None:
+        if self._hold is not None:
+            self._hold.ready, self._hold.inline = ready, inline
+        self._report(self._ready_status(ready))
 
     def _ready_status(self, ready: CompletionModel) -> ModelStatus:
         model = ready.model
@@ -250,7 +293,11 @@ class ResidentModel:
         self._on_status(status)
 
 
-def _retrieve(task: asyncio.Task[CompletionModel]) -> None:
+def _tell_nobody(_status: ModelStatus) -> None:
+    """A closed window has nobody to tell."""
+
+
+def _retrieve(task: asyncio.Future[CompletionModel]) -> None:
     """Mark a failure as seen: it was reported as a status, whether or not somebody waits for the model."""
     if not task.cancelled():
         task.exception()

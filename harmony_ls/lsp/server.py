@@ -48,7 +48,6 @@ class HarmonyServer(Services):
         self.greeted_encoding: str | None = None  # what "initialize" was answered with before we saw it
         self._on_exit = on_exit
         self._on_process_id = on_process_id
-        self._stop_listening = backend.listen(self.status.model_changed)
         self._fallback_registered = False
         self.protocol.handlers = {
             **{method: partial(handler, self) for method, handler in METHODS.items()},
@@ -65,10 +64,8 @@ class HarmonyServer(Services):
 
     def close(self) -> "asyncio.Task[None]":
         """Drop the connection: nothing is sent for it afterwards. The task lets go of what its conversations hold."""
-        self._stop_listening()
         self.protocol.disconnect()
-        if self._completer is not None:
-            self._completer.close()
+        self.let_go()
         return asyncio.create_task(self.chat.close(), name="close the conversations")
 
     # Life cycle
@@ -101,8 +98,7 @@ class HarmonyServer(Services):
 
     async def _initialized(self, _params: None) -> None:
         self.is_initialized = True
-        if self.backend.resident_model is not None:  # another connection has it loaded, or has failed to
-            self.status.model_changed(self.backend.resident_model.status)
+        self.join()
         self.status.tell()
         registering = self.protocol.spawn(self._register_watchers())
         try:

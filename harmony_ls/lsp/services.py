@@ -19,6 +19,7 @@ from harmony_ls.settings.models import Settings
 
 if TYPE_CHECKING:
     from harmony_ls.features.inline.completer import InlineCompleter
+    from harmony_ls.features.resident_model import ResidentModel
     from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 
 __all__ = ["Services"]
@@ -38,6 +39,7 @@ class Services(Connection):
         self.configuration = Configuration(self, command_line, self.use_settings)
         self.status = StatusReporter(self)
         self._completer: InlineCompleter | None = None
+        self._resident_model: ResidentModel | None = None
         self._journal = Journal()
         self._configured = asyncio.Event()
         self._workspace: EditorWorkspace | str = _NO_FOLDER
@@ -80,8 +82,21 @@ class Services(Connection):
             except TimeoutError:
                 return None
         if self._completer is None:
-            self._completer = self.backend.completer(self.configuration.settings, self._journal)
+            from harmony_ls.features.inline.completer import InlineCompleter
+
+            engine, settings = self.backend.engine, self.configuration.settings
+            assert engine is not None, "it has been started"
+            self._completer = InlineCompleter(engine, self._model(), settings, self._journal)
         return self._completer
+
+    def join(self) -> None:
+        """Take the model at once where another window has it ready, and tell the client what there is; load nothing."""
+        if self.backend.completion_models is None:
+            return
+        model = self._model()
+        if self.configuration.settings.inline_completion.enabled:
+            model.join()
+        self.status.model_changed(model.status)
 
     async def warm_up(self) -> None:
         """Start the engine and load the model, so that the first key need not wait for them."""
@@ -92,9 +107,9 @@ class Services(Connection):
             return
         await self.completer(within=60)
         # The client's settings may have come while the engine was started.
-        if self.configuration.settings.inline_completion.enabled and self.backend.resident_model is not None:
+        if self.configuration.settings.inline_completion.enabled and self._resident_model is not None:
             try:
-                await self.backend.resident_model.ready()
+                await self._resident_model.ready()
             except HarmonyLsError as error:  # the status has told it
                 _logger.warning("the model cannot be used: %s", error)
 
@@ -123,7 +138,25 @@ class Services(Connection):
         """Go on with changed settings."""
         if self._completer is not None:
             self._completer.use(settings)
-        await self.backend.use(settings)
+        if self._resident_model is not None:
+            await self._resident_model.use(settings)
+
+    def let_go(self) -> None:
+        """End what runs for the connection in the engine, and leave the model to the other windows, or the next."""
+        if self._completer is not None:
+            self._completer.close()
+        if self._resident_model is not None:
+            self._resident_model.close()
+
+    def _model(self) -> "ResidentModel":
+        """The model that completes for this connection. The engine must have been started."""
+        if self._resident_model is None:
+            from harmony_ls.features.resident_model import ResidentModel
+
+            models = self.backend.completion_models
+            assert models is not None, "the engine has been started"
+            self._resident_model = ResidentModel(models, self.configuration.settings, self.status.model_changed)
+        return self._resident_model
 
 
 def _import_workspace() -> None:

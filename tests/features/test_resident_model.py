@@ -8,6 +8,7 @@ import pytest
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.errors import EngineClosedError, ModelError
+from harmony_ls.features.completion_models import CompletionModels
 from harmony_ls.features.fim_probe import HOLES
 from harmony_ls.features.resident_model import ModelState, ModelStatus, ResidentModel
 from harmony_ls.settings.models import Settings
@@ -38,7 +39,7 @@ class Subject:
         self.engine = Engine()
         self.statuses: list[ModelStatus] = []
         self.has_reported = asyncio.Event()
-        self.resident = ResidentModel(self.engine, settings, self._note)
+        self.resident = ResidentModel(CompletionModels(self.engine), settings, self._note)
 
     def _note(self, status: ModelStatus) -> None:
         self.statuses.append(status)

@@ -58,6 +58,38 @@ async def test_d89_two_editors_one_model(tiny_llama: Path) -> None:
             assert report["status"]["state"] in ("ready", "busy"), "the model that the others use"
 
 
+async def test_a_window_that_names_no_model_leaves_the_others_theirs(adding_model: Path) -> None:
+    """Its settings are its own: what it names or changes neither unloads nor replaces another window's model."""
+    item = {"uri": URI, "languageId": "python", "version": 1, "text": "def add(first, second):\n    return "}
+    place = {"position": {"line": 1, "character": 11}, "context": {"triggerKind": 1}}
+    async with listening("--trust-remote-code") as (_server, port), connected(port) as first, connected(port) as second:
+
+        async def offered(number: int) -> list[str]:
+            answer = await first.call(number, "textDocument/inlineCompletion", {"textDocument": {"uri": URI}} | place)
+            return [each["insertText"] for each in answer["items"]]
+
+        await initialize(first, adding_model)
+        first.notify("textDocument/didOpen", {"textDocument": item})
+        await first.ready()
+        assert await offered(2) == ["first + second"]
+        options = {"initializationOptions": {"inlineCompletion": {"eagerness": "quiet"}}}
+        await second.call(1, "initialize", INITIALIZE | options)
+        second.notify("initialized", {})
+        second.notify("textDocument/didOpen", {"textDocument": item})
+        await second.ready()
+        assert (await second.call(2, "harmony/doctor", {}))["status"]["model"] == "embedded"
+        report = await first.call(3, "harmony/doctor", {})
+        assert report["status"]["model"] == adding_model.name
+        first.notify("textDocument/didChange", {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [item]})
+        assert await offered(4) == ["first + second"]
+        told = [each["params"] for each in first.received if each.get("method") == "harmony/status"]
+        assert adding_model.name in {each.get("model") for each in told}
+        assert "embedded" not in {each.get("model") for each in told}
+        assert adding_model.name not in {
+            each["params"].get("model") for each in second.received if each.get("method") == "harmony/status"
+        }
+
+
 @pytest.mark.parametrize(
     "start",
     [

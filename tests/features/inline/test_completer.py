@@ -11,6 +11,7 @@ import pytest
 from harmony_ls.engine.engine import Engine
 from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
+from harmony_ls.features.completion_models import CompletionModels
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.features.inline.completer import InlineCompleter
 from harmony_ls.features.inline.journal import Journal
@@ -48,7 +49,7 @@ def ask(
 @asynccontextmanager
 async def completer_with(settings: Settings, *, loaded: bool = True) -> AsyncIterator[InlineCompleter]:
     async with Engine() as engine:
-        resident_model = ResidentModel(engine, settings, lambda _status: None)
+        resident_model = ResidentModel(CompletionModels(engine), settings, lambda _status: None)
         if loaded:
             await resident_model.ready()
         completer = InlineCompleter(engine, resident_model, settings, Journal())
@@ -256,7 +257,7 @@ async def test_the_states_of_the_model_are_reported_in_order(scripted_model: Scr
     states: list[ModelState] = []
     async with Engine() as engine:
         settings = settings_for(scripted_model([ADD]))
-        resident_model = ResidentModel(engine, settings, lambda status: states.append(status.state))
+        resident_model = ResidentModel(CompletionModels(engine), settings, lambda status: states.append(status.state))
         await resident_model.ready()
         await resident_model.unload()
     assert states[0] is ModelState.LOADING
@@ -287,7 +288,7 @@ async def test_another_model_answers_anew(scripted_model: ScriptedModel) -> None
     other = Rule(after="    return ", reply="sum((left, right))")
     first, second = settings_for(scripted_model([ADD])), settings_for(scripted_model([other]))
     async with Engine() as engine:
-        resident_model = ResidentModel(engine, first, lambda _status: None)
+        resident_model = ResidentModel(CompletionModels(engine), first, lambda _status: None)
         completer = InlineCompleter(engine, resident_model, first, Journal())
         request = ask("def add(left, right):\n    return <|>\n")
         assert (await completer.offer(request)).items[0].text == "left + right"
@@ -303,7 +304,7 @@ async def test_what_is_not_written_at_the_deadline_serves_the_next_request(
     os.mkfifo(tmp_path / "config.json")
     settings = settings_for(scripted_model([ADD]), deadline_ms=300)
     async with Engine() as engine:
-        resident_model = ResidentModel(engine, settings, lambda _status: None)
+        resident_model = ResidentModel(CompletionModels(engine), settings, lambda _status: None)
         await resident_model.ready()
         completer = InlineCompleter(engine, resident_model, settings, Journal())
         # Until something comes through the pipe, reading it holds the thread that would generate.

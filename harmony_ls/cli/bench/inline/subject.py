@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.features.completion_model import CompletionModel
+from harmony_ls.features.completion_models import CompletionModels
 from harmony_ls.features.inline.window import Window, WindowLimits
 from harmony_ls.features.resident_model import ResidentModel
 from harmony_ls.settings.models import Settings
@@ -63,7 +64,7 @@ async def load_subject(settings: Settings) -> AsyncIterator[Subject]:
         prefill_step_tokens=settings.engine.prefill_step_tokens,
         prompt_cache_bytes=settings.engine.prompt_cache_mb << 20,
     ) as engine:
-        resident = ResidentModel(engine, settings, lambda _status: None)
+        resident = ResidentModel(CompletionModels(engine), settings, lambda _status: None)
         completion = await resident.ready()
         yield Subject(engine, resident, completion, settings, _facts(engine, completion))
 
