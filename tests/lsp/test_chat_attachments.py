@@ -198,6 +198,10 @@ async def test_the_diff_of_a_folder_is_that_of_what_is_in_it(echo: Path, tmp_pat
             inner = await shown(peer, state, "/commit", {"kind": "diff", "uri": (folder / "inner").as_uri()})
             assert inner.count("+new ") == 1
             assert "+new inner/b.py" in inner
+    async with chatting(echo, state, project / "inner") as peer:
+        own = await shown(peer, state, "/commit", {"kind": "diff"})
+        assert own.count("diff --git") == 1, "what is around the workspace is not shown"
+        assert "+new inner/b.py" in own
 
 
 async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_all(echo: Path, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ async def repository_diff(folder: Path, limits: Sequence[Path], is_hidden: Calla
     """The changes in the repository around ``folder``: what is staged, or, where nothing is, everything since HEAD.
 
     ``limits`` are the files and folders that may be shown; those outside the repository are passed over. Files that
-    ``is_hidden`` says of (by their whole path) are left out, and so is what they were called, or held, before or after.
+    ``is_hidden`` says of (by their whole path) are left out, and so is what they were called, or held, before or after;
+    it is asked on a thread, since there may be thousands.
     Raises UserError where there is no git, no repository (`repository_of`), or no change.
     """
     top = await repository_of(folder)
@@ -79,7 +80,7 @@ async def repository_diff(folder: Path, limits: Sequence[Path], is_hidden: Calla
         names = await _git(folder, [*_DIFF, "--no-renames", "--name-only", "-z", since, "--", *shown], settings)
         if not names:
             continue
-        hidden = [name for name in filter(None, names.split("\0")) if is_hidden(os.path.join(top, name))]
+        hidden = await asyncio.to_thread(_hidden, names, top, is_hidden)
         if len(hidden) > _MOST_HIDDEN:
             raise UserError(f"{len(hidden):,} of the changed files are not to be shown to the model. Stage a part.")
         without = [f":(top,literal,exclude){name}" for name in hidden]
@@ -149,6 +150,10 @@ def _pathspecs(paths: Iterable[Path], top: Path) -> list[str]:
         if names := _names_below(path, top):
             specs.append(f":(top,literal){'/'.join(names)}")
     return specs
+
+
+def _hidden(names: str, top: Path, is_hidden: Callable[[str], bool]) -> list[str]:
+    return [name for name in names.split("\0") if name and is_hidden(os.path.join(top, name))]
 
 
 def _names_below(path: Path, folder: Path) -> tuple[str, ...] | None:

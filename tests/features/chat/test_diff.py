@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -98,6 +99,22 @@ async def test_only_what_is_in_the_folders_is_shown(tmp_path: Path) -> None:
     linked = await diff(tmp_path / "link", is_hidden=is_hidden)
     assert linked.count("diff --git") == 1
     assert await diff(mine, tmp_path, is_hidden=lambda name: "txt" not in name) == await diff(home)
+
+
+async def test_the_names_are_judged_beside_the_event_loop(tmp_path: Path) -> None:
+    """There may be twenty thousand, which take most of a second."""
+    project = repository(tmp_path / "project", **{f"{number}__txt": "old\n" for number in range(20)})
+    for path in project.glob("*.txt"):
+        path.write_text("new\n")
+    threads: list[int] = []
+
+    def is_hidden(name: str) -> bool:
+        threads.append(threading.get_ident())
+        return name.endswith("0.txt")
+
+    assert (await diff(project, is_hidden=is_hidden)).count("diff --git") == 18
+    assert len(threads) == 20
+    assert threading.get_ident() not in threads
 
 
 def by_file(evil: Path, secret: Path) -> None:
