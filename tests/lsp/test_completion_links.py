@@ -67,7 +67,7 @@ async def test_a_link_to_an_excluded_file_is_that_file(server: HarmonyServer, tm
         assert await asked(server, opened(server, tmp_path / name)) is Reason.EXCLUDED_FILE, name
     for name in ("code.py", "other.py", "loop.py", "vault/production", "new/deep.py"):
         assert await asked(server, opened(server, tmp_path / name)) == OFFERED, name
-    for uri in ("untitled:Untitled-1", "vscode-remote://host/tmp/a.py", "file:code.py"):
+    for uri in ("untitled:Untitled-1", "vscode-remote://host/tmp/a.py", "file:code.py", "file:///half\ud83d.py"):
         server.documents.open(uri, "python", 1, CODE)
         assert await asked(server, uri) == OFFERED, uri
 

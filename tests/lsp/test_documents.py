@@ -27,6 +27,8 @@ URI = "file:///d.py"
         ("file://localhost/a.py", "/a.py"),
         ("file://server/share/a.py", "//server/share/a.py"),
         ("file:///a%00b.py", None),
+        ("file:///half\ud83d.py", None),
+        ("file:///latin\udce9.py", "/latin\udce9.py"),
         ("untitled:Untitled-1", None),
         ("vscode-notebook-cell:/a.ipynb#1", None),
         ("https://example.org/a.py", None),

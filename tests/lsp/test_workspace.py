@@ -90,6 +90,19 @@ async def test_what_can_be_taken_back_has_a_bound_of_memory(tmp_path: Path) -> N
         assert editor.text(path).startswith("fx")
 
 
+async def test_documents_with_impossible_names_are_in_nobodys_way(tmp_path: Path) -> None:
+    """Half a character, as JSON may hold one, is a name that the system cannot even be asked for."""
+    (tmp_path / "app.py").write_text("a\nb\nc\n")
+    async with connected_editor(tmp_path) as (server, editor):
+        workspace = workspace_of(server, tmp_path)
+        server.documents.open("file:///half\ud83d.py", "python", 1, "x")
+        assert (await workspace.read("app.py")).text == "a\nb\nc\n"
+        await workspace.apply(await changes_of(workspace, CHANGE_B))
+        assert editor.text(tmp_path / "app.py") == "a\nB\nc\n"
+        with pytest.raises(WorkspaceError, match="is no file"):
+            await workspace.read("file:///half\ud83d.py")
+
+
 async def test_one_gate_serves_the_disk_and_the_editor(tmp_path: Path) -> None:
     """Each would search the workspace for links, which in a large one takes seconds."""
 

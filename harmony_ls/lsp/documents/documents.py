@@ -7,6 +7,7 @@ and kind of fault. Cells of notebooks are documents like others; the order of th
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -219,7 +220,7 @@ def _without_surrogates(text: str) -> str:
 
 
 def path_of(uri: str) -> str | None:
-    """Return the path that a ``file`` URI names, else None."""
+    """Return the path that a ``file`` URI names, else None: also for one that no file system could take."""
     try:
         parts = urlsplit(uri, allow_fragments=False)  # an unescaped "#" belongs to the name, an unescaped "?" too
     except ValueError:
@@ -229,4 +230,13 @@ def path_of(uri: str) -> str | None:
     path = url2pathname(f"{parts.path}?{parts.query}" if parts.query else parts.path)
     if parts.netloc and parts.netloc != "localhost":
         path = f"//{parts.netloc}{path}"
-    return path if path and "\0" not in path else None
+    return path if path and "\0" not in path and _can_be_encoded(path) else None
+
+
+def _can_be_encoded(path: str) -> bool:
+    """Whether the system can be asked for a path: not with half a character in it, as JSON may have."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
