@@ -14,12 +14,26 @@ def with_plain_line_ends(text: str) -> str:
 
 
 class GrowingLines:
-    """The lines of a text that is still being written. ``rest`` is what was written of the one that is not over yet."""
+    """The lines of a text that is still being written. What is not over yet is put together once, when it is."""
 
     def __init__(self) -> None:
-        self.rest = ""
+        self._pieces: list[str] = []
 
     def feed(self, piece: str) -> list[str]:
         """Take what was written next; return the lines that it ends."""
-        *lines, self.rest = _LINE_END.split(self.rest + piece)
+        if not piece:
+            return []
+        if self._pieces and self._pieces[-1].endswith("\r"):
+            piece = self._pieces.pop() + piece
+        *lines, rest = _LINE_END.split(piece)
+        if lines:
+            lines[0] = "".join((*self._pieces, lines[0]))
+            self._pieces.clear()
+        self._pieces.append(rest)
         return lines
+
+    def take_rest(self) -> str:
+        """What was written of the line that is not over yet. It is over by that."""
+        rest = "".join(self._pieces)
+        self._pieces.clear()
+        return rest.removesuffix("\r")

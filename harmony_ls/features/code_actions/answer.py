@@ -66,8 +66,7 @@ class Answer:
         Raises UserError, fit for the person who asked, where there is none, where it never ends, and where it cannot
         be told which of several blocks it is.
         """
-        self._take(self._text.rest.removesuffix("\r"))
-        self._text.rest = ""
+        self._take(self._text.take_rest())
         if not self._blocks:
             raise UserError(f"The model made no edit. {_quoted(''.join(self._pieces))}")
         if self._code is not None:
