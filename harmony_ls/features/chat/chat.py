@@ -35,9 +35,10 @@ class Chat:
     """A conversation that is open. ``session`` is there once it has been talked to since it was opened.
 
     ``store`` is where it is kept: that of the workspace in which it began. ``tools`` were made for ``settings``, which
-    are those of the last turn; ``has_moved`` says that the workspace's folders have changed since; ``python`` is why
-    there was no python tool among them, None where there was, or where it is off. ``is_keeping``: the
-    turn is over and is being written to disk. ``is_gone``: it was deleted, and no turn may begin any more.
+    are those of the last turn; ``python`` is why there was no python tool among them, None where there was, or where it
+    is off. ``n_moves`` is how often the workspace's folders have changed, and ``n_moves_followed`` how often they had
+    when the tools were made. ``is_keeping``: the turn is over and is being written to disk. ``is_gone``: it was
+    deleted, and no turn may begin any more.
     """
 
     stored: StoredChat
@@ -45,7 +46,8 @@ class Chat:
     session: Session | None = None
     tools: ToolBox | None = None
     settings: Settings | None = None
-    has_moved: bool = False
+    n_moves: int = 0
+    n_moves_followed: int = 0
     python: "Availability | None" = None
     is_keeping: bool = False
     is_gone: bool = False
@@ -58,6 +60,11 @@ class Chat:
     def id(self) -> str:
         """Its id."""
         return self.stored.id
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the workspace's folders have changed since the tools were made."""
+        return self.n_moves != self.n_moves_followed
 
     @property
     def is_running(self) -> bool:

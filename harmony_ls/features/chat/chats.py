@@ -6,7 +6,7 @@ The turns themselves are `harmony_ls.session`'s; what a client says and hears of
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -19,23 +19,21 @@ from harmony_ls.events import Event, Notice
 from harmony_ls.features.chat.attachments import with_attachments
 from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.claims import Claims
+from harmony_ls.features.chat.closing import Closing
 from harmony_ls.features.chat.kept_turn import note_shown, said_in, with_turn
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
-from harmony_ls.features.chat.tool_changes import has_news_of_python, must_have_others, why_no_python
+from harmony_ls.features.chat.tool_changes import MakeTools, renew_tools
 from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings
-from harmony_ls.tools.toolbox import ToolBox
 
 __all__ = ["Chats"]
 
 log = logging.getLogger(__name__)
-
-MakeTools = Callable[[Chat, Settings], Awaitable[ToolBox]]
 
 # So many are kept in memory that were opened and not talked to.
 _MOST_UNUSED = 16
@@ -56,6 +54,7 @@ class Chats:
         self._models = models
         self._make_tools = make_tools
         self._claims = claims
+        self._closing = Closing()
         self._open: dict[str, Chat] = {}
         self._is_closed = False
         self._told_absent: set[tuple[str, str]] = set()
@@ -67,7 +66,7 @@ class Chats:
         """
         self._store = store
         for chat in self._open.values():
-            chat.has_moved = True
+            chat.n_moves += 1
 
     async def list(self) -> tuple[ChatSummary, ...]:
         """The conversations of the workspace, the last one first, without those that other windows have open.
@@ -142,7 +141,7 @@ class Chats:
         except BaseException:
             chat.is_gone = False
             raise
-        await self._drop(chat)
+        self._drop(chat)
 
     async def turn(
         self,
@@ -201,8 +200,8 @@ class Chats:
         finally:
             chat.end()
             self._let_rest()
-            if not chat.stored.said:
-                await self._drop(chat)
+            if self._is_closed or not chat.stored.said:
+                self._drop(chat)
 
     async def close(self) -> None:
         """End what runs, keep it, and let go of everything that the conversations hold."""
@@ -213,7 +212,8 @@ class Chats:
             if not chat.is_running:
                 self._claims.release(chat.id)
         try:
-            await asyncio.gather(*map(_let_go, chats))
+            await asyncio.gather(*map(self._let_go, chats))
+            await self._closing.finished()
         finally:
             self._claims.release_all(self)
 
@@ -242,12 +242,24 @@ class Chats:
         for each in sorted(resting, key=lambda chat: chat.stored.updated)[:-_MOST_SESSIONS]:
             each.session = None
 
-    async def _drop(self, chat: Chat) -> None:
+    def _drop(self, chat: Chat) -> None:
         """Let a conversation go that is not to be gone on with, or can be read from disk."""
         if self._open.get(chat.id) is chat:
             del self._open[chat.id]
             self._claims.release(chat.id)
-        await _close(chat.tools)
+        self._close_tools(chat)
+
+    async def _let_go(self, chat: Chat) -> None:
+        """End the turn that runs, and let go of what the tools hold."""
+        chat.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(chat.idle(), _LAST_WORDS_SECONDS)
+        self._close_tools(chat)
+
+    def _close_tools(self, chat: Chat) -> None:
+        tools, chat.tools = chat.tools, None
+        if tools is not None:
+            self._closing.begin(tools)
 
     async def _catch_up(self, chat: Chat) -> None:
         """Read a conversation again where another process has gone on with it."""
@@ -268,18 +280,7 @@ class Chats:
     ) -> Session:
         """The session of a conversation, made anew where the settings have changed since its last turn."""
         before = chat.settings
-        others = chat.tools is None or must_have_others(chat, settings)
-        if others or await has_news_of_python(chat, settings):
-            earlier, has_moved, chat.has_moved = chat.tools, chat.has_moved, False
-            chat.tools = await self._make_tools(chat, settings)
-            chat.python = await why_no_python(chat.tools, settings)
-            chat.session = None
-            if earlier is not None:
-                # What was allowed was allowed in the folders of then; a "never" holds anywhere.
-                chat.tools.take_over(earlier, refusals_alone=has_moved)
-                if not others:
-                    chat.tools.keep(earlier)
-                await _close(earlier)
+        await renew_tools(chat, settings, self._make_tools, self._closing.begin)
         if before is not None and before.chat != settings.chat:
             chat.session = None
         chat.settings = settings
@@ -367,23 +368,6 @@ def _resume(session: Session, stored: StoredChat) -> None:
     if stored.reference != session.chat_model.model.spec.reference:
         # Two models of one name in two places may differ in their vocabularies.
         session.use(session.chat_model)
-
-
-async def _let_go(chat: Chat) -> None:
-    """End the turn that runs, and let go of what the tools hold."""
-    chat.cancel()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(chat.idle(), _LAST_WORDS_SECONDS)
-    await _close(chat.tools)
-
-
-async def _close(tools: ToolBox | None) -> None:
-    """Close the tools of one conversation; what goes wrong there is no matter of the others."""
-    if tools is not None:
-        try:
-            await tools.close()
-        except Exception:
-            log.exception("The tools of a conversation could not be closed")
 
 
 @cache
