@@ -29,6 +29,8 @@ _MOVE = re.compile(r"\*\*\*\s+Move\s+to:\s*(?P<path>.*)")
 _END_OF_FILE = re.compile(r"\*\*\*\s*End\s+of\s+File\s*\**")
 _ENVIRONMENT = re.compile(r"\*\*\*\s*Environment\s+ID:\s*(?P<id>.*)")
 _NUMBERS = re.compile(r"@@+\s*-(?P<line>\d{1,9})(?:,\d+)?\s+\+\d+(?:,\d+)?\s*(?:@@+\s?(?P<section>.*))?")
+_DIFF_NAME = re.compile(r"(?:---|\+\+\+) (?P<path>[^\t]*)")
+_NO_FILE = "/dev/null"
 _NO_NEWLINE = "\\ No newline at end of file"
 _VALID = (
     "Valid are '*** Add File: PATH', '*** Delete File: PATH', '*** Update File: PATH' (which '*** Move to: PATH' may "
@@ -68,7 +70,11 @@ class _OpenHunk:
 
 @dataclass(slots=True)
 class _OpenFile:
-    """The section of a file that is being read. ``n_blank`` are blank lines whose meaning the next line decides."""
+    """The section of a file that is being read.
+
+    ``n_blank`` are blank lines whose meaning the next line decides. So does it for ``first``, a first line that starts
+    with ``--- ``: it removes a comment of Lua or SQL, or is the first of two lines with which a diff names its file.
+    """
 
     verb: str
     path: str
@@ -77,7 +83,8 @@ class _OpenFile:
     added: list[str] = field(default_factory=list)
     hunks: list[_OpenHunk] = field(default_factory=list)
     n_blank: int = 0
-    diff_headers: int = 0
+    first: str | None = None
+    has_diff_header: bool = False
 
     def operation(self) -> Operation:
         match self.verb:
@@ -131,6 +138,8 @@ class PatchParser:
     def finish(self) -> Patch:
         """The whole patch. Raises PatchError where something is missing."""
         if self._state is _State.UPDATE:
+            if self._open_file.first is not None:
+                self._begin_with_first(self._open_file, self._n_lines)
             self._drop_padded_end()
         is_ended = self._state is _State.AFTER
         self._close_file()
@@ -178,14 +187,19 @@ class PatchParser:
 
     def _update(self, line: str) -> None:
         file = self._open_file
+        if file.first is not None:
+            if _names_file(file, file.first, line):
+                file.first, file.has_diff_header = None, True
+                return
+            self._begin_with_first(file, self._n_lines - 1)
         hunk = file.hunks[-1] if file.hunks else None
         trimmed = line.rstrip()
         if trimmed.startswith("***"):
             self._update_marker(file, hunk, trimmed)
         elif trimmed.startswith("@@"):
             self._anchor(file, hunk, trimmed)
-        elif hunk is None and self._is_diff_header(file, line):
-            file.diff_headers += 1
+        elif hunk is None and not file.has_diff_header and line.startswith("--- "):
+            file.first = line
         elif trimmed == _NO_NEWLINE and hunk is not None and hunk.lines:
             # It speaks of the line above it: of the old file after a removed line, of the new one otherwise.
             hunk.ends_with_newline = hunk.lines[-1].kind is LineKind.REMOVED
@@ -232,9 +246,12 @@ class PatchParser:
         hunk = hunk or self._new_hunk(file)
         hunk.lines.append(HunkLine(LineKind(line[0]), line[1:]) if line else HunkLine(LineKind.CONTEXT, ""))
 
-    def _is_diff_header(self, file: _OpenFile, line: str) -> bool:
-        """Whether the line belongs to the two lines with which a unified diff names its file."""
-        return line.startswith(("--- ", "+++ ")[file.diff_headers]) if file.diff_headers < 2 else False
+    def _begin_with_first(self, file: _OpenFile, patch_line: int) -> None:
+        """Take the line that waited for its meaning as the first of the first hunk."""
+        first, file.first = file.first or "", None
+        hunk = self._new_hunk(file)
+        hunk.patch_line = patch_line
+        self._hunk_line(file, hunk, first)
 
     def _after(self, line: str) -> None:
         stripped = line.strip()
@@ -324,6 +341,24 @@ def parse_begin_patch(text: str) -> Patch:
     for line in text.split("\n"):
         parser.feed(line)
     return parser.finish()
+
+
+def _names_file(file: _OpenFile, old: str, new: str) -> bool:
+    """Whether two lines are those with which a unified diff names this file, or its name after a move."""
+    if not new.startswith("+++ "):
+        return False
+    names = {_diff_name(old), _diff_name(new)} - {_NO_FILE}
+    paths = [f"/{path.removeprefix('./')}" for path in (file.path, file.move_to) if path is not None]
+    # A diff may name it from another folder than the patch does.
+    return bool(names) and all(
+        any(path.endswith(f"/{name}") or f"/{name}".endswith(path) for path in paths) for name in names
+    )
+
+
+def _diff_name(line: str) -> str:
+    match = _DIFF_NAME.match(line)
+    path = match["path"].strip().strip('"') if match is not None else ""
+    return path[2:] if path.startswith(("a/", "b/", "./")) else path
 
 
 def _quoted(line: str) -> str:
