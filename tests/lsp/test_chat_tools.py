@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from harmony_ls.lsp.chat.approvals import ALLOW_ONCE, NEVER, REVIEW, allow_for_session
+from tests.chat_templates import CHAT_RECIPES
 from tests.lsp.chatting import chatting, say
 from tests.lsp.editor import CAPABILITIES, Refusal
 from tests.lsp.editor_connections import chatting_editor
 from tests.lsp.peer import PATIENCE
-from tests.models import Rule
+from tests.models import Rule, build_scripted_model
 from tests.session.support import calls, final, said, scripted_gpt_oss, tool_result
 
 BROKEN = "def area(radius):\n    return math.pi * radius ** 2\n"
@@ -171,6 +173,40 @@ async def test_settings_that_change_in_a_turn_count_from_the_next_one_but_what_t
         assert "/nowhere" in refused.error["message"]
 
 
+async def test_what_is_forbidden_while_one_call_runs_is_not_done_by_the_next_of_the_same_answer(project: Path) -> None:
+    def call(patch: str) -> str:
+        document = {"name": "apply_patch", "arguments": {"input": patch}}
+        return f"<tool_call>\n{json.dumps(document)}\n</tool_call>"
+
+    (project / "other.py").write_text(BROKEN)
+    both = f"{call(PATCH)}\n{call(PATCH.replace('shapes.py', 'other.py'))}"
+    rules = (
+        Rule("Mend it<|im_end|>\n<|im_start|>assistant\n", both),
+        Rule("<|im_start|>assistant\n", "Then not."),
+    )
+    config = {"max_position_embeddings": 32_768}
+    folder = project.parent / "model"
+    model = build_scripted_model(folder, rules, recipe=CHAT_RECIPES["qwen"], markers={}, config=config)
+    settings = {"tools": {"applyPatch": "allow"}}
+    async with chatting_editor(model, project.parent / "state", project, settings=settings) as peer:
+        peer.editor.holds_edits = True
+        turn = asyncio.create_task(say(peer, "Mend it"))
+        async with asyncio.timeout(PATIENCE):
+            await peer.editor.asked.wait()
+        peer.configuration = {"tools": {"applyPatch": "off"}}
+        peer.notify("workspace/didChangeConfiguration", {"settings": None})
+        async with asyncio.timeout(PATIENCE):
+            while (await peer.doctor())["settings"]["tools"]["applyPatch"] != "off":
+                pass
+        peer.editor.holds_edits = False
+        peer.editor.release()
+        done, forbidden = (await turn).of("toolResult")
+        assert done["text"] == SUCCESS
+        assert "There is no tool 'apply_patch'" in forbidden["text"]
+        assert peer.editor.text(project / "shapes.py") == MENDED
+        assert peer.editor.text(project / "other.py") == BROKEN
+
+
 async def test_cancelling_at_the_question_withdraws_it_and_changes_nothing(project: Path) -> None:
     path = project / "shapes.py"
     async with editing(project, Rule(said("Mend it"), patching())) as peer:
@@ -276,7 +312,9 @@ async def test_a_model_that_can_use_no_tools_lacks_none(tiny_llama: Path, projec
     settings = {"chat": {"model": str(tiny_llama), "maxTokens": 4}, "tools": tools}
     async with chatting(tiny_llama, project.parent / "state", project, settings=settings) as peer:
         turn = await say(peer, "Hi")
-        assert [notice["text"] for notice in turn.of("notice")] == ["The answer was cut off after 4 tokens (chat.maxTokens)."]
+        assert [notice["text"] for notice in turn.of("notice")] == [
+            "The answer was cut off after 4 tokens (chat.maxTokens)."
+        ]
 
 
 async def test_folders_that_change_while_the_person_thinks_change_nothing_for_the_turn(project: Path) -> None:

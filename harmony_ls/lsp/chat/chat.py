@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from pygls.exceptions import JsonRpcInvalidParams
 
 from harmony_ls.errors import UserError
-from harmony_ls.events import Event, ToolCallFinished, TurnFinished, Usage
+from harmony_ls.events import Event, ToolCallFinished, ToolResult, TurnFinished, Usage
 from harmony_ls.features.chat.slash import SLASH_COMMANDS
 from harmony_ls.lsp.chat.attachments import attachments_of
 from harmony_ls.lsp.chat.image_offers import ImageOffers
@@ -185,10 +185,10 @@ class EditorChat:
     def _take(self, chat: "Chat", turn: _Turn, event: Event, progress: WorkProgress) -> None:
         match event:
             case ToolCallFinished(_, call):
-                from harmony_ls.features.chat.tool_changes import tighten  # slow to import, but for a chat that runs
-
                 progress.say(f"Running {call.name}")
-                tighten(chat, self.services.configuration.settings)
+                self._tighten(chat)
+            case ToolResult():  # before the next one is run, of several calls
+                self._tighten(chat)
             case Usage():
                 turn.usage += event
                 self._offer_image(chat)
@@ -199,6 +199,12 @@ class EditorChat:
             turn.text.append(part.text)
         if part is not None:
             self._tell(chat, turn, part)
+
+    def _tighten(self, chat: "Chat") -> None:
+        """Follow what was forbidden meanwhile, before a tool is run."""
+        from harmony_ls.features.chat.tool_changes import tighten  # slow to import, but for a chat that runs
+
+        tighten(chat, self.services.configuration.settings)
 
     def _offer_image(self, chat: "Chat") -> None:
         """Where nothing but an image is missing for python, offer it; a model that takes no tools needs none."""
