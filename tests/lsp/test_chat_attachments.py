@@ -198,6 +198,31 @@ async def test_the_diff_of_a_folder_is_that_of_what_is_in_it(echo: Path, tmp_pat
             inner = await shown(peer, state, "/commit", {"kind": "diff", "uri": (folder / "inner").as_uri()})
             assert inner.count("+new ") == 1
             assert "+new inner/b.py" in inner
+            up = await shown(peer, state, "/commit", {"kind": "diff", "uri": f"{folder.as_uri()}/inner/.."})
+            assert up.count("+new ") == 2
+
+
+async def test_no_path_leads_the_diff_out_of_the_workspace(echo: Path, tmp_path: Path) -> None:
+    """The workspace may be a part of a repository."""
+    state, project = tmp_path / "state", tmp_path / "repository" / "project"
+    project.mkdir(parents=True)
+    git(project.parent, "init", "--quiet")
+    for name in ("outside.py", "project/a.py"):
+        (project.parent / name).write_text("old\n")
+    git(project.parent, "add", "--all")
+    git(project.parent, "commit", "--quiet", "--message", "Begin")
+    (project.parent / "outside.py").write_text("new\n")
+    (project / "out").symlink_to("..")
+    async with chatting(echo, state, project) as peer:
+        for name, reason in (
+            ("..", "outside the workspace"),
+            ("../outside.py", "outside the workspace"),
+            ("out/outside.py", "outside the workspace"),
+            ("a.py/../../outside.py", "outside the workspace"),
+            ("out", "outside the workspace"),
+        ):
+            turn = await say(peer, "/commit", attachments=[{"kind": "diff", "uri": f"{project.as_uri()}/{name}"}])
+            assert reason in turn.error["message"], name
     async with chatting(echo, state, project / "inner") as peer:
         own = await shown(peer, state, "/commit", {"kind": "diff"})
         assert own.count("diff --git") == 1, "what is around the workspace is not shown"

@@ -4,6 +4,7 @@ Open documents are read as the client has them at this moment, saved or not; oth
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,9 +195,7 @@ async def _diff(services: Services, param: AttachmentParam, params: Sequence[Att
     return await _diffs(folders, limits, is_hidden)
 
 
-async def _diffs(
-    folders: Sequence[Path], limits: Sequence[Path], is_hidden: Callable[[str], bool]
-) -> list[Attachment]:
+async def _diffs(folders: Sequence[Path], limits: Sequence[Path], is_hidden: Callable[[str], bool]) -> list[Attachment]:
     """The changes of each of the folders' repositories, under its name; those without any are passed over.
 
     Raises UserError where there is nothing to show in any of them, and why in the first.
@@ -224,21 +223,22 @@ def _folders_of(uris: Sequence[str], folders: Sequence[Path]) -> tuple[Path, ...
 
 
 def _folder_of(path: Path) -> Path:
-    """The nearest folder around a path that is there: the document may be new, or its folder deleted. That of a folder
-    is itself, where it is no link."""
-    return next(each for each in (path, *path.parents) if each.is_dir() and not each.is_symlink())
+    """The nearest folder around a path that is there, which may be itself: the document may be new, or its folder
+    deleted."""
+    return next(each for each in (path, *path.parents) if each.is_dir())
 
 
 def _place_of(uri: str, folders: Sequence[Path]) -> Path | None:
     """Where a document is, if that is inside the workspace."""
     written = path_of(uri)
-    return None if written is None else _inside(Path(written), folders)
+    return None if written is None else _inside(Path(os.path.normpath(written)), folders)
 
 
 def _inside(path: Path, folders: Sequence[Path]) -> Path | None:
-    """The path, its folder without links, where that lies in one of the folders or is one of them."""
-    real = path.resolve() if path in folders else path.parent.resolve() / path.name
-    return real if any(real.is_relative_to(folder.resolve()) for folder in folders) else None
+    """The path without links, where that lies in one of the folders or is one of them. What a file that is a link leads
+    to is not asked: git tells of the link itself."""
+    real = Path(os.path.realpath(path)) if path.is_dir() else Path(os.path.realpath(path.parent), path.name)
+    return real if any(real.is_relative_to(os.path.realpath(folder)) for folder in folders) else None
 
 
 def _lines_of(snapshot: DocumentSnapshot) -> list[str]:
