@@ -101,7 +101,7 @@ def _refuse_strange(folder: Path, top: Path, git_dir: Path, common_dir: Path, *,
             f"The repository of {folder.name} says that its files are in {top}. That is another place, so what has "
             f"changed there is not shown to the model."
         )
-    git_dir, common_dir = git_dir.resolve(), common_dir.resolve()
+    git_dir, common_dir = _real(git_dir), _real(common_dir)
     is_worktree = git_dir != common_dir and git_dir.parent == common_dir / "worktrees"
     is_own = git_dir == common_dir or is_worktree
     # `.git` may be a file or a link that leads elsewhere, as those of submodules and of linked worktrees do. The
@@ -132,7 +132,7 @@ def _borrows_commits(git_dir: Path) -> bool:
         (git_dir / name for name in named), git_dir.glob("sharedindex.*"), _all_below(git_dir / "refs"),
         _all_below(git_dir / "reftable"),
     )  # fmt: skip
-    return any(place.is_symlink() and not place.resolve().is_relative_to(git_dir) for place in places)
+    return any(place.is_symlink() and not _real(place).is_relative_to(git_dir) for place in places)
 
 
 def _all_below(folder: Path) -> Iterable[Path]:
@@ -156,12 +156,18 @@ def _hidden(names: str, top: Path, is_hidden: Callable[[str], bool]) -> list[str
     return [name for name in names.split("\0") if name and is_hidden(os.path.join(top, name))]
 
 
+def _real(path: Path) -> Path:
+    """The path without links; where they lead round in a circle, it is left as it is."""
+    return Path(os.path.realpath(path))
+
+
 def _names_below(path: Path, folder: Path) -> tuple[str, ...] | None:
     """The names that lead from a folder to a path, which need not be there; None where it is not in the folder.
 
-    The folders themselves are compared, since a disk may not tell upper from lower case.
+    The folders themselves are compared, since a disk may not tell upper from lower case. Of a file that is a link, the
+    link is meant: git tells of that.
     """
-    real = path.parent.resolve() / path.name if path.is_symlink() and not path.is_dir() else path.resolve()
+    real = _real(path) if path.is_dir() else _real(path.parent) / path.name
     for n_names, each in enumerate((real, *real.parents)):
         try:
             if os.path.samefile(each, folder):

@@ -91,6 +91,8 @@ async def test_only_what_is_in_the_folders_is_shown(tmp_path: Path) -> None:
     (mine / "a.txt").unlink()
     gone = await diff(mine, mine / "a.txt", is_hidden=is_hidden)
     assert "-old\n" in gone
+    (mine / "loop").symlink_to("loop")
+    assert "Nothing has changed in a.py" in await refused(mine, mine / "loop" / "a.py")
     assert "Nothing has changed since" in await refused(mine, tmp_path / "elsewhere", tmp_path / "other")
 
     git(home, "config", "diff.relative", "true")
