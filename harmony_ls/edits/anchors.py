@@ -43,33 +43,50 @@ def _occurrences(file: FileIndex, anchor: str) -> list[int]:
     return file.beginning_with(anchor, _N_ANCHORS)
 
 
-def candidates_behind(file: FileIndex, anchors: Sequence[int], hunk: Hunk, rung: Rung) -> list[int]:
-    """The places that match and lie inside what an anchor opens, or are the only ones behind it."""
-    old_lines = hunk.old_lines
+def candidates_behind(file: FileIndex, anchors: Sequence[int], hunk: Hunk, rung: Rung, n_most: int) -> list[int]:
+    """The places that match and lie inside what an anchor opens, or are the only ones behind it.
+
+    They are all that there are, unless they are ``n_most``.
+    """
+    matches = _Matches(file, hunk, rung)
     repeats_anchor = bool(hunk.lines) and hunk.lines[0].kind is LineKind.CONTEXT
     inside: set[int] = set()
     behind: set[int] = set()
-    place, following = 0, 0
+    searched = 0  # all places before this line are known
     for anchor in anchors:
+        if len(inside) >= n_most:
+            break
         end = file.block_ends[anchor]
-        is_at_anchor = file.stands_at(old_lines, rung, anchor)
-        if is_at_anchor and repeats_anchor:
+        if file.stands_at(hunk.old_lines, rung, anchor):
             inside.add(anchor)
-            continue
-        # The anchors are in the order of the file: what was found behind the last one is often behind this one too.
-        if 0 <= place <= anchor:
-            place = file.find(old_lines, rung, anchor + 1)
-        if place < 0:
-            inside |= {anchor} if is_at_anchor else set()
-        elif place == anchor + 1:
+            if repeats_anchor:
+                continue
+        place = matches.first(max(anchor + 1, searched))
+        if place == anchor + 1:
             inside.add(place)
-        elif place < end:
-            inside.add(place)
-            if 0 <= following <= place:
-                following = file.find(old_lines, rung, place + 1)
-            inside |= {following} if 0 <= following < end else set()
-        else:
+        elif place >= end:
             behind.add(place)
+        elif place >= 0:
+            while 0 <= place < end and len(inside) < n_most:
+                inside.add(place)
+                place = matches.first(place + 1)
+            searched = max(searched, end)
     if inside or not behind:
         return sorted(inside)
-    return sorted(behind) if len(file.find_all(old_lines, rung, 2)) == 1 else []
+    return sorted(behind) if len(file.find_all(hunk.old_lines, rung, 2)) == 1 else []
+
+
+class _Matches:
+    """The places of a hunk, sought from lines that mostly come in order: one answer then serves many of them."""
+
+    def __init__(self, file: FileIndex, hunk: Hunk, rung: Rung) -> None:
+        self._file = file
+        self._old_lines = hunk.old_lines
+        self._rung = rung
+        self._start, self._place = 0, 0  # as if the first line were one; the first answer is sought behind it
+
+    def first(self, start: int) -> int:
+        """The first place from a line on; -1 where there is none. ``start`` is not the first line of the file."""
+        if start < self._start or 0 <= self._place < start:
+            self._start, self._place = start, self._file.find(self._old_lines, self._rung, start)
+        return self._place

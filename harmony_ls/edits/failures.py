@@ -65,10 +65,11 @@ def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, elsew
     )
 
 
-def ambiguous(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) -> PatchError:
-    """More than one place would do."""
+def ambiguous(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int, *, are_all: bool) -> PatchError:
+    """More than one place would do: those ``found`` at least, which are all or not."""
+    how_often = f"{len(found)} times" if are_all else "many times"
     return PatchError(
-        f"{_head(file, hunk, number)} Its lines are found {len(found)} times in {file.path}, so it is not certain "
+        f"{_head(file, hunk, number)} Its lines are found {how_often} in {file.path}, so it is not certain "
         f"which are meant:\n{_places(file, found, len(hunk.old_lines))}\n"
         "Give more lines of context, or name the class or function by a line '@@ ' in front of the hunk."
     )

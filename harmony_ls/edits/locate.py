@@ -85,13 +85,17 @@ def _locate(
     for variant in _without_blank_ends(hunk):
         n_old = len(variant.old_lines)
         for rung in Rung:
-            found = _candidates(file, variant, rung, anchors)
-            found = [place for place in found if taken.leaves(place, place + n_old)]
+            for hinted in _hinted(file, variant, rung, anchors, drift):
+                if taken.leaves(hinted, hinted + n_old):
+                    return _place(file, variant, hinted, rung, number)
+            candidates = _candidates(file, variant, rung, anchors)
+            found = [place for place in candidates if taken.leaves(place, place + n_old)]
             if not found:
                 continue
-            chosen = _chosen(file, variant, rung, found, earlier, drift)
+            are_all = len(candidates) < _N_CANDIDATES
+            chosen = _chosen(file, variant, rung, found, earlier, are_all=are_all)
             if chosen is None:
-                raise failures.ambiguous(file, hunk, found, number)
+                raise failures.ambiguous(file, hunk, found, number, are_all=are_all)
             return _place(file, variant, chosen, rung, number)
     fuzzy = _fuzzy(file, hunk, anchors)
     if fuzzy is not None and taken.leaves(fuzzy, fuzzy + len(hunk.old_lines)):
@@ -113,32 +117,46 @@ def _without_blank_ends(hunk: Hunk) -> list[Hunk]:
     return [hunk, *(replace(hunk, lines=lines[: len(lines) - n]) for n in left_out)]
 
 
+def _hinted(file: FileIndex, hunk: Hunk, rung: Rung, anchors: tuple[int, ...] | None, drift: int) -> list[int]:
+    """The places that match at the line which the patch names. They are looked at first: a file may have more places
+    that match than are ever listed."""
+    if hunk.line_hint is None or hunk.at_end or not _changes(hunk):
+        return []
+    return [
+        place
+        for place in dict.fromkeys((hunk.line_hint - 1 + drift, hunk.line_hint - 1))
+        if file.stands_at(hunk.old_lines, rung, place)
+        and (anchors is None or any(anchor <= place < file.block_ends[anchor] for anchor in anchors))
+    ]
+
+
 def _candidates(file: FileIndex, hunk: Hunk, rung: Rung, anchors: tuple[int, ...] | None) -> list[int]:
-    """The places that match at a rung and lie where the anchors say, ``*** End of File`` included."""
+    """The places that match at a rung and lie where the anchors say, ``*** End of File`` included.
+
+    They are all that there are, unless they are as many as are ever listed.
+    """
     old_lines = hunk.old_lines
     if hunk.at_end:
         last = len(file) - len(old_lines)
         return [last] if file.stands_at(old_lines, rung, last) else []
     if anchors is None:
         return file.find_all(old_lines, rung, _N_CANDIDATES)
-    return candidates_behind(file, anchors, hunk, rung)
+    return candidates_behind(file, anchors, hunk, rung, _N_CANDIDATES)[:_N_CANDIDATES]
 
 
 def _chosen(
-    file: FileIndex, hunk: Hunk, rung: Rung, found: Sequence[int], earlier: Sequence[HunkPlace], drift: int
+    file: FileIndex, hunk: Hunk, rung: Rung, found: Sequence[int], earlier: Sequence[HunkPlace], *, are_all: bool
 ) -> int | None:
-    """The one place that is meant; None where that cannot be known."""
-    if len(found) == 1 or not _changes(hunk):
+    """The one place that is meant; None where that cannot be known, as when there are more than those ``found``."""
+    if (len(found) == 1 and are_all) or not _changes(hunk):
         return found[0]
-    if hunk.line_hint is not None:
-        for hinted in (hunk.line_hint - 1 + drift, hunk.line_hint - 1):
-            if hinted in found:
-                return hinted
     if hunk.section:
         anchored = anchor_places(file, replace(hunk, anchors=(hunk.section,)), 0, is_hard=False)
-        behind = [] if anchored is None else candidates_behind(file, anchored, hunk, rung)
+        behind = [] if anchored is None else candidates_behind(file, anchored, hunk, rung, 2)
         if len(behind) == 1 and behind[0] in found:
             return behind[0]
+    if not are_all:
+        return None
     # Hunks come in the order of the file: what lies before the last one is not meant if something lies behind it.
     behind = [place for place in found if earlier and place >= earlier[-1].end]
     return behind[0] if len(behind) == 1 else None

@@ -1,5 +1,7 @@
 """Where hunks land: where the patch says, or nowhere. Each of these once changed another place, and said success."""
 
+import difflib
+
 import pytest
 
 from harmony_ls.edits.parse import parse_patch
@@ -55,3 +57,55 @@ def test_the_two_lines_in_which_a_diff_names_the_file_are_a_header(header: str, 
 def test_what_names_another_file_or_is_half_a_header_is_sought_in_the_file(header: str) -> None:
     with pytest.raises(PatchError, match="line 3 of the patch"):
         patched("a\nb\n", f"{header}@@\n a\n-b\n+B\n", "src/f")
+
+
+STEP = "  - step:\n      image: python\n      retries: 1\n      timeout: 30\n\n"
+
+
+@pytest.mark.parametrize("n_before", [2, 47, 48, 49, 50, 51, 58])
+@pytest.mark.parametrize("meant", [0, 1, 30, 49, 50, 56, 59])
+@pytest.mark.parametrize("context", [3, 0])
+def test_the_numbers_of_a_diff_choose_among_any_number_of_like_places(n_before: int, meant: int, context: int) -> None:
+    steps = [STEP] * 60
+    steps.insert(n_before, "MARK = 0\n\n\n")
+    old = "".join(steps)
+    steps[steps.index("MARK = 0\n\n\n")] = "MARK = 1\n\n\n"
+    steps[meant + (meant >= n_before)] = STEP.replace("retries: 1", "retries: 9")
+    new = "".join(steps)
+    diff = "".join(
+        difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), "a/f", "b/f", n=context)
+    )
+    (change,) = plan_changes(parse_patch(diff), {"f": old})
+    assert change.new_text == new
+
+
+def blocks(n: int, mark: int) -> str:
+    """So many functions that are alike, a mark in front of one of them."""
+    return "".join(("MARK = 0\n" if i == mark else "") + f"def f{i}():\n    retries = 1\n\n" for i in range(n))
+
+
+TWO = "@@\n-MARK = 0\n+MARK = 1\n@@\n-    retries = 1\n+    retries = 9\n"
+
+
+@pytest.mark.parametrize("mark", [0, 29, 48, 49, 50])
+def test_of_more_places_than_are_listed_none_is_taken_for_the_last(mark: int) -> None:
+    with pytest.raises(PatchError, match=r"are found (\d\d|many) times"):
+        patched(blocks(60, mark), TWO)
+
+
+def test_the_only_place_behind_the_hunk_before_is_taken_where_all_are_known() -> None:
+    assert patched(blocks(40, 39), TWO) == blocks(40, 39).replace("MARK = 0", "MARK = 1").replace(
+        "f39():\n    retries = 1", "f39():\n    retries = 9"
+    )
+
+
+def test_of_three_places_in_a_class_the_second_is_not_taken_when_the_first_is_changed() -> None:
+    old = "class A:\n" + "".join(f"    def {name}():\n        x = 1\n" for name in "abc")
+    first = "@@\n     def a():\n-        x = 1\n+        x = 2\n"
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched(old, f"{first}@@ class A:\n-        x = 1\n+        x = 3\n")
+
+
+def test_a_line_that_is_the_anchor_itself_and_stands_behind_it_too_is_not_certain() -> None:
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched("x = 1\ny\nx = 1\n", "@@ x = 1\n-x = 1\n+x = 2\n")
