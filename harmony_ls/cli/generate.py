@@ -185,7 +185,7 @@ def run_generate(asked: GenerateOptions) -> int:
     )
     started = time.perf_counter()
     exit_code = 1
-    with Background() as background, own_warnings(errors):
+    with Background() as background, own_warnings(lambda text: errors.print(clean(text), style="yellow")):
         engine = make_engine(settings)
         try:
             one = _load(background, engine, errors, settings, asked)

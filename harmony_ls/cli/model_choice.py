@@ -211,13 +211,16 @@ def _progress(console: "Console") -> "Iterator[OnLoadProgress]":
 
 
 @contextlib.contextmanager
-def own_warnings(console: "Console") -> Iterator[None]:
-    """Show our own warnings in one line each; tracebacks, and what libraries log, are of no use to who chats."""
+def own_warnings(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell our own warnings in one line each; tracebacks, and what libraries log, are of no use to who chats.
+
+    ``tell`` is called on the thread that warns.
+    """
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.name.startswith("harmony_ls"):
-                console.print(clean(record.getMessage()), style="yellow")
+                tell(record.getMessage())
 
     handler = Handler(logging.WARNING)
     logging.getLogger().addHandler(handler)

@@ -47,4 +47,5 @@ def answer_once(background: Background, session: "Session", view: "View", approv
                     reason = event.reason
         finally:
             view.end()
+            approvals.deliver = None
     return 130 if reason is FinishReason.CANCELLED else 0

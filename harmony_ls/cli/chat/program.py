@@ -1,6 +1,7 @@
 """The chat as a program: opens everything in its order, chooses between terminal and pipe, and closes everything."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from harmony_ls.cli.model_choice import (
     wants_style,
 )
 from harmony_ls.cli.plain_text import clean
+from harmony_ls.events import Notice
 from harmony_ls.session.files import load_conversation
 from harmony_ls.session.session import Session
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from harmony_ls.engine.engine import Engine
     from harmony_ls.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["run", "warning_teller"]
 
 
 def run(asked: ChatOptions) -> int:
@@ -49,11 +51,13 @@ def run(asked: ChatOptions) -> int:
     is_piped = not sys.stdin.isatty()
     message = read_stdin() if is_piped else ""
     exit_code = 1
-    with Background() as background, own_warnings(errors), ends_on_signals(), quietly_without_terminal():
+    approvals = Approvals()
+    warned = own_warnings(warning_teller(approvals, errors))
+    with Background() as background, warned, ends_on_signals(), quietly_without_terminal():
         engine = make_engine(settings)
         try:
             with quietly_without_terminal():
-                exit_code = _converse(background, engine, errors, settings, asked, message)
+                exit_code = _converse(background, engine, errors, settings, asked, approvals, message)
         except KeyboardInterrupt:
             exit_code = 130  # first: another Ctrl-C may come while this is told
             errors.print("Stopped.")
@@ -67,12 +71,29 @@ def run(asked: ChatOptions) -> int:
     return exit_code
 
 
+def warning_teller(approvals: Approvals, console: Console) -> Callable[[str], None]:
+    """How a warning is told, from whatever thread: while a turn is drawn, nobody else may write to the terminal."""
+
+    def tell(text: str) -> None:
+        if (deliver := approvals.deliver) is None:
+            console.print(clean(text), style="yellow")
+        else:
+            deliver(Notice(text))
+
+    return tell
+
+
 def _converse(
-    background: Background, engine: "Engine", errors: Console, settings: "Settings", asked: ChatOptions, message: str
+    background: Background,
+    engine: "Engine",
+    errors: Console,
+    settings: "Settings",
+    asked: ChatOptions,
+    approvals: Approvals,
+    message: str,
 ) -> int:
     with silent_keys():
         chat_model = load_model(background, engine, errors, settings, asked.model)
-    approvals = Approvals()
     workspace = make_workspace(settings, asked)
     approve = approvals.refuse if message else approvals.ask
     if not message:
