@@ -6,7 +6,8 @@ known of any protocol.
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 from harmony_ls.features.chat.claims import Claims
 from harmony_ls.settings.models import Settings
@@ -30,6 +31,7 @@ class Backend:
         self._chat_models: ChatModels | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closed = False
+        self._leaving: weakref.WeakSet[object] = weakref.WeakSet()
 
     async def start(self, settings: Settings) -> None:
         """Import and make the engine. Calls while it is being made wait for the same one."""
@@ -42,6 +44,19 @@ class Backend:
         await self.start(settings)
         assert self._chat_models is not None, "start() makes them"
         return self._chat_models
+
+    def leave(self, connection: object) -> None:
+        """Let a closed connection be collected, though it was there when `_import` took what there was from the
+        collector; that sees everything until it has found the connection."""
+        self._leaving.add(connection)
+        if gc.get_freeze_count():
+            gc.unfreeze()
+            gc.callbacks.append(self._after_collection)
+
+    def _after_collection(self, phase: str, _details: dict[str, Any]) -> None:
+        if phase == "stop" and not self._leaving:
+            gc.callbacks.remove(self._after_collection)
+            gc.freeze()
 
     async def close(self, patience: float) -> bool:
         """End generations and close the MLX thread; say whether that took less than ``patience`` seconds."""

@@ -66,6 +66,7 @@ class HarmonyServer(Services):
         """Drop the connection: nothing is sent for it afterwards. The task lets go of what its conversations hold."""
         self.protocol.disconnect()
         self.let_go()
+        self.backend.leave(self)
         return asyncio.create_task(self.chat.close(), name="close the conversations")
 
     # Life cycle

@@ -101,8 +101,16 @@ class HarmonyProtocol(LanguageServerProtocol):
             future.cancel()
 
     def get_message_type(self, method: str) -> type[Any] | None:  # type: ignore[override]
-        """Return the type of a message, our own methods included."""
-        return MESSAGE_TYPES.get(method) or super().get_message_type(method)
+        """Return the type of a message, our own methods included.
+
+        Neither here nor below is pygls asked: it remembers the answers with the protocol that asked, so that a closed
+        connection would stay in memory with its documents.
+        """
+        return MESSAGE_TYPES.get(method) or types.METHOD_TO_TYPES.get(method, (None,))[0]
+
+    def get_result_type(self, method: str) -> type[Any] | None:  # type: ignore[override]
+        """Return the type of the answer to a request of ours."""
+        return types.METHOD_TO_TYPES.get(method, (None, None))[1]
 
     def unstructure(self, value: object) -> Any:
         """Return plain JSON for an LSP value."""
