@@ -29,8 +29,8 @@ def not_found(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, number
     """The old lines are nowhere, or not where the anchors and ``*** End of File`` say."""
     old_lines = hunk.old_lines
     elsewhere = next((place for rung in Rung for place in file.find_all(old_lines, rung, 1)), None)
-    if elsewhere is not None:
-        return PatchError(f"{_head(file, hunk, number)} {_misplaced(file, hunk, anchors, elsewhere)}")
+    if elsewhere is not None and (anchors or hunk.at_end):
+        return PatchError(f"{_head(file, hunk, number)} {_misplaced(file, hunk, anchors or (), elsewhere)}")
     text = [f"{_head(file, hunk, number)} Failed to find expected lines in {file.path}:", *_shown(old_lines)]
     if difference := first_difference(file, old_lines):
         text.append(f"No line of the file is {_cut(difference)!r}.")
@@ -46,22 +46,17 @@ def not_found(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, number
     return PatchError("\n".join(text))
 
 
-def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int] | None, elsewhere: int) -> str:
+def _misplaced(file: FileIndex, hunk: Hunk, anchors: Sequence[int], elsewhere: int) -> str:
     shown = numbered(file, elsewhere, elsewhere + len(hunk.old_lines))
     if hunk.at_end:
         return (
             f"The lines are not at the end of {file.path}, as '*** End of File' says, but at line {elsewhere + 1}:\n"
             f"{shown}\nLeave '*** End of File' out, or give the last lines of the file."
         )
-    if anchors:
-        return (
-            f"The lines are not behind {_anchors(hunk.anchors)} (line {anchors[0] + 1} of {file.path}) in a way that "
-            f"leaves no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the "
-            "place, or give more lines of context."
-        )
     return (
-        f"The lines are at line {elsewhere + 1} of {file.path}, which an earlier hunk of this patch changes:\n{shown}\n"
-        "Put both changes into one hunk."
+        f"The lines are not behind {_anchors(hunk.anchors)} (line {anchors[0] + 1} of {file.path}) in a way that "
+        f"leaves no doubt; they are at line {elsewhere + 1}:\n{shown}\nName the line of the file that opens the place, "
+        "or give more lines of context."
     )
 
 
@@ -114,10 +109,11 @@ def insertion_by_number(file: FileIndex, hunk: Hunk, number: int) -> PatchError:
     )
 
 
-def overlap(file: FileIndex, hunk: Hunk, number: int) -> PatchError:
+def overlap(file: FileIndex, hunk: Hunk, place: int, number: int) -> PatchError:
     """The place lies inside what an earlier hunk changes."""
     return PatchError(
-        f"{_head(file, hunk, number)} An earlier hunk changes the same lines of {file.path}. Put both into one hunk."
+        f"{_head(file, hunk, number)} The lines are at line {place + 1} of {file.path}, which an earlier hunk of this "
+        f"patch changes:\n{numbered(file, place, place + max(len(hunk.old_lines), 1))}\nPut both changes into one hunk."
     )
 
 

@@ -90,6 +90,9 @@ def _locate(
                     return _place(file, variant, hinted, rung, number)
             candidates = _candidates(file, variant, rung, anchors)
             found = [place for place in candidates if taken.leaves(place, place + n_old)]
+            if candidates and not found:
+                # A looser look would only find what comes near, and that is not meant.
+                raise failures.overlap(file, hunk, candidates[0], number)
             if not found:
                 continue
             are_all = len(candidates) < _N_CANDIDATES
@@ -178,7 +181,7 @@ def _insertion(file: FileIndex, hunk: Hunk, taken: _Taken, number: int) -> HunkP
             raise failures.ambiguous_anchor(file, hunk, anchors, number)
         place = anchors[0] + 1
         if not taken.leaves(place, place):
-            raise failures.overlap(file, hunk, number)
+            raise failures.overlap(file, hunk, anchors[0], number)
         return HunkPlace(place, place, (LineEdit(place, place, lines),))
     end = len(file)
     return HunkPlace(end, end, (LineEdit(end, end, lines),))

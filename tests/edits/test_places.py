@@ -109,3 +109,21 @@ def test_of_three_places_in_a_class_the_second_is_not_taken_when_the_first_is_ch
 def test_a_line_that_is_the_anchor_itself_and_stands_behind_it_too_is_not_certain() -> None:
     with pytest.raises(PatchError, match="found 2 times"):
         patched("x = 1\ny\nx = 1\n", "@@ x = 1\n-x = 1\n+x = 2\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "hunk"),
+    [
+        ("def a():\n    t = 1\n\nclass B:\n    def b(self):\n        t = 1\n", "@@\n-    t = 1\n+    t = 2\n"),
+        ("key = 'a'\nother\nkey = \u2018a\u2019\n", "@@\n-key = 'a'\n+key = 'b'\n"),
+        ("key\nother\nkey  \n", "@@\n-key\n+kez\n"),
+        ("a\nb\n\nc\n\nb\n", "@@\n a\n-b\n+B\n \n"),
+    ],
+)
+def test_a_hunk_that_comes_twice_does_not_go_on_to_what_looks_like_its_place(old: str, hunk: str) -> None:
+    with pytest.raises(PatchError, match=r"Hunk 2.*which an earlier hunk of this patch changes"):
+        patched(old, hunk + hunk)
+
+
+def test_hunks_that_share_a_line_of_context_are_both_placed() -> None:
+    assert patched("a\nb\nc\n", "@@\n-a\n+A\n b\n@@\n b\n-c\n+C\n") == "A\nb\nC\n"
