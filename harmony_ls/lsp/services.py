@@ -4,6 +4,7 @@ It answers nothing itself, and knows no handler.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ class Services(Connection):
         self._resident_model: ResidentModel | None = None
         self._journal = Journal()
         self._configured = asyncio.Event()
+        self._has_waited = False
         self._workspace: EditorWorkspace | str = _NO_FOLDER
         self._workspace_of: tuple[object, ...] = ()
 
@@ -127,12 +129,18 @@ class Services(Connection):
         self._journal.record(request, offer)
         self.status.speeds = self._journal.speeds
 
+    async def configured(self) -> None:
+        """Wait for the client's settings, for as long as it may take to tell them: whoever does not answer within
+        moments anyway would else say that no model is named, or use the one of before."""
+        if self.is_initialized:
+            await self._configured.wait()
+
     async def _wait_until_configured(self) -> None:
         """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
-        try:
-            await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
-        except TimeoutError:
-            self._configured.set()
+        if not self._has_waited:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
+            self._has_waited = True
 
     async def use_settings(self, settings: Settings) -> None:
         """Go on with changed settings."""

@@ -41,6 +41,7 @@ async def attachments_of(services: Services, params: Sequence[AttachmentParam]) 
     if len(params) > _MOST_ATTACHMENTS:
         raise UserError(f"{len(params)} attachments are too many; {_MOST_ATTACHMENTS} is the limit.")
     opened = [_opened(services, each) for each in params]
+    await services.configured()  # what is excluded, for one
     resolved: list[Attachment] = []
     for param, each in zip(params, opened, strict=True):
         if param.kind == "diff":

@@ -111,10 +111,11 @@ class EditorChat:
 
     async def _answer(self, params: ChatParams) -> ChatResult:
         effort = _effort(params.effort)
-        settings = self.services.configuration.settings
         attached = params.attachments or []
         # Before anything else waits: documents are to be read as the client saw them.
         attachments = await attachments_of(self.services, attached)
+        await self.services.configured()
+        settings = self.services.configuration.settings
         chats = await self.chats()
         from harmony_ls.features.chat.chat import Question  # slow to import, which `chats` does on a thread
 
@@ -142,6 +143,7 @@ class EditorChat:
 
     async def _made(self, folders: tuple[Path, ...]) -> "Chats":
         await asyncio.to_thread(_import)
+        await self.services.configured()
         models = await self.services.backend.chat_models(self.services.configuration.settings)
         from harmony_ls.features.chat.chats import Chats  # slow to import, which the line above does on a thread
 
