@@ -200,6 +200,10 @@ async def test_the_diff_of_a_folder_is_that_of_what_is_in_it(echo: Path, tmp_pat
             assert "+new inner/b.py" in inner
             up = await shown(peer, state, "/commit", {"kind": "diff", "uri": f"{folder.as_uri()}/inner/.."})
             assert up.count("+new ") == 2
+    async with chatting(echo, state, project / "inner") as peer:
+        own = await shown(peer, state, "/commit", {"kind": "diff"})
+        assert own.count("diff --git") == 1, "what is around the workspace is not shown"
+        assert "+new inner/b.py" in own
 
 
 async def test_no_path_leads_the_diff_out_of_the_workspace(echo: Path, tmp_path: Path) -> None:
@@ -223,10 +227,6 @@ async def test_no_path_leads_the_diff_out_of_the_workspace(echo: Path, tmp_path:
         ):
             turn = await say(peer, "/commit", attachments=[{"kind": "diff", "uri": f"{project.as_uri()}/{name}"}])
             assert reason in turn.error["message"], name
-    async with chatting(echo, state, project / "inner") as peer:
-        own = await shown(peer, state, "/commit", {"kind": "diff"})
-        assert own.count("diff --git") == 1, "what is around the workspace is not shown"
-        assert "+new inner/b.py" in own
 
 
 async def test_with_several_folders_the_diff_is_that_of_what_is_attached_or_of_all(echo: Path, tmp_path: Path) -> None:
