@@ -1,8 +1,8 @@
 """Which tests stay together where several processes run them (pytest-xdist), and which of them go first.
 
-The tests of a file stay together, since they share fixtures; and so do all that use the machine's Docker, since one
-that looks for containers left behind must not meet those of its neighbour. What takes long comes first, so that no
-process is left alone with it at the end.
+The tests of a file stay together, since they share fixtures; so do those of VS Code, which share a running one; and so
+do all that use the machine's Docker, since one that looks for containers left behind must not meet those of its
+neighbour. What takes long comes first, so that no process is left alone with it at the end.
 
 pytest-xdist's own ``loadgroup`` passes the groups on in the ids of tests, and since pytest 9.2 none arrives: every test
 is a group of its own there (pytest-xdist issue 1386).
@@ -22,8 +22,11 @@ _OF_DOCKER = (
     PurePosixPath("tests/cli/test_bench_tools.py"),
     PurePosixPath("tests/cli/test_chat_tools_together.py"),
 )
+_VSCODE = "vscode"
+_OF_VSCODE = "tests/editors/test_vscode*.py"
 LONG_GROUPS = (
     _DOCKER,
+    _VSCODE,
     "tests/editors",
     "tests/engine/test_distributed.py",
     "tests/lsp/test_fuzz.py",
@@ -54,7 +57,9 @@ class GroupScheduling(LoadScopeScheduling):
 def group_of(file: str) -> str:
     """The group of the tests of a file, which is named from the root of the repository on, as ids of tests name it."""
     path = PurePosixPath(file)
-    return _DOCKER if any(map(path.is_relative_to, _OF_DOCKER)) else file
+    if any(map(path.is_relative_to, _OF_DOCKER)):
+        return _DOCKER
+    return _VSCODE if path.match(_OF_VSCODE) else file
 
 
 def longest_first(items: list[pytest.Item]) -> None:

@@ -30,5 +30,12 @@ def test_what_uses_docker_is_one_group() -> None:
     assert group_of("tests/tools/test_toolbox.py") == "tests/tools/test_toolbox.py"
 
 
+def test_what_uses_vscode_is_one_group() -> None:
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/editors").glob("test_*.py")]
+    assert len([file for file in files if group_of(file) == "vscode"]) > 1
+    assert [file for file in files if (group_of(file) == "vscode") != ("vscode" in file)] == []
+
+
 def test_every_long_group_is_there() -> None:
-    assert [group for group in LONG_GROUPS if group != "docker" and not (ROOT / group).exists()] == []
+    assert LONG_GROUPS[:2] == ("docker", "vscode")
+    assert [group for group in LONG_GROUPS[2:] if not (ROOT / group).exists()] == []

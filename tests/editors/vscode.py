@@ -12,8 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,27 +163,65 @@ class Window(EndInside):
         await notification.get_by_role("button", name=title, exact=True).click()
         return said
 
+    async def code_actions(self) -> list[str]:
+        """Open the menu of code actions at the cursor, and leave it; the titles in it. None: there is no menu."""
+        menu = await self._code_action_menu()
+        titles = await menu.locator(".monaco-list-row.action .title").all_text_contents()
+        await self.press("Escape")
+        await menu.wait_for(state="hidden", timeout=PATIENCE * 1000)
+        return titles
+
+    async def choose_code_action(self, title: str) -> None:
+        """Choose from the menu of code actions at the cursor the one whose title has ``title`` in it."""
+        menu = await self._code_action_menu()
+        await menu.locator(".monaco-list-row.action", has_text=title).click(timeout=PATIENCE * 1000)
+
+    async def _code_action_menu(self) -> "Locator":
+        """Open the menu; again where VS Code has closed it, as it does when diagnostics come in that moment."""
+        from playwright.async_api import TimeoutError as NotThereError
+
+        menu = self.page.locator(".action-widget:not(.action-list-submenu-panel)")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await self.press("Control+.")
+                with contextlib.suppress(NotThereError):
+                    await menu.wait_for(timeout=PATIENCE * 100)
+                    return menu
+
 
 _DOCUMENT = "const document = vscode.workspace.textDocuments.find((each) => each.uri.fsPath === path);"
 
 
 class CodeServer:
-    """A running code-server, and the browser that shows its windows. Windows are opened one after the other."""
+    """A running code-server, and the browser that shows its windows. ``environment`` is that of its extensions."""
 
-    def __init__(self, folder: Path, address: str, browser: "Browser") -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], address: str, browser: "Browser") -> None:
         self.folder = folder
+        self.environment = environment
         self.waiting: dict[str, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
         self._address = address
         self._browser = browser
+        self._settings: dict[str, Any] = {}
 
     def configure(self, **settings: Any) -> None:
         """Write the person's settings, in which ``__`` stands for a dot, beside those of all tests.
 
         A browser's VS Code takes settings of the machine from the file of the machine that it is connected to alone.
         """
+        self._settings = settings
         named = {key.replace("__", "."): value for key, value in settings.items()}
         for place in ("User", "Machine"):
             _write_json(self.folder / "data" / place / "settings.json", {**SETTINGS, **named})
+
+    @contextmanager
+    def configured(self, **settings: Any) -> Iterator[None]:
+        """Change some of the settings for a while, as a person does while windows are open."""
+        before = self._settings
+        self.configure(**{**before, **settings})
+        try:
+            yield
+        finally:
+            self.configure(**before)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """An end inside a window has reached us."""
@@ -251,7 +289,7 @@ async def serving(folder: Path, environment: Mapping[str, str]) -> AsyncIterator
         async with async_playwright() as playwright, contextlib.AsyncExitStack() as stack:
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_ARGUMENTS)
             stack.push_async_callback(browser.close)
-            code_server = CodeServer(folder, address, browser)
+            code_server = CodeServer(folder, surroundings, address, browser)
             listening = await listen(folder, code_server.connected)
             stack.callback(listening.close)
             reading = asyncio.create_task(_drain(process))

@@ -28,7 +28,18 @@ def test_a_repository_chooses_nothing_that_runs_code_or_costs_memory() -> None:
     assert machine == {key for key, scope in scopes.items() if scope in ("user", "add")}
     assert {"model", "chat.model", "tools.applyPatch", "inlineCompletion.exclude"} <= machine
     declared = json.loads(MANIFEST.read_text(encoding="utf-8"))["contributes"]["configuration"]["properties"]
-    assert declared["harmony.server.command"]["scope"] == "machine"
+    assert {declared[f"harmony.server.{name}"]["scope"] for name in ("command", "address")} == {"machine"}
+
+
+def test_the_extension_uses_what_every_vs_code_allows() -> None:
+    """The tests drive a build that lets every extension use proposed interfaces; others refuse one that asks for them.
+
+    That the code uses none is checked by its compiler, which knows the published ones alone.
+    """
+    manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    assert "enabledApiProposals" not in manifest
+    assert f"^{manifest['devDependencies']['@types/vscode']}" == manifest["engines"]["vscode"]
+    assert not [path.name for path in (MANIFEST.parent / "src").rglob("*.d.ts")]
 
 
 def test_types_and_limits_are_those_of_the_declaration() -> None:

@@ -2,9 +2,12 @@
 
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
-import { type LanguageClient, WorkDoneProgress } from 'vscode-languageclient/node';
+import { type LanguageClient, ProgressType, type WorkDoneProgressReport } from 'vscode-languageclient/node';
 import { DOCUMENTS, type Server } from './server';
-import { type Part, Transcript, type Usage } from './transcript';
+import { Transcript, type Usage } from './transcript';
+
+/** The progress of a turn, which has a notification of its own: what the server begins by itself is shown elsewhere. */
+const TURN = new ProgressType<WorkDoneProgressReport>();
 
 const SCHEME = 'harmony-chat';
 /** A document is made anew as a whole for each change, so that it is not for each token. */
@@ -15,11 +18,6 @@ interface Attachment {
   kind: 'selection' | 'file' | 'diff';
   uri?: string;
   range?: unknown;
-}
-
-interface Delta {
-  token: string;
-  part: Part;
 }
 
 interface Result {
@@ -81,7 +79,7 @@ export class Chat implements vscode.Disposable, vscode.TextDocumentContentProvid
       placeHolder: 'A question, or a command with a slash',
     });
     if (!text?.trim()) return;
-    const command = commands.find(({ name }) => text.trim().split(/\s/)[0] === name);
+    const command = commands.find(({ name }) => text.trim().split(/\s/)[0]?.toLowerCase() === name);
     const attachments = attached(client, editor, command?.needs ?? null);
     await this.#turn(client, this.#conversationIn(editor) ?? this.#begin(), text, attachments);
   }
@@ -117,15 +115,17 @@ export class Chat implements vscode.Disposable, vscode.TextDocumentContentProvid
     transcript.said(text, attachments.map(named));
     refresh();
     await show(uri);
-    const deltas = client.onNotification('harmony/chat/delta', (delta: Delta) => {
+    const deltas = this.#server.onDelta((delta) => {
       if (delta.token !== token) return;
+      // A turn that fails has no result, and the conversation goes on in its session all the same.
+      conversation.sessionId = delta.sessionId;
       transcript.add(delta.part);
       refresh();
     });
     const options = { location: vscode.ProgressLocation.Notification, title: 'Harmony', cancellable: true };
     try {
       const result = await vscode.window.withProgress(options, async (progress, cancellation) => {
-        const work = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
+        const work = client.onProgress(TURN, workDoneToken, (value) => {
           if (value.message) progress.report({ message: value.message });
         });
         const params = { token, text, sessionId: conversation.sessionId, attachments, workDoneToken };

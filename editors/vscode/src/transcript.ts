@@ -26,7 +26,11 @@ export class Transcript {
   #end = '';
 
   get text(): string {
-    return this.#text + this.#end;
+    return this.#text + this.#rest;
+  }
+
+  get #rest(): string {
+    return this.#text.endsWith('\n') ? this.#end.trimStart() : this.#end;
   }
 
   /** What the person said. */
@@ -86,7 +90,7 @@ export class Transcript {
   }
 
   #close(): void {
-    this.#text += this.#end;
+    this.#text += this.#rest;
     if (this.#text !== '' && !this.#text.endsWith('\n\n')) this.#text += this.#text.endsWith('\n') ? '\n' : '\n\n';
     this.#within = this.#end = '';
   }
