@@ -8,11 +8,8 @@ one, which is answered at once. The rules themselves live in the modules beside 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any, TypeVar
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.errors import HarmonyLsError, ModelError
@@ -32,6 +29,7 @@ from harmony_ls.features.inline.request import (
 )
 from harmony_ls.features.inline.running import Running
 from harmony_ls.features.inline.stop_rules import StopRules
+from harmony_ls.features.inline.waiting import Clock, Live, Outcome, first_of
 from harmony_ls.features.inline.window import PromptWindow, Window, WindowLimits
 from harmony_ls.features.resident_model import ResidentModel
 from harmony_ls.settings.models import Eagerness, Settings
@@ -39,7 +37,6 @@ from harmony_ls.settings.models import Eagerness, Settings
 __all__ = ["CONFIDENCE_THRESHOLDS", "InlineCompleter"]
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 # The least probability of the first tokens (see running.py) at which something is shown. They were read off the
 # calibration of the embedded model. As probabilities of one and the same event, that the text begins rightly, they need
@@ -49,14 +46,6 @@ CONFIDENCE_THRESHOLDS: dict[Eagerness, float] = {"quiet": 0.5, "normal": 0.25, "
 _INVOKED_DEADLINE_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Live:
-    """The place that is being answered, and the event that a newer request elsewhere in the document sets."""
-
-    request: InlineCompletionRequest
-    superseded: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 @dataclass(slots=True)
 class _DocumentState:
     """What is kept of a document between its requests."""
@@ -64,22 +53,7 @@ class _DocumentState:
     history: gates.TypingHistory = field(default_factory=gates.TypingHistory)
     window: PromptWindow = field(default_factory=PromptWindow)
     running: Running | None = None
-    live: _Live | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    started: float
-    deadline_ms: float
-
-    @property
-    def elapsed_ms(self) -> float:
-        return (time.perf_counter() - self.started) * 1000
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the deadline, never negative."""
-        return max(0.0, (self.deadline_ms - self.elapsed_ms) / 1000)
+    live: Live | None = None
 
 
 class InlineCompleter:
@@ -125,7 +99,7 @@ class InlineCompleter:
         """The answer to one request. It raises nothing but CancelledError, which ends this request alone."""
         invoked_deadline = max(_INVOKED_DEADLINE_MS, self._settings.inline_completion.deadline_ms)
         deadline = invoked_deadline if request.invoked else self._settings.inline_completion.deadline_ms
-        clock = _Clock(time.perf_counter(), deadline)
+        clock = Clock(time.perf_counter(), deadline)
         state = self._documents.setdefault(request.document.uri, _DocumentState())
         live = _join(state, request)
         try:
@@ -142,9 +116,7 @@ class InlineCompleter:
                 state.live = None
         return replace(offer, stats=replace(offer.stats, total_ms=clock.elapsed_ms))
 
-    async def _answer(
-        self, request: InlineCompletionRequest, state: _DocumentState, live: _Live, clock: _Clock
-    ) -> Offer:
+    async def _answer(self, request: InlineCompletionRequest, state: _DocumentState, live: Live, clock: Clock) -> Offer:
         settings = self._settings.inline_completion
         state.history = gates.observe(state.history, request.document, request.offset)
         if (refusal := gates.check(request, state.history, settings)) is not None:
@@ -163,41 +135,58 @@ class InlineCompleter:
             if isinstance(started, Offer):
                 return started
             running, source = started, Source.MODEL
-        outcome, _ = await _first_of(running.wait(typed), live, clock.remaining)
-        if outcome is _Outcome.FINISHED and not running.agrees_with(typed):
+        outcome, _ = await first_of(running.wait(typed), live, clock.remaining)
+        if outcome is Outcome.FINISHED and not running.failed and not running.agrees_with(typed):
             # What was typed has left what the model wrote: it needs a generation of its own.
-            _end_running(state)
+            if state.running is running:
+                _end_running(state)
             started = await self._start(accepted, state, live, clock)
             if isinstance(started, Offer):
                 return started
             running, typed, source = started, "", Source.MODEL
-            outcome, _ = await _first_of(running.wait(typed), live, clock.remaining)
-        if outcome is _Outcome.SUPERSEDED:
+            outcome, _ = await first_of(running.wait(typed), live, clock.remaining)
+        if outcome is Outcome.SUPERSEDED:
             return _SUPERSEDED
-        if outcome is _Outcome.TIMED_OUT:
+        if (objection := self._objection(request, state, running)) is not None:
+            return objection
+        if outcome is Outcome.TIMED_OUT:
             running.keep_going()
         return self._finish(request, accepted, running, typed, source, clock)
 
+    def _objection(self, request: InlineCompletionRequest, state: _DocumentState, running: Running) -> Offer | None:
+        """Why what was written may not be shown: the settings or the model went away meanwhile, or it was cut short."""
+        if (refusal := gates.check(request, state.history, self._settings.inline_completion)) is not None:
+            _end_running(state)
+            return _refused(refusal)
+        if self._resident_model.loaded is not running.model:
+            return Offer(reason=Reason.MODEL_LOADING, detail="The model went away while the suggestion was written.")
+        if running.failed or state.running is not running:
+            return Offer(reason=Reason.SUPERSEDED, detail="The suggestion was given up while it was written.")
+        return None
+
     async def _start(
-        self, request: InlineCompletionRequest, state: _DocumentState, live: _Live, clock: _Clock
+        self, request: InlineCompletionRequest, state: _DocumentState, live: Live, clock: Clock
     ) -> Running | Offer:
         """A new generation, or the offer that says why there is none."""
         model = self._resident_model.loaded
         if model is None:
-            outcome, _ = await _first_of(self._resident_model.ready(), live, clock.remaining)
-            if outcome is _Outcome.SUPERSEDED:
+            outcome, _ = await first_of(self._resident_model.ready(), live, clock.remaining)
+            if outcome is Outcome.SUPERSEDED:
                 return _SUPERSEDED
             model = self._resident_model.loaded
             if model is None:
                 return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
         context = CursorContext.at(request.document, request.offset)
-        outcome, plan = await _first_of(self._plan(model, request, state.window, context), live, clock.remaining)
-        if outcome is _Outcome.SUPERSEDED:
+        outcome, plan = await first_of(self._plan(model, request, state.window, context), live, clock.remaining)
+        if outcome is Outcome.SUPERSEDED:
             return _SUPERSEDED
         if plan is None:
             return Offer(reason=Reason.TIMED_OUT, detail="The deadline passed before the prompt was made.")
         if self._resident_model.loaded is not model:
             return Offer(reason=Reason.MODEL_LOADING, detail=self._resident_model.status.message)
+        begun, typed = _adoptable(state, request, self._threshold(request))
+        if begun is not None and begun.model is model and not typed:
+            return begun  # for the same place: a second question about it came while the prompt was made
         if log.isEnabledFor(logging.DEBUG):
             log.debug("prompt: %s", describe(plan.tokens, model.model))
         self._journal.note_prompt(lambda: describe(plan.tokens, model.model))
@@ -250,7 +239,7 @@ class InlineCompleter:
         running: Running,
         typed: str,
         source: Source,
-        clock: _Clock,
+        clock: Clock,
     ) -> Offer:
         """The offer that a generation amounts to, whether it is done or out of time."""
         state = running.state
@@ -307,34 +296,10 @@ class InlineCompleter:
         return Offer(items=(restored,), stats=stats)
 
 
-class _Outcome(StrEnum):
-    """How waiting ended."""
-
-    FINISHED = "finished"
-    SUPERSEDED = "superseded"
-    TIMED_OUT = "timedOut"
-
-
 _SUPERSEDED = Offer(reason=Reason.SUPERSEDED, detail="A newer request for the same document came in.")
 
 
-async def _first_of(work: Coroutine[Any, Any, Result], live: _Live, seconds: float) -> tuple[_Outcome, Result | None]:
-    """Wait for ``work``, a newer request or the end of the time, whichever comes first; raise what ``work`` raises."""
-    working = asyncio.create_task(work)
-    superseded = asyncio.create_task(live.superseded.wait())
-    try:
-        await asyncio.wait({working, superseded}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if superseded.done():
-            return _Outcome.SUPERSEDED, None
-        if working.done():
-            return _Outcome.FINISHED, working.result()
-        return _Outcome.TIMED_OUT, None
-    finally:
-        superseded.cancel()
-        working.cancel()
-
-
-def _join(state: _DocumentState, request: InlineCompletionRequest) -> _Live:
+def _join(state: _DocumentState, request: InlineCompletionRequest) -> Live:
     """The live place of a document: the same one for a second question about it, else a new one in place of the old.
 
     An editor may ask for ghost text and for its completion list at one key; these do not supersede each other.
@@ -342,7 +307,7 @@ def _join(state: _DocumentState, request: InlineCompletionRequest) -> _Live:
     if state.live is not None and state.live.request == request:
         return state.live
     _supersede(state)
-    state.live = _Live(request)
+    state.live = Live(request)
     return state.live
 
 
@@ -379,7 +344,9 @@ def _adoptable(state: _DocumentState, request: InlineCompletionRequest, threshol
     typed = None if running is None else running.typed_since(request)
     if running is None or typed is None or not running.agrees_with(typed):
         return None, ""
-    if running.done and (running.failed or running.state.low_confidence or not running.state.text[len(typed) :]):
+    if running.failed:
+        return None, ""
+    if running.done and (running.state.low_confidence or not running.state.text[len(typed) :]):
         return None, ""
     return running, typed
 

@@ -86,6 +86,7 @@ class Running:
         self._waiters = 0
         self._is_kept = False
         self._was_cut = False
+        self._is_cancelled = False
         self._n_healed = 0
         self._grace: asyncio.TimerHandle | None = None
         self._progressed = asyncio.Event()
@@ -112,8 +113,10 @@ class Running:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an exception, or was cancelled, by its own request or with its model."""
-        return self.done and (self._task.cancelled() or self._task.exception() is not None or self._was_cut)
+        """Whether it ended with an exception, or is cancelled, by its own request or with its model."""
+        if self._is_cancelled or not self.done:
+            return self._is_cancelled
+        return self._task.cancelled() or self._task.exception() is not None or self._was_cut
 
     @property
     def state(self) -> RunningState:
@@ -186,7 +189,8 @@ class Running:
             self._grace = None
 
     def cancel(self) -> None:
-        """End the generation at its next step."""
+        """End the generation at its next step. One that is done stays what it is."""
+        self._is_cancelled = self._is_cancelled or not self.done
         self._generation.cancel()
         self._task.cancel()
 
