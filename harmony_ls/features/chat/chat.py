@@ -38,7 +38,7 @@ class Chat:
     are those of the last turn; ``python`` is why there was no python tool among them, None where there was, or where it
     is off. ``n_moves`` is how often the workspace's folders have changed, and ``n_moves_followed`` how often they had
     when the tools were made. ``is_keeping``: the turn is over and is being written to disk. ``is_gone``: it was
-    deleted, and no turn may begin any more.
+    deleted, and no turn may begin any more. ``reading`` is held while it is looked after on disk.
     """
 
     stored: StoredChat
@@ -51,6 +51,7 @@ class Chat:
     python: "Availability | None" = None
     is_keeping: bool = False
     is_gone: bool = False
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:

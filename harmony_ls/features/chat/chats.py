@@ -22,12 +22,14 @@ from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.closing import Closing
 from harmony_ls.features.chat.kept_turn import note_shown, said_in, with_turn
 from harmony_ls.features.chat.models import ChatModels
+from harmony_ls.features.chat.resuming import listed, loaded, resume
 from harmony_ls.features.chat.slash import expanded
 from harmony_ls.features.chat.store import ChatStore, ChatSummary, Said, StoredChat, new_chat_id
 from harmony_ls.features.chat.tool_changes import MakeTools, renew_tools
+from harmony_ls.features.chat.waiting import wait_to_the_end
 from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
-from harmony_ls.session.files import conversation_document, first_turns, history_of, use_document
+from harmony_ls.session.files import conversation_document, first_turns
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings
 
@@ -73,12 +75,15 @@ class Chats:
 
         Those that are open here are among them, wherever they are kept, even where that could not be done.
         """
-        summaries = {each.id: each for each in await asyncio.to_thread(self._store.list)}
-        for chat in self._open.values():
-            stored = chat.stored
-            if stored.said and not chat.is_gone:
-                n_turns = len(stored.said)
-                summaries[chat.id] = ChatSummary(chat.id, stored.title, stored.updated, n_turns, stored.model)
+        opened = tuple(self._open.values())
+        summaries, deleted = await asyncio.to_thread(listed, self._store, opened)
+        for chat in deleted:
+            if not chat.is_running:
+                chat.is_gone = True
+                self._drop(chat)
+        for chat in opened:
+            if chat.is_gone:
+                summaries.pop(chat.id, None)
         shown = (each for each in summaries.values() if not self._claims.is_taken(each.id, self))
         return tuple(sorted(shown, key=lambda each: each.updated, reverse=True))
 
@@ -89,14 +94,14 @@ class Chats:
     async def open(self, chat_id: str) -> Chat:
         """A conversation, read from disk where it is not open yet. Raises UserError where that cannot be done."""
         if (chat := self._open.get(chat_id)) is not None:
-            return _present(chat)
+            return await self._current(chat)
         store = self._store
         self._claims.take(chat_id, self)
         try:
-            stored = await asyncio.to_thread(_load, store, chat_id)
+            stored = await asyncio.to_thread(loaded, store, chat_id)
         except BaseException:
             if chat_id not in self._open:
-                self._claims.release(chat_id)
+                self._claims.release(chat_id, self)
             raise
         # Somebody may have asked for it twice at once.
         return self._open.get(chat_id) or self._opened(stored, store)
@@ -104,7 +109,10 @@ class Chats:
     async def fork(self, chat_id: str, n_turns: int | None = None) -> Chat:
         """A new conversation that begins with the first ``n_turns`` of another, all by default. Raises UserError."""
         chat, store = self._open.get(chat_id), self._store
-        stored = _present(chat).stored if chat is not None else await asyncio.to_thread(_load, store, chat_id)
+        if chat is not None:
+            stored = (await self._current(chat)).stored
+        else:
+            stored = await asyncio.to_thread(loaded, store, chat_id)
         n_kept = len(stored.said) if n_turns is None else n_turns
         if not 0 <= n_kept <= len(stored.said):
             n_turns_said = "1 turn" if len(stored.said) == 1 else f"{len(stored.said)} turns"
@@ -171,7 +179,8 @@ class Chats:
             if not question.text.strip():
                 raise UserError("The message is empty: there is nothing to answer.")
             text = with_attachments(expanded(question.text, question.kinds), question.attachments)
-            await self._catch_up(chat)
+            async with chat.reading:
+                await self._catch_up(chat)
             chosen = chat.stored
             if model is not None:
                 chosen = replace(chosen, model=model.strip() or None)
@@ -200,7 +209,7 @@ class Chats:
         finally:
             chat.end()
             self._let_rest()
-            if self._is_closed or not chat.stored.said:
+            if self._is_closed or chat.is_gone or not chat.stored.said:
                 self._drop(chat)
 
     async def close(self) -> None:
@@ -210,7 +219,7 @@ class Chats:
         for chat in chats:
             # Those that run are not free before they are kept: another window would go on with what was there earlier.
             if not chat.is_running:
-                self._claims.release(chat.id)
+                self._claims.release(chat.id, self)
         try:
             await asyncio.gather(*map(self._let_go, chats))
             await self._closing.finished()
@@ -232,7 +241,7 @@ class Chats:
         unused = [each for each in self._open.values() if each.is_unused]
         for each in unused[:-_MOST_UNUSED]:
             del self._open[each.id]
-            self._claims.release(each.id)
+            self._claims.release(each.id, self)
         return chat
 
     def _let_rest(self) -> None:
@@ -246,7 +255,7 @@ class Chats:
         """Let a conversation go that is not to be gone on with, or can be read from disk."""
         if self._open.get(chat.id) is chat:
             del self._open[chat.id]
-            self._claims.release(chat.id)
+            self._claims.release(chat.id, self)
         self._close_tools(chat)
 
     async def _let_go(self, chat: Chat) -> None:
@@ -261,14 +270,26 @@ class Chats:
         if tools is not None:
             self._closing.begin(tools)
 
+    async def _current(self, chat: Chat) -> Chat:
+        """A conversation that is open here, as it is on disk by now. Raises UserError where it was deleted."""
+        async with chat.reading:
+            if not chat.is_running:
+                await self._catch_up(chat)
+        return _present(chat)
+
     async def _catch_up(self, chat: Chat) -> None:
-        """Read a conversation again where another process has gone on with it."""
-        if not chat.stored.said:
+        """Read a conversation again where another process has gone on with it. Raises UserError where it was deleted.
+        ``chat.reading`` is held."""
+        if not chat.stored.said or chat.is_gone:
             return
+        if await asyncio.to_thread(chat.store.is_deleted, chat.id):
+            chat.is_gone = True
+            self._drop(chat)
+            _present(chat)
         if not await asyncio.to_thread(chat.store.has_changed, chat.id):
             return
         try:
-            chat.stored = await asyncio.to_thread(_load, chat.store, chat.id)
+            chat.stored = await asyncio.to_thread(loaded, chat.store, chat.id)
         except UserError as error:
             # What is known of it here is worth more than a file that nobody can read: it is kept beside that.
             log.warning("%s", error)
@@ -286,7 +307,7 @@ class Chats:
         chat.settings = settings
         if chat.session is None:
             session = Session(chat_model, settings.chat, tools=chat.tools, instructions=_instructions())
-            await asyncio.to_thread(_resume, session, chat.stored)
+            await asyncio.to_thread(resume, session, chat.stored)
             chat.session = session
         elif chat.session.chat_model is not chat_model:
             chat.session.use(chat_model)
@@ -298,15 +319,8 @@ class Chats:
         session has and the file lacks would leave both of no use."""
         keeping = asyncio.create_task(self._keep(chat, stored, said, session), name="keep a conversation")
         chat.is_keeping = True
-        is_cancelled = False
-        try:
-            while not keeping.done():
-                try:
-                    await asyncio.wait({keeping})
-                except asyncio.CancelledError:
-                    is_cancelled = True
-        finally:
-            chat.is_keeping = False
+        is_cancelled = await wait_to_the_end(keeping)
+        chat.is_keeping = False
         if keeping.cancelled() or keeping.exception() is not None:
             chat.session = None  # it would know of a turn that is not kept
         if is_cancelled:
@@ -320,7 +334,12 @@ class Chats:
         stored = with_turn(stored, said, conversation, session.chat_model.model.spec.reference)
         problem = ""
         try:
-            if not await asyncio.to_thread(chat.store.save, stored, unless_changed=True):
+            if await asyncio.to_thread(chat.store.save, stored, unless_changed=True):
+                pass
+            elif await asyncio.to_thread(chat.store.is_deleted, chat.id):
+                problem = "This conversation was deleted in another window meanwhile. What was said since is not kept."
+                chat.is_gone = True
+            else:
                 problem = (
                     "Somebody else has written the file of this conversation at the same time. What was said here is "
                     "kept as a conversation of its own."
@@ -333,7 +352,7 @@ class Chats:
             problem = str(error)
         if stored.id != chat.id and self._open.get(chat.id) is chat:
             self._claims.take(stored.id, self)
-            self._claims.release(chat.id)
+            self._claims.release(chat.id, self)
             self._open[stored.id] = self._open.pop(chat.id)
         chat.stored = stored
         return problem
@@ -344,30 +363,6 @@ def _present(chat: Chat) -> Chat:
     if chat.is_gone:
         raise UserError(f"There is no conversation {chat.id} in this workspace.")
     return chat
-
-
-def _load(store: ChatStore, chat_id: str) -> StoredChat:
-    """A conversation of which the turns and what was said belong together. Raises UserError."""
-    stored = store.load(chat_id)
-    n_turns = 0
-    if stored.conversation is not None:
-        try:
-            n_turns = len(history_of(stored.conversation).turns)
-        except ValueError as error:
-            raise UserError(f"The conversation {chat_id} is damaged ({error}). It is left as it is.") from error
-    if n_turns != len(stored.said):
-        raise UserError(f"The conversation {chat_id} is damaged (turns are missing). It is left as it is.")
-    return stored
-
-
-def _resume(session: Session, stored: StoredChat) -> None:
-    """Go on with what was said. Blocks for as long as it takes to look through it."""
-    if stored.conversation is None:
-        return
-    use_document(stored.conversation, session)
-    if stored.reference != session.chat_model.model.spec.reference:
-        # Two models of one name in two places may differ in their vocabularies.
-        session.use(session.chat_model)
 
 
 @cache

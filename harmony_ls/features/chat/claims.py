@@ -21,9 +21,10 @@ class Claims:
         """Whether somebody other than ``owner`` has it."""
         return self._owners.get(chat_id, owner) is not owner
 
-    def release(self, chat_id: str) -> None:
-        """Let a conversation go."""
-        self._owners.pop(chat_id, None)
+    def release(self, chat_id: str, owner: object) -> None:
+        """Let a conversation go; nothing happens where another connection has it."""
+        if self._owners.get(chat_id) is owner:
+            del self._owners[chat_id]
 
     def release_all(self, owner: object) -> None:
         """Let all conversations of a connection go."""

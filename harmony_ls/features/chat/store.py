@@ -156,11 +156,30 @@ class ChatStore:
         except OSError:
             return False
 
+    def is_deleted(self, chat_id: str) -> bool:
+        """Whether the file of a conversation that was loaded or saved from here is there no more."""
+        if chat_id not in self._versions:
+            return False
+        try:
+            self._path(chat_id).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # who knows
+        return False
+
+    def summary(self, chat_id: str) -> ChatSummary | None:
+        """One line of the list; None where there is no such file."""
+        try:
+            return self._summary(self._path(chat_id))[1]
+        except OSError:
+            return None
+
     def save(self, chat: StoredChat, *, unless_changed: bool = False) -> bool:
         """Keep a conversation, whole or not at all. Raises UserError where that cannot be done.
 
-        ``unless_changed``: nothing is done, and the answer is false, where `has_changed`; no other process that asks in
-        this way comes in between.
+        ``unless_changed``: nothing is done, and the answer is false, where `has_changed` or `is_deleted`; no other
+        process that asks in this way comes in between.
         """
         path = self._path(chat.id)
         file = _File(format="harmony-ls chat", version=1, **{name: getattr(chat, name) for name in _FIELDS})
@@ -173,7 +192,7 @@ class ChatStore:
             # What is in a conversation is plain already, and much: the model's dump would hold up all other threads.
             document = file.model_dump(exclude={"conversation"}) | {"conversation": chat.conversation}
             with _locked(self._folder) if unless_changed else contextlib.nullcontext():
-                if unless_changed and self.has_changed(chat.id):
+                if unless_changed and (self.has_changed(chat.id) or self.is_deleted(chat.id)):
                     return False
                 write_private(path, written(document))
                 self._versions[chat.id] = _version(path.stat())
