@@ -107,10 +107,13 @@ class Chats:
         return self._open.get(chat_id) or self._opened(stored, store)
 
     async def fork(self, chat_id: str, n_turns: int | None = None) -> Chat:
-        """A new conversation that begins with the first ``n_turns`` of another, all by default. Raises UserError."""
+        """A new conversation that begins with the first ``n_turns`` of another, all by default. Raises UserError.
+
+        It is kept where the other one is.
+        """
         chat, store = self._open.get(chat_id), self._store
         if chat is not None:
-            stored = (await self._current(chat)).stored
+            stored, store = (await self._current(chat)).stored, chat.store
         else:
             stored = await asyncio.to_thread(loaded, store, chat_id)
         n_kept = len(stored.said) if n_turns is None else n_turns

@@ -132,7 +132,10 @@ async def test_a_conversation_moves_on_with_its_window_and_keeps_what_was_refuse
         [listed] = await one.chats.list()
         assert (listed.id, listed.n_turns) == (chat.id, 4), "what is open is listed, wherever it is kept"
         assert len(one.store.load(chat.id).said) == 4
+        forked = await one.chats.fork(chat.id)
+        assert {each.id for each in await one.chats.list()} == {chat.id, forked.id}
         await one.say(new := one.chats.begin(), "Hi")
+    assert forked.id in {each.id for each in ChatStore(tmp_path / "state", [tmp_path]).list()}, "as the other one"
     assert not ChatStore(tmp_path / "state", [tmp_path]).has_changed(new.id)
     assert [each.id for each in ChatStore(tmp_path / "state", [tmp_path / "elsewhere"]).list()] == [new.id]
 
