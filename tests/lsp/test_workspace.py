@@ -1,55 +1,22 @@
 """The editor's files as a model sees and changes them, through a real server and an editor that keeps real buffers.
 
-Tests named d21 and d22 are numbered robustness cases.
+Tests named d22 are numbered robustness cases.
 """
 
 import asyncio
-import gc
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from harmony_ls.edits.changes import ChangeKind, FileChange, TextChange
-from harmony_ls.edits.parse import parse_patch
+from harmony_ls.edits.changes import FileChange
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
-from harmony_ls.lsp.server import HarmonyServer
-from harmony_ls.lsp.workspace.workspace import EditorWorkspace, Patience
-from harmony_ls.tools.apply_patch import plan_patch
-from harmony_ls.workspace.gate import PathGate
+from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.workspace.port import Applied
 from tests.lsp.editor import Refusal
 from tests.lsp.editor_connections import connected_editor
 from tests.lsp.peer import PATIENCE
-
-SHORT = Patience(answer=0.2, changes=0.2, refusal=0.1, withdrawal=0.2)
-
-
-def workspace_of(server: HarmonyServer, folder: Path, *, is_patient: bool = True) -> EditorWorkspace:
-    return EditorWorkspace(server, [folder], patience=Patience() if is_patient else SHORT)
-
-
-async def changes_of(workspace: EditorWorkspace, patch: str) -> tuple[FileChange, ...]:
-    """The changes that a model's patch makes."""
-    return await plan_patch(parse_patch(f"*** Begin Patch\n{patch}*** End Patch\n"), workspace)
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode())
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what happens in this process by itself."""
-    async with asyncio.timeout(PATIENCE):
-        while not is_so():
-            await asyncio.to_thread(lambda: None)
-
-
-CHANGE_B = "*** Update File: app.py\n@@\n a\n-b\n+B\n"
+from tests.lsp.workspaces import CHANGE_B, SHORT, changes_of, until, workspace_of, write
 
 
 async def test_an_open_document_is_changed_with_its_unsaved_text(tmp_path: Path) -> None:
@@ -74,46 +41,6 @@ async def test_an_open_document_is_changed_with_its_unsaved_text(tmp_path: Path)
         assert document["edits"] == [{"range": place, "newText": "B\n"}]
         editor.undo(uri)
         assert editor.text(path) == "unsaved\na\nb\nc\n", "one step of undo takes it back"
-
-
-async def test_what_can_be_taken_back_has_a_bound_of_memory(tmp_path: Path) -> None:
-    """Large files are kept as they were before and after each change."""
-    path, rest = tmp_path / "long.txt", "x" * 15_000_000
-    path.write_text(f"a{rest}")
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path)
-        for old, new in pairwise("abcdefg"):
-            change = TextChange(0, 1, new)
-            await workspace.apply([FileChange(ChangeKind.UPDATE, "long.txt", old + rest, new + rest, (change,))])
-        assert workspace.change_sets == (3, 4, 5, 6)
-        await workspace.undo()
-        assert editor.text(path).startswith("fx")
-
-
-async def test_documents_with_impossible_names_are_in_nobodys_way(tmp_path: Path) -> None:
-    """Half a character, as JSON may hold one, is a name that the system cannot even be asked for."""
-    (tmp_path / "app.py").write_text("a\nb\nc\n")
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path)
-        server.documents.open("file:///half\ud83d.py", "python", 1, "x")
-        assert (await workspace.read("app.py")).text == "a\nb\nc\n"
-        await workspace.apply(await changes_of(workspace, CHANGE_B))
-        assert editor.text(tmp_path / "app.py") == "a\nB\nc\n"
-        with pytest.raises(WorkspaceError, match="is no file"):
-            await workspace.read("file:///half\ud83d.py")
-
-
-async def test_one_gate_serves_the_disk_and_the_editor(tmp_path: Path) -> None:
-    """Each would search the workspace for links, which in a large one takes seconds."""
-
-    def n_gates() -> int:
-        return sum(isinstance(each, PathGate) for each in gc.get_objects())
-
-    async with connected_editor(tmp_path) as (server, _):
-        n_before = n_gates()
-        workspace = workspace_of(server, tmp_path)
-        assert n_gates() == n_before + 1
-        assert await workspace.list_files() == ()
 
 
 async def test_carriage_returns_and_the_end_of_the_file_are_kept(tmp_path: Path) -> None:
@@ -185,68 +112,6 @@ async def test_a_change_that_was_not_saved_is_forgotten_with_its_buffer(tmp_path
         editor.close(editor.open(tmp_path / "app.py"))
         await editor.all_read()
         assert (await workspace.read("app.py")).text == "a\nb\nc\n", "it was opened, and closed without being saved"
-
-
-async def test_typing_after_the_patch_was_made_refuses_it(tmp_path: Path) -> None:
-    write(tmp_path, {"app.py": "a\nb\nc\n"})
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path)
-        uri = editor.open(tmp_path / "app.py")
-        await editor.all_read()
-        changes = await changes_of(workspace, CHANGE_B)
-        await workspace.check(changes)
-        editor.insert(uri, 0, "x")
-        await editor.all_read()
-        with pytest.raises(WorkspaceError, match=r"app\.py was changed in the meantime\. Nothing was changed"):
-            await workspace.apply(changes)
-        assert editor.edits == []
-        assert str(editor.buffers[uri]) == "xa\nb\nc\n"
-
-
-@pytest.mark.parametrize("skips_stale", [False, True])
-async def test_d21_typing_while_the_edit_is_on_its_way_refuses_it(tmp_path: Path, *, skips_stale: bool) -> None:
-    """VS Code refuses the edit; Neovim passes the buffer over and says that all went well."""
-    write(tmp_path, {"app.py": "a\nb\nc\n", "other.py": "1\n"})
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path, is_patient=False)
-        uri = editor.open(tmp_path / "app.py")
-        other = editor.open(tmp_path / "other.py")
-        await editor.all_read()
-        changes = await changes_of(workspace, f"{CHANGE_B}*** Update File: other.py\n@@\n-1\n+2\n")
-        editor.before_edit = lambda: editor.insert(uri, 0, "x")
-        editor.skips_stale = skips_stale
-        with pytest.raises(WorkspaceError) as raised:
-            await workspace.apply(changes)
-        assert str(editor.buffers[uri]) == "xa\nb\nc\n", "what was typed is there"
-        said = str(raised.value)
-        assert "app.py is not what it was meant to become (read it again)." in said
-        assert isinstance(raised.value, PartlyAppliedError)
-        if skips_stale:
-            assert said.startswith("The editor made only a part of the change.")
-            assert "other.py was changed." in said
-            editor.before_edit = lambda: None
-            await workspace.undo()
-        else:
-            assert said.startswith("The editor did not make the change: a document has changed in the meantime.")
-            assert "other.py was not changed." in said
-        assert str(editor.buffers[other]) == "1\n"
-        assert workspace.change_sets == ()
-
-
-async def test_typing_on_at_once_does_not_hide_that_the_edit_was_made(tmp_path: Path) -> None:
-    write(tmp_path, {"app.py": "a\nb\nc\n"})
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path, is_patient=False)
-        uri = editor.open(tmp_path / "app.py")
-        await editor.all_read()
-        changes = await changes_of(workspace, CHANGE_B)
-        editor.after_edit = lambda: editor.insert(uri, 0, "x")
-        assert await workspace.apply(changes) == Applied(modified=("app.py",))
-        assert str(editor.buffers[uri]) == "xa\nB\nc\n"
-        await editor.all_read()
-        with pytest.raises(WorkspaceError, match="changed in the meantime"):
-            await workspace.undo()
-        assert workspace.change_sets == (1,)
 
 
 async def test_a_part_is_told_as_a_part(tmp_path: Path) -> None:
@@ -368,56 +233,3 @@ async def test_a_person_confirms_each_file_in_the_editor(tmp_path: Path) -> None
         workspace.confirm(changes)
         with pytest.raises(WorkspaceError, match=r"^The person looked .*discarded\. No file was changed"):
             await workspace.apply(changes)
-
-
-@pytest.mark.parametrize("skips_stale", [False, True])
-async def test_a_version_that_moved_without_the_text_is_asked_for_again(tmp_path: Path, *, skips_stale: bool) -> None:
-    """Neovim counts changes that change nothing, and tells of them when it has applied the edit, or not."""
-    write(tmp_path, {"app.py": "a\nb\nc\n"})
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path)
-        uri = editor.open(tmp_path / "app.py")
-        await editor.all_read()
-        moves = [lambda: editor.insert(uri, 0, "")]
-        editor.before_edit = lambda: moves.pop()() if moves else None
-        editor.skips_stale = editor.tells_late = skips_stale
-        assert await workspace.apply(await changes_of(workspace, CHANGE_B)) == Applied(modified=("app.py",))
-        versions = [each["edit"]["documentChanges"][0]["textDocument"]["version"] for each in editor.edits]
-        assert versions == [1, 2]
-        assert str(editor.buffers[uri]) == "a\nB\nc\n"
-        assert workspace.change_sets == (1,)
-
-
-async def test_d6_a_file_that_becomes_a_link_on_the_way(tmp_path: Path) -> None:
-    """Nothing can keep an editor from following it; nobody is told that all went well."""
-    folder = tmp_path / "project"
-    write(tmp_path, {"project/app.py": "a\nb\nc\n", "outside.py": "a\nb\nc\n"})
-    async with connected_editor(folder) as (server, editor):
-        workspace = workspace_of(server, folder, is_patient=False)
-        changes = await changes_of(workspace, CHANGE_B)
-
-        def swap() -> None:
-            (folder / "app.py").unlink()
-            (folder / "app.py").symlink_to(tmp_path / "outside.py")
-
-        editor.before_edit = swap
-        with pytest.raises(PartlyAppliedError, match=r"app\.py is not what it was meant to become"):
-            await workspace.apply(changes)
-        assert workspace.change_sets == ()
-        assert (tmp_path / "outside.py").read_text() == "a\nb\nc\n", "it is not saved"
-
-
-async def test_d30_a_document_that_is_closed_on_the_way(tmp_path: Path) -> None:
-    write(tmp_path, {"app.py": "a\nb\nc\n"})
-    async with connected_editor(tmp_path) as (server, editor):
-        workspace = workspace_of(server, tmp_path)
-        uri = editor.open(tmp_path / "app.py")
-        await editor.all_read()
-        editor.before_edit = lambda: editor.close(uri)
-        with pytest.raises(WorkspaceError, match=r"changed in the meantime\. No file was changed"):
-            await workspace.apply(await changes_of(workspace, CHANGE_B))
-        editor.before_edit = lambda: (tmp_path / "app.py").unlink()
-        with pytest.raises(WorkspaceError):
-            await workspace.apply(await changes_of(workspace, CHANGE_B))
-        assert not (tmp_path / "app.py").exists(), "no new file appears"
-        assert workspace.change_sets == ()

@@ -151,18 +151,29 @@ def _operations(planned: "PlannedChange", encoding: PositionEncoding, annotation
         return [created, document_edit(new.uri, None, edits)]
     if new is None:
         deletion = types.DeleteFileOptions(recursive=False, ignore_if_not_exists=False)
-        return [types.DeleteFile(uri=old.uri, options=deletion, annotation_id=annotation)]
+        return [*_guard(planned), types.DeleteFile(uri=old.uri, options=deletion, annotation_id=annotation)]
     operations: list[DocumentChange] = []
     edits = text_edits(Text(change.old_text, encoding), _changes(change), annotation)
     if edits:
         version = planned.buffer.version if planned.buffer is not None else None
         operations.append(document_edit(old.uri, version, edits))
     if planned.moves:
+        operations += [] if edits else _guard(planned)
         renaming = types.RenameFileOptions(overwrite=False, ignore_if_exists=False)
         operations.append(
             types.RenameFile(old_uri=old.uri, new_uri=new.uri, options=renaming, annotation_id=annotation)
         )
     return operations
+
+
+def _guard(planned: "PlannedChange") -> list[DocumentChange]:
+    """An edit of nothing, which has a version: nothing else in LSP says which text of a document a deletion means.
+
+    VS Code refuses the whole edit where the version is not its own any more. Neovim passes over this part alone.
+    """
+    if planned.old is None or planned.buffer is None:
+        return []
+    return [document_edit(planned.old.uri, planned.buffer.version, [])]
 
 
 def _changes(change: FileChange) -> tuple[TextChange, ...]:
