@@ -15,6 +15,7 @@ from harmony_ls.engine.generation.request import FinishReason, GenerationRequest
 from harmony_ls.engine.worker.worker import Priority
 from harmony_ls.features.completion_model import CompletionModel, PromptPlan
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.inline.context import is_inert
 from harmony_ls.features.inline.request import InlineCompletionRequest
 from harmony_ls.features.inline.stop_rules import StopDecision, StopRules
 from harmony_ls.features.line_ends import with_plain_line_ends
@@ -149,8 +150,12 @@ class Running:
         old, new = self.document.text, request.document.text
         if request.offset < self.offset or not new.startswith(old[: self.offset]):
             return None
-        old_rest, new_rest = _following_lines(old, self.offset), _following_lines(new, request.offset)
-        return with_plain_line_ends(new[self.offset : request.offset]) if old_rest == new_rest else None
+        old_line_end, new_line_end = _line_end(old, self.offset), _line_end(new, request.offset)
+        if old[old_line_end:] != new[new_line_end:]:
+            return None
+        typed = with_plain_line_ends(new[self.offset : request.offset])
+        old_rest, new_rest = old[self.offset : old_line_end], new[request.offset : new_line_end]
+        return typed if _has_stayed(old_rest, new_rest, typed) else None
 
     def agrees_with(self, typed: str) -> bool:
         """Whether this generation can still become what a person has ``typed`` the beginning of."""
@@ -240,6 +245,16 @@ class Running:
         self._low_confidence = math.exp(self._log_probability) < self.threshold
 
 
-def _following_lines(text: str, offset: int) -> str:
+def _line_end(text: str, offset: int) -> int:
     newline = text.find("\n", offset)
-    return "" if newline < 0 else text[newline:]
+    return len(text) if newline < 0 else newline
+
+
+def _has_stayed(old: str, new: str, typed: str) -> bool:
+    """Whether the rest of the line is the one that a text was written for, but for signs that the editor has put after
+    the cursor by itself, and those that were typed over."""
+    if old == new or (is_inert(old) and is_inert(new)):
+        return True
+    if new.endswith(old):
+        return is_inert(new[: len(new) - len(old)])
+    return old.endswith(new) and typed.endswith(old[: len(old) - len(new)])

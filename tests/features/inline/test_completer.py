@@ -22,7 +22,6 @@ from harmony_ls.features.inline.request import (
     SelectedCompletion,
     Source,
 )
-from harmony_ls.features.inline.running import Running
 from harmony_ls.features.resident_model import ModelState, ResidentModel
 from harmony_ls.settings.models import FimMarkersSettings, InlineCompletionSettings, Settings
 from tests.models import Rule
@@ -109,6 +108,28 @@ async def test_typing_something_else_starts_a_generation_of_its_own(scripted_mod
         assert (await older).reason is Reason.SUPERSEDED
         assert offer.items[0].text == "ax(left, right)"
         assert offer.items[0].source is Source.MODEL
+
+
+@pytest.mark.parametrize(
+    ("line", "later", "text", "source"),
+    [
+        ("<|> * 2", "<|>", "left + right", Source.MODEL),
+        ("<|> * 2", "<|> * 20", "left + right", Source.MODEL),
+        ("<|>", "<|> * 2", "left + right", Source.MODEL),
+        ("<|> * 2", "left<|> * 2", " + right", Source.ADOPTED),
+        ("<|>", "<|>)", "left + right", Source.ADOPTED),
+        ("<|>)", "<|>", "left + right", Source.ADOPTED),
+    ],
+)
+async def test_a_generation_is_adopted_where_the_rest_of_its_line_is_still_there(
+    scripted_model: ScriptedModel, line: str, later: str, text: str, source: Source
+) -> None:
+    async with completer_with(settings_for(scripted_model([ADD]))) as completer:
+        older = asyncio.create_task(completer.offer(ask(f"def add(left, right):\n    return {line}\n", invoked=True)))
+        await generating(completer)
+        offer = await completer.offer(ask(f"def add(left, right):\n    return {later}\n", version=2, invoked=True))
+        assert (await older).reason is Reason.SUPERSEDED
+        assert [(item.text.rstrip(), item.source) for item in offer.items] == [(text, source)]
 
 
 async def test_of_many_requests_at_once_only_the_newest_is_computed(scripted_model: ScriptedModel) -> None:
@@ -320,68 +341,3 @@ async def test_what_is_not_written_at_the_deadline_serves_the_next_request(
         offer = await completer.offer(ask("def add(left, right):\n    return left<|>\n", version=2))
         assert offer.items[0].text == " + right"
         completer.close()
-
-
-async def writing(completer: InlineCompleter) -> Running:
-    """Let the event loop run until some of a text is written."""
-    for _ in range(1_000_000):
-        for state in completer._documents.values():
-            if state.running is not None and state.running.state.text:
-                return state.running
-        await asyncio.sleep(0)
-    raise AssertionError("nothing was written")
-
-
-@pytest.mark.parametrize(
-    ("change", "reason", "text_afterwards"),
-    [
-        ({"enabled": False}, Reason.DISABLED, None),
-        ({"exclude": ("*.py",)}, Reason.EXCLUDED_FILE, None),
-        ({"max_lines": 3}, Reason.SUPERSEDED, "first_of_them + second_of_them"),
-    ],
-)
-async def test_what_was_being_written_when_the_settings_changed_is_neither_shown_nor_remembered(
-    scripted_model: ScriptedModel, change: dict[str, object], reason: Reason, text_afterwards: str | None
-) -> None:
-    model = scripted_model([Rule(after="    return ", reply="first_of_them + second_of_them")])
-    request = ask("def add(left, right):\n    return <|>\n")
-    async with completer_with(settings_for(model)) as completer:
-        offering = asyncio.create_task(completer.offer(request))
-        running = await writing(completer)
-        assert not running.done
-        completer.use(settings_for(model, **change))
-        offer = await offering
-        assert (offer.items, offer.reason) == ((), reason)
-        assert offer.detail
-        again = await completer.offer(request)
-        assert [(item.text, item.source) for item in again.items] == (
-            [] if text_afterwards is None else [(text_afterwards, Source.MODEL)]
-        )
-
-
-async def test_what_was_being_written_when_the_model_was_unloaded_is_neither_shown_nor_remembered(
-    scripted_model: ScriptedModel,
-) -> None:
-    text = "first_of_them + second_of_them"
-    request = ask("def add(left, right):\n    return <|>\n")
-    async with completer_with(settings_for(scripted_model([Rule(after="    return ", reply=text)]))) as completer:
-        offering = asyncio.create_task(completer.offer(request))
-        running = await writing(completer)
-        await completer._resident_model.unload()
-        offer = await offering
-        assert running.failed
-        assert (offer.items, offer.reason) == ((), Reason.MODEL_LOADING)
-        again = await completer.offer(request)
-        assert [(item.text, item.source) for item in again.items] == [(text, Source.MODEL)]
-
-
-async def test_settings_that_switch_it_off_before_the_prompt_is_made_are_in_force(
-    scripted_model: ScriptedModel,
-) -> None:
-    model = scripted_model([ADD])
-    async with completer_with(settings_for(model)) as completer:
-        offering = asyncio.create_task(completer.offer(ask("def add(left, right):\n    return <|>\n")))
-        await asyncio.sleep(0)
-        completer.use(settings_for(model, enabled=False))
-        offer = await offering
-        assert (offer.items, offer.reason) == ((), Reason.DISABLED)
