@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from harmony_ls.edits.changes import FileChange
 from harmony_ls.errors import PartlyAppliedError, WorkspaceError
 from harmony_ls.lsp.workspace.workspace import EditorWorkspace
 from harmony_ls.workspace.port import Applied
