@@ -88,6 +88,18 @@ class ToolBox:
         self._allowed.discard(name)
         self._allowed_scopes = {(tool, scope) for tool, scope in self._allowed_scopes if tool != name}
 
+    @property
+    def refused(self) -> Mapping[str, ToolPermission]:
+        """The tools that were switched off in this conversation, each with what the settings say of it."""
+        refused = (name for name in self._tools if self._permissions[name] == "off")
+        return {name: self._given[name] for name in refused if self._given[name] != "off"}
+
+    def refuse(self, refused: Mapping[str, ToolPermission]) -> None:
+        """Switch off what was ``refused`` in the same conversation, where the settings say the same of it still."""
+        for name, given in refused.items():
+            if self._given.get(name) == given:
+                self._permissions[name] = "off"
+
     def take_over(self, earlier: "ToolBox", *, refusals_alone: bool = False) -> None:
         """Keep to what a person answered in the same conversation, where its tools had to be made anew.
 

@@ -1,6 +1,7 @@
 """One conversation that is open, and what a person says in it. What happens in a turn is `harmony_ls.session`'s."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from harmony_ls.features.chat.store import ChatStore, Said, StoredChat
 from harmony_ls.messages import Message
 from harmony_ls.session.files import history_of
 from harmony_ls.session.session import Session
-from harmony_ls.settings.models import Settings
+from harmony_ls.settings.models import Settings, ToolPermission
 from harmony_ls.tools.toolbox import ToolBox
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class Chat:
     ``store`` is where it is kept: that of the workspace in which it began. ``tools`` were made for ``settings``, which
     are those of the last turn; ``python`` is why there was no python tool among them, None where there was, or where it
     is off. ``n_moves`` is how often the workspace's folders have changed, and ``n_moves_followed`` how often they had
-    when the tools were made. ``is_keeping``: the turn is over and is being written to disk. ``is_gone``: it was
-    deleted, and no turn may begin any more. ``reading`` is held while it is looked after on disk.
+    when the tools were made. ``refused`` is what had been refused when it was last let go of, as in `ToolBox.refused`.
+    ``is_keeping``: the turn is over and is being written to disk. ``is_unsaved``: that could not be done, so that it
+    lives in memory alone. ``is_gone``: it was deleted, and no turn may begin any more. ``reading`` is held while it is
+    looked after on disk.
     """
 
     stored: StoredChat
@@ -49,7 +52,9 @@ class Chat:
     n_moves: int = 0
     n_moves_followed: int = 0
     python: "Availability | None" = None
+    refused: Mapping[str, ToolPermission] = field(default_factory=dict)
     is_keeping: bool = False
+    is_unsaved: bool = False
     is_gone: bool = False
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)

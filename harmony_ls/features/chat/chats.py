@@ -6,7 +6,7 @@ The turns themselves are `harmony_ls.session`'s; what a client says and hears of
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -31,7 +31,7 @@ from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
 from harmony_ls.session.files import conversation_document, first_turns
 from harmony_ls.session.session import Session
-from harmony_ls.settings.models import Settings
+from harmony_ls.settings.models import Settings, ToolPermission
 
 __all__ = ["Chats"]
 
@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 # So many are kept in memory that were opened and not talked to.
 _MOST_UNUSED = 16
-# So many are ready to be gone on with at once.
-_MOST_SESSIONS = 16
+# So many are kept in memory that were talked to, with their tools.
+_MOST_USED = 16
 # How long a turn may take to end where its connection is gone.
 _LAST_WORDS_SECONDS = 5.0
 
@@ -58,6 +58,7 @@ class Chats:
         self._claims = claims
         self._closing = Closing()
         self._open: dict[str, Chat] = {}
+        self._refused: dict[str, Mapping[str, ToolPermission]] = {}
         self._is_closed = False
         self._told_absent: set[tuple[str, str]] = set()
 
@@ -240,19 +241,26 @@ class Chats:
 
     def _opened(self, stored: StoredChat, store: ChatStore | None = None) -> Chat:
         self._claims.take(stored.id, self)
-        chat = self._open[stored.id] = Chat(stored, store or self._store)
-        unused = [each for each in self._open.values() if each.is_unused]
+        chat = self._open[stored.id] = Chat(stored, store or self._store, refused=self._refused.get(stored.id, {}))
+        unused = [each for each in self._open.values() if each.is_unused and self._can_be_read_again(each)]
         for each in unused[:-_MOST_UNUSED]:
-            del self._open[each.id]
-            self._claims.release(each.id, self)
+            self._drop(each)
         return chat
 
     def _let_rest(self) -> None:
-        """Let go of what many conversations hold that were not gone on with for long: their prompts as token ids, above
-        all. What is stored of them stays, and so do their tools with what was answered."""
-        resting = [each for each in self._open.values() if each.session is not None and not each.is_running]
-        for each in sorted(resting, key=lambda chat: chat.stored.updated)[:-_MOST_SESSIONS]:
-            each.session = None
+        """Let go of the conversations that were not gone on with for longest, where many were talked to. They are on
+        disk, and read again once somebody asks; what was allowed in them is asked about again then, and what was
+        refused stays refused."""
+        resting = [each for each in self._open.values() if each.tools is not None and not each.is_running]
+        for each in sorted(resting, key=lambda chat: chat.stored.updated)[:-_MOST_USED]:
+            if self._can_be_read_again(each):
+                self._drop(each)
+            else:
+                each.session = None  # its prompt as token ids, above all
+
+    def _can_be_read_again(self, chat: Chat) -> bool:
+        """Whether nothing is lost with what is in memory of a conversation: `open` finds it where it looks."""
+        return chat.store is self._store and not chat.is_unsaved
 
     def _drop(self, chat: Chat) -> None:
         """Let a conversation go that is not to be gone on with, or can be read from disk."""
@@ -269,9 +277,14 @@ class Chats:
         self._close_tools(chat)
 
     def _close_tools(self, chat: Chat) -> None:
-        tools, chat.tools = chat.tools, None
+        tools, chat.tools, chat.session = chat.tools, None, None
         if tools is not None:
             self._closing.begin(tools)
+            chat.refused = tools.refused
+        if chat.refused and not chat.is_gone:
+            self._refused[chat.id] = chat.refused
+        else:
+            self._refused.pop(chat.id, None)
 
     async def _current(self, chat: Chat) -> Chat:
         """A conversation that is open here, as it is on disk by now. Raises UserError where it was deleted."""
@@ -350,9 +363,11 @@ class Chats:
                 log.warning("%s was written by another process", chat.id)
                 stored = replace(stored, id=new_chat_id())
                 await asyncio.to_thread(chat.store.save, stored)
+            chat.is_unsaved = False
         except UserError as error:
             log.warning("%s", error)
             problem = str(error)
+            chat.is_unsaved = True
         if stored.id != chat.id and self._open.get(chat.id) is chat:
             self._claims.take(stored.id, self)
             self._claims.release(chat.id, self)

@@ -36,7 +36,9 @@ async def renew_tools(chat: Chat, settings: Settings, make_tools: MakeTools, clo
         raise
     # Nothing waits from here on.
     earlier = chat.tools
-    if earlier is not None:
+    if earlier is None:
+        tools.refuse(chat.refused)
+    else:
         # What was allowed was allowed in the folders of then; a "never" holds anywhere.
         tools.take_over(earlier, refusals_alone=chat.has_moved)
         if not others:

@@ -1,6 +1,7 @@
 """Conversations in memory: what is kept however a turn ends, and what their tools go on with."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -194,15 +195,65 @@ async def test_tools_go_on_with_what_they_remember_where_only_docker_has_changed
         await one.chats.close()
 
 
-async def test_many_conversations_do_not_all_keep_their_prompts(tmp_path: Path, model: Path) -> None:
-    async with window(tmp_path / "state", model) as one:
-        chats = [one.chats.begin() for _ in range(18)]
+async def test_of_many_conversations_the_last_ones_stay_in_memory_and_the_others_go_on_from_disk(
+    tmp_path: Path, model: Path
+) -> None:
+    claims = Claims()
+    async with Engine() as engine:
+        one, other = (Window(tmp_path / "state", engine, model, claims) for _ in range(2))
+        one.settings = settings_of(model, "ask")
+        chats = [one.chats.begin() for _ in range(3)]
         for chat in chats:
             await one.say(chat, "Hi")
-        assert [chat.session is None for chat in chats] == [True] * 2 + [False] * 16
-        assert text_of(await one.say(chats[0], "And?")) == "More.", "they go on all the same"
-        assert len(one.boxes) == 18, "with the tools that they had"
-        assert chats[2].session is None
+        refused, allowed, deleted = (chat.tools for chat in chats)
+        assert refused is not None
+        assert allowed is not None
+        assert deleted is not None
+        refused.set_permission("oracle", "off")
+        allowed.set_permission("oracle", "allow")
+        deleted.set_permission("oracle", "off")
+        for _ in range(16):
+            await one.say(one.chats.begin(), "Hi")
+        assert all(chat.tools is chat.session is None for chat in chats)
+        ids = [chat.id for chat in chats]
+        await one.chats.delete(ids.pop())
+        del chats, chat
+        gc.collect()
+        held = {each.id for each in gc.get_objects() if isinstance(each, Chat)}
+        assert held.isdisjoint(ids), "nothing is held of them"
+        assert len(await one.chats.list()) == 18
+        again = [await one.chats.open(each) for each in ids]
+        for chat in again:
+            assert text_of(await one.say(chat, "And?")) == "More.", "they go on all the same"
+        assert again[0].tools is not None
+        assert again[0].tools.permissions == {"oracle": "off"}, "refused once and for all"
+        assert again[1].tools is not None
+        assert again[1].tools.permissions == {"oracle": "ask"}, "asked about anew"
+        with pytest.raises(UserError, match="open in another window"):
+            await other.chats.open(ids[0])
+        for _ in range(16):
+            await one.say(one.chats.begin(), "Hi")
+        assert len((await other.chats.open(ids[0])).turns) == 2, "and others may have them"
+        one.settings = settings_of(model, "allow")
+        await other.chats.close()
+        await one.say(chat := await one.chats.open(ids[0]), "Hi")
+        assert chat.tools is not None
+        assert chat.tools.permissions == {"oracle": "allow"}, "the settings say something else by now"
+        await one.chats.close()
+
+
+async def test_what_can_be_found_in_memory_alone_stays_there(tmp_path: Path, model: Path) -> None:
+    async with window(tmp_path / "state", model) as one:
+        await one.say(moved := one.chats.begin(), "Hi")
+        (tmp_path / "blocked").write_text("no folder")
+        one.chats.move(ChatStore(tmp_path / "blocked", [tmp_path]))
+        unsaved = [one.chats.begin() for _ in range(18)]
+        for chat in unsaved:
+            await one.say(chat, "Hi")
+        assert [chat.session is None for chat in (moved, *unsaved)] == [True] * 3 + [False] * 16
+        assert text_of(await one.say(unsaved[0], "And?")) == "More."
+        assert text_of(await one.say(await one.chats.open(moved.id), "And?")) == "More."
+        assert len(await one.chats.list()) == 19
 
 
 async def test_conversations_that_are_only_looked_at_are_let_go_and_can_still_be_gone_on_with(
