@@ -35,6 +35,7 @@ class ChatModels:
         self._is_kept = is_kept
         self._loaded: dict[ModelSpec, ChatModel] = {}
         self._locks: dict[ModelSpec, asyncio.Lock] = {}
+        self._n_at_locks: Counter[ModelSpec] = Counter()
         self._n_users: Counter[Model] = Counter()
         self._unwanted: set[Model] = set()
         self._last_used: dict[ModelSpec, float] = {}
@@ -54,7 +55,7 @@ class ChatModels:
         hears of. Raises ModelError where it cannot be loaded or talked to; a later call tries again.
         """
         spec = model_spec(settings, reference or settings.chat.model or settings.model)
-        async with self._lock(spec):
+        async with self._locked(spec):
             chat_model = await self._load(spec, on_progress)
         model = chat_model.model
         self._n_users[model] += 1
@@ -62,6 +63,8 @@ class ChatModels:
             yield chat_model
         finally:
             self._n_users[model] -= 1
+            if not self._n_users[model]:
+                del self._n_users[model]
             self._note_use(spec, settings.idle_unload_minutes)
             if model in self._unwanted and not self.is_in_use(model):
                 self._begin_unloading(model)
@@ -85,7 +88,7 @@ class ChatModels:
         except ModelTooLargeError:
             # One whose lock is held is being asked for at this moment.
             idle = [each.model for each in self._loaded.values() if self._may_go(each.model)]
-            freed = [model for model in idle if not self._lock(model.spec).locked() and await self._free(model)]
+            freed = [model for model in idle if model.spec not in self._locks and await self._free(model)]
             if not freed:
                 raise
             chat_model = await load_chat_model(self._engine, spec, on_progress=on_progress)
@@ -97,7 +100,7 @@ class ChatModels:
 
     async def _free(self, model: Model) -> bool:
         """Unload a model; false where a conversation uses it. Who asks for it meanwhile has it loaded again."""
-        async with self._lock(model.spec):
+        async with self._locked(model.spec):
             if self.is_in_use(model):
                 return False
             self._unwanted.discard(model)
@@ -107,9 +110,19 @@ class ChatModels:
             await self._engine.unload(model)
             return True
 
-    def _lock(self, spec: ModelSpec) -> asyncio.Lock:
-        """What is held while a model is loaded or unloaded."""
-        return self._locks.setdefault(spec, asyncio.Lock())
+    @contextlib.asynccontextmanager
+    async def _locked(self, spec: ModelSpec) -> AsyncIterator[None]:
+        """Be the only one who loads or unloads a model. Of a lock that nobody holds or waits for nothing is kept:
+        people name models that there are not."""
+        lock = self._locks.setdefault(spec, asyncio.Lock())
+        self._n_at_locks[spec] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._n_at_locks[spec] -= 1
+            if not self._n_at_locks[spec]:
+                del self._n_at_locks[spec], self._locks[spec]
 
     def _begin_unloading(self, model: Model) -> None:
         unloading = asyncio.create_task(self._free(model), name=f"unload {model.name}")

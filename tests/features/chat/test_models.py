@@ -1,12 +1,14 @@
 """The models that are talked to: who shares them, and when they go."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from harmony_ls.engine.engine import Engine
+from harmony_ls.engine.models.model import ModelSpec
 from harmony_ls.errors import ModelError
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.settings.models import Settings
@@ -91,3 +93,18 @@ async def test_the_embedded_model_cannot_chat() -> None:
             async with ChatModels(engine).using(Settings()):
                 pass
         assert engine.models == ()
+
+
+async def test_nothing_is_kept_of_models_that_there_are_not(tmp_path: Path) -> None:
+    async with Engine() as engine:
+        models = ChatModels(engine)
+        for number in range(20):
+            with pytest.raises(ModelError):
+                async with models.using(settings_of(tmp_path / f"typo{number}")):
+                    pass
+        gc.collect()
+        named = {each.reference for each in gc.get_objects() if isinstance(each, ModelSpec)}
+        typos = [reference for reference in named if reference.startswith(str(tmp_path / "typo"))]
+        assert len(typos) <= 1, "the last error may still hold its own"
+        async with models.using(settings_of(build_model(tmp_path / "typo0", "llama"))) as chat_model:
+            assert chat_model.model in engine.models, "a name that has come to be that of a model"
