@@ -6,7 +6,8 @@ It answers nothing itself, and knows no handler.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_ls.errors import HarmonyLsError, UserError
@@ -44,8 +45,8 @@ class Services(Connection):
         self._journal = Journal()
         self._configured = asyncio.Event()
         self._has_waited = False
-        self._workspace: EditorWorkspace | str = _NO_FOLDER
-        self._workspace_of: tuple[object, ...] = ()
+        self._opening: asyncio.Task[EditorWorkspace] | None = None
+        self._opening_of: tuple[object, ...] = ()
 
     @property
     def fallback_wanted(self) -> bool:
@@ -61,18 +62,27 @@ class Services(Connection):
 
     async def editor_workspace(self) -> "EditorWorkspace | str":
         """The files that a model may read and change, or why there are none."""
+        folders = self.configuration.folders
+        if not folders:
+            return _NO_FOLDER
+        wanted = (folders, self.configuration.settings.inline_completion.exclude)
+        if self._opening is None or self._opening_of != wanted:
+            self._opening, self._opening_of = asyncio.create_task(self._open_workspace(*wanted)), wanted
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except UserError as error:
+            if self._opening is opening:
+                self._opening = None  # a folder may be there when it is next asked for
+            return str(error)
+
+    async def _open_workspace(self, folders: Sequence[Path], exclude: Sequence[str]) -> "EditorWorkspace":
+        """Look at the folders on a thread: a disk that does not answer holds one, however many ask."""
         await asyncio.to_thread(_import_workspace)
         from harmony_ls.lsp.workspace.workspace import EditorWorkspace
+        from harmony_ls.workspace.disk import DiskWorkspace
 
-        folders = self.configuration.folders
-        exclude = self.configuration.settings.inline_completion.exclude
-        if (folders, exclude) != self._workspace_of:
-            self._workspace_of = (folders, exclude)
-            try:
-                self._workspace = EditorWorkspace(self, folders, exclude=exclude) if folders else _NO_FOLDER
-            except UserError as error:
-                self._workspace = str(error)
-        return self._workspace
+        return EditorWorkspace(self, folders, disk=await asyncio.to_thread(DiskWorkspace, folders, exclude=exclude))
 
     async def completer(self, within: float) -> "InlineCompleter | None":
         """Return the completer; None if the engine could not be started within so many seconds."""

@@ -75,8 +75,8 @@ class _Outcome:
 class EditorWorkspace:
     """The files below ``roots``, as an editor has them; see `Workspace` for what its methods promise.
 
-    ``exclude`` are globs of files that are never touched, secrets by default. Raises WorkspaceError where a root is no
-    folder.
+    ``exclude`` are globs of files that are never touched, secrets by default. ``disk`` are the files of these roots as
+    they are on disk, for whoever has looked at the roots on a thread. Raises WorkspaceError where a root is no folder.
     """
 
     def __init__(
@@ -86,9 +86,10 @@ class EditorWorkspace:
         *,
         exclude: Sequence[str] = DEFAULT_EXCLUDE,
         patience: Patience = Patience(),
+        disk: DiskWorkspace | None = None,
     ) -> None:
         self._connection = connection
-        self._disk = DiskWorkspace(roots, exclude=exclude)
+        self._disk = DiskWorkspace(roots, exclude=exclude) if disk is None else disk
         self._gate = self._disk.gate
         self._roots = tuple(Path(os.path.abspath(root)) for root in roots)
         self._patience = patience
