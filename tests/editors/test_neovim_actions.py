@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(executable() is None, reason="needs Neovim 0.12 
 
 BROKEN = "import os\n\n\ndef area(width, height):\n    return width * heigth\n"
 MENDED = BROKEN.replace("heigth", "height")
-TEST = "def test_area() -> None:\n    assert area(2, 3) == 6\n"
+TEST = "from shapes import area\n\n\ndef test_area() -> None:\n    assert area(2, 3) == 6\n"
 RULES = [
     asked("fix", f"```python\n{MENDED.removeprefix('import os').lstrip()}```"),
     asked("improve", f"```python\n{MENDED.removeprefix('import os').lstrip()}```"),

@@ -13,7 +13,7 @@ from tests.session.support import final, said
 pytestmark = MARKS
 
 FENCED = f"```python\n{MENDED}```"
-TEST = "def test_area() -> None:\n    assert area(2) == 4\n"
+TEST = "from shapes import area\n\n\ndef test_area() -> None:\n    assert area(2) == 4\n"
 SELECTED = Attachment("`shapes.py`, line 2", "return radios ** 2", "python")
 ANSWERS = [
     asked("fix", FENCED),
