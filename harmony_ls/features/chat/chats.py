@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -20,7 +19,7 @@ from harmony_ls.features.chat.attachments import with_attachments
 from harmony_ls.features.chat.chat import Chat, Question
 from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.closing import Closing
-from harmony_ls.features.chat.kept_turn import note_shown, said_in, with_turn
+from harmony_ls.features.chat.kept_turn import beginning_of, note_shown, said_in, with_turn
 from harmony_ls.features.chat.models import ChatModels
 from harmony_ls.features.chat.resuming import listed, loaded, resume
 from harmony_ls.features.chat.slash import expanded
@@ -29,7 +28,7 @@ from harmony_ls.features.chat.tool_changes import MakeTools, renew_tools
 from harmony_ls.features.chat.waiting import wait_to_the_end
 from harmony_ls.messages import ReasoningEffort
 from harmony_ls.session.chat_model import ChatModel
-from harmony_ls.session.files import conversation_document, first_turns
+from harmony_ls.session.files import conversation_document
 from harmony_ls.session.session import Session
 from harmony_ls.settings.models import Settings, ToolPermission
 
@@ -117,23 +116,14 @@ class Chats:
             stored, store = (await self._current(chat)).stored, chat.store
         else:
             stored = await asyncio.to_thread(loaded, store, chat_id)
-        n_kept = len(stored.said) if n_turns is None else n_turns
-        if not 0 <= n_kept <= len(stored.said):
-            n_turns_said = "1 turn" if len(stored.said) == 1 else f"{len(stored.said)} turns"
-            raise UserError(f"The conversation has {n_turns_said}; it cannot be forked after {n_kept}.")
-        conversation = stored.conversation
-        if conversation is not None:
-            conversation = await asyncio.to_thread(first_turns, conversation, n_kept) if n_kept else None
-        now = datetime.now(UTC)
-        forked = replace(
-            stored,
-            id=new_chat_id(),
-            created=now,
-            updated=now,
-            said=stored.said[:n_kept],
-            conversation=conversation,
-        )
-        await asyncio.to_thread(store.save, forked)
+        forked = await asyncio.to_thread(beginning_of, stored, n_turns)
+        saving = asyncio.ensure_future(asyncio.to_thread(store.save, forked))
+        if await wait_to_the_end(saving):
+            # Nobody will hear of it, so nobody shall find it.
+            with contextlib.suppress(UserError):
+                await asyncio.to_thread(store.delete, forked.id, missing_ok=True)
+            raise asyncio.CancelledError
+        saving.result()
         return self._opened(forked, store)
 
     async def delete(self, chat_id: str) -> None:
@@ -147,13 +137,15 @@ class Chats:
             await asyncio.to_thread(self._store.delete, chat_id)
             return
         chat.is_gone = True  # no turn begins while its file goes, which would bring it back
-        try:
-            # One that could not be saved has none.
-            await asyncio.to_thread(chat.store.delete, chat_id, missing_ok=True)
-        except BaseException:
-            chat.is_gone = False
-            raise
-        self._drop(chat)
+        # One that could not be saved has no file.
+        deleting = asyncio.ensure_future(asyncio.to_thread(chat.store.delete, chat_id, missing_ok=True))
+        is_cancelled = await wait_to_the_end(deleting)
+        chat.is_gone = not deleting.cancelled() and deleting.exception() is None
+        if chat.is_gone:
+            self._drop(chat)
+        if is_cancelled:
+            raise asyncio.CancelledError
+        deleting.result()
 
     async def turn(
         self,

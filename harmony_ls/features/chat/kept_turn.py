@@ -1,17 +1,20 @@
-"""What is kept of a turn beside its messages: what the person said, and what they saw. Nothing here writes to disk."""
+"""What is kept of a turn beside its messages, what the person said and what they saw; and how a fork begins. Nothing
+here writes to disk."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from harmony_ls.errors import UserError
 from harmony_ls.events import Event, TextDelta, Usage
 from harmony_ls.features.chat.chat import Question
 from harmony_ls.features.chat.slash import slash_command_of
-from harmony_ls.features.chat.store import Said, StoredChat
+from harmony_ls.features.chat.store import Said, StoredChat, new_chat_id
 from harmony_ls.messages import Message, Role
+from harmony_ls.session.files import first_turns
 
-__all__ = ["note_shown", "said_in", "with_turn"]
+__all__ = ["beginning_of", "note_shown", "said_in", "with_turn"]
 
 _LONGEST_TITLE = 60
 # A title is made of the beginning of what may be a million characters.
@@ -45,6 +48,22 @@ def with_turn(stored: StoredChat, said: Said, conversation: dict[str, Any], refe
         conversation=conversation,
         reference=reference,
     )
+
+
+def beginning_of(stored: StoredChat, n_turns: int | None = None) -> StoredChat:
+    """A conversation of its own with the first ``n_turns`` of another, all by default. Takes as long as it takes to
+    look through it. Raises UserError where there are not so many."""
+    n_said = len(stored.said)
+    n_kept = n_said if n_turns is None else n_turns
+    if not 0 <= n_kept <= n_said:
+        n_turns_said = "1 turn" if n_said == 1 else f"{n_said} turns"
+        raise UserError(f"The conversation has {n_turns_said}; it cannot be forked after {n_kept}.")
+    conversation = stored.conversation
+    if conversation is not None:
+        conversation = first_turns(conversation, n_kept) if n_kept else None
+    now = datetime.now(UTC)
+    said = stored.said[:n_kept]
+    return replace(stored, id=new_chat_id(), created=now, updated=now, said=said, conversation=conversation)
 
 
 def _title(said: Said) -> str:
