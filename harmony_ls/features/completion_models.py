@@ -68,7 +68,10 @@ class CompletionModels:
                 if each.spec == spec:
                     each.on_progress(progress)
 
-        return await self.engine.load(spec, report)
+        model = await self.engine.load(spec, report)
+        if hold not in self._holds and hold not in self._left:
+            await self._free(spec)  # a closed window's, which was to be freed while it was loaded
+        return model
 
     def ready(self, spec: ModelSpec, inline: InlineCompletionSettings) -> CompletionModel | None:
         """The model of ``spec`` as these settings want it, where that is known of another window: it costs nothing."""

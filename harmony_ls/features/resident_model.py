@@ -126,14 +126,12 @@ class ResidentModel:
         await self._drop()
 
     def close(self) -> None:
-        """End with the window. The model stays for the next one, as long as the settings keep an idle model."""
+        """End with the window. The model stays for the next one, as long as the settings keep an idle model; a load goes
+        on for it."""
         self._on_status = _tell_nobody
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-        loading, self._loading = self._loading, None
-        if loading is not None:
-            loading.cancel()
         if self._hold is not None:
             self._models.leave(self._hold, self._settings.idle_unload_minutes)
             self._hold = None

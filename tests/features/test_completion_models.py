@@ -162,18 +162,27 @@ async def test_a_closed_windows_model_goes_when_it_has_been_idle(tiny_llama: Pat
         assert not subject.models.is_resident(model)
 
 
-async def test_a_window_that_is_closed_while_its_model_loads_leaves_none(tiny_llama: Path) -> None:
+@pytest.mark.parametrize("is_next", [True, False])
+async def test_a_window_that_is_closed_while_its_model_loads_leaves_it_to_the_next(
+    tiny_llama: Path, other_llama: Path, is_next: bool
+) -> None:
     async with windows() as subject:
         a = subject.open("a", naming(tiny_llama))
-        waiting = asyncio.create_task(a.ready())
-        await subject.told["a"].wait()
-        waiting.cancel()
-        a.close()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        b = subject.open("b", naming(tiny_llama if is_next else other_llama))
         await subject.engine._call(lambda: None)
-        assert subject.resident == []
+        async with held(subject.engine._worker):
+            given_up = asyncio.create_task(a.ready())
+            await subject.told["a"].wait()
+            given_up.cancel()
+            a.close()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            waiting = asyncio.create_task(b.ready())
+            await subject.told["b"].wait()
+        ready = await waiting
         assert len(subject.statuses["a"]) == 1
+        assert subject.unloaded.is_set() is not is_next
+        assert subject.resident == [ready.model.name]
 
 
 async def test_a_model_beside_which_there_is_no_room_is_refused(tiny_llama: Path, other_llama: Path) -> None:
