@@ -85,6 +85,31 @@ async def test_nothing_is_loaded_where_completion_is_switched_off(tiny_llama: Pa
         await server.backend.close(10)
 
 
+async def test_a_request_that_is_cancelled_has_an_outcome_before_its_answer() -> None:
+    wire = Wire()
+    item = {"uri": URI, "languageId": "python", "version": 7, "text": "x"}
+    place = {"position": {"line": 0, "character": 1}, "context": {"triggerKind": 1}}
+    await wire.send(
+        {"id": 0, "method": "initialize", "params": INITIALIZE | {"capabilities": SILENT}},
+        {"method": "initialized", "params": {}},
+        {"method": "textDocument/didOpen", "params": {"textDocument": item}},
+        {"id": 1, "method": "textDocument/inlineCompletion", "params": {"textDocument": {"uri": URI}} | place},
+        {"method": "$/cancelRequest", "params": {"id": 1}},
+    )
+    answer = await wire.answer(1)
+    assert answer["error"]["code"] == types.LSPErrorCodes.RequestCancelled
+    [outcome] = [each for each in wire.sent if each.get("method") == "harmony/inlineCompletion/outcome"]
+    assert wire.sent.index(outcome) < wire.sent.index(answer)
+    assert {name: outcome["params"][name] for name in ("uri", "version", "outcome", "detail")} == {
+        "uri": URI,
+        "version": 7,
+        "outcome": "cancelled",
+        "detail": "The editor cancelled the request.",
+    }
+    assert wire.server.journal()["counts"] == {"cancelled": 1}
+    wire.server.close()
+
+
 async def test_an_offer_that_the_client_cannot_show(adding_model: Path) -> None:
     patient = {"inlineCompletion": {"deadlineMs": 10_000}}
     settings = {"model": str(adding_model), "trustRemoteCode": True} | patient

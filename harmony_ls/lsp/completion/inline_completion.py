@@ -33,6 +33,8 @@ _NOT_OPEN: Final = Offer(reason=Reason.NOT_OPEN, detail="The document is not ope
 
 _CHANGED: Final = Offer(reason=Reason.SUPERSEDED, detail="The document changed before the offer was made.")
 
+_CANCELLED: Final = Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request.")
+
 _INVOKED_START_SECONDS: Final = 10.0
 """How long a person who asks by a command waits for the engine; a key waits no longer than its deadline."""
 
@@ -52,17 +54,25 @@ async def inline_completion(
         # Editors give a text the line ends of their buffer; Neovim shows and inserts the "\r" of others as it is.
         return types.InlineCompletionItem(insert_text=with_plain_line_ends(completion.text), range=place)
 
-    offer, items = await offer_at(
-        services,
-        uri,
-        params.position,
-        item_of,
-        invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
-        selected=params.context.selected_completion_info,
-    )
-    if services.client_wants_outcomes:
-        services.protocol.notify(HARMONY_OUTCOME, _outcome(uri, version, offer))
+    try:
+        offer, items = await offer_at(
+            services,
+            uri,
+            params.position,
+            item_of,
+            invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
+            selected=params.context.selected_completion_info,
+        )
+    except asyncio.CancelledError:
+        _tell(services, _outcome(uri, version, _CANCELLED))
+        raise
+    _tell(services, _outcome(uri, version, offer))
     return None if document is None else types.InlineCompletionList(items=items)
+
+
+def _tell(services: Services, outcome: OutcomeParams) -> None:
+    if services.client_wants_outcomes:
+        services.protocol.notify(HARMONY_OUTCOME, outcome)
 
 
 def _outcome(uri: str, version: int | None, offer: Offer) -> OutcomeParams:
@@ -97,7 +107,7 @@ async def offer_at(
     try:
         offer = await _ask(services, document, request)
     except asyncio.CancelledError:
-        services.record(request, Offer(reason=Reason.CANCELLED, detail="The editor cancelled the request."))
+        services.record(request, _CANCELLED)
         raise
     items: list[_Item] = []
     if offer.items:
