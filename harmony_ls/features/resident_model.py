@@ -126,8 +126,8 @@ class ResidentModel:
         await self._drop()
 
     def close(self) -> None:
-        """End with the window. The model stays for the next one, as long as the settings keep an idle model; a load goes
-        on for it."""
+        """End with the window. The model stays for the next one, as long as the settings keep an idle model, and is
+        loaded on for it."""
         self._on_status = _tell_nobody
         if self._idle_timer is not None:
             self._idle_timer.cancel()
