@@ -42,6 +42,15 @@ CODE = """def mean(values):
         total += value
     return total / len(values)
 """
+NESTED = """def fibonacci(n):
+    if n == 0:
+        return 0
+    else:
+        if n == 1:
+            return 1
+        else:
+            return fibonacci(n - 1) + fibonacci(n - 2)
+"""
 QUESTION = "Write a Python function that reverses a string."
 N_TOKENS = 24
 """A float32 model of this size writes ten tokens a second on a busy core."""
@@ -125,3 +134,15 @@ async def test_a_code_action_comes_to_a_checked_edit_or_to_a_reason(peer: Peer) 
         compile(text, uri, "exec")
         assert text != CODE
         assert "def mean(values):" in text
+
+
+async def test_a_code_action_that_a_person_would_take(peer: Peer) -> None:
+    """The prompt ends with the form of the answer, and shows the region last: else the model talks about it."""
+    uri = "file:///code/fibonacci.py"
+    peer.open(uri, NESTED)
+    action = named(await actions(peer, uri, place((0, 5))), "refactor.rewrite.harmony.improve")
+    [change] = (await resolved(peer, action))["documentChanges"]
+    text = applied(NESTED, change["edits"])
+    compile(text, uri, "exec")
+    assert "elif n == 1:" in text
+    assert "return fibonacci(n - 1) + fibonacci(n - 2)" in text
