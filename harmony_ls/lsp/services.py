@@ -66,14 +66,12 @@ class Services(Connection):
         if not folders:
             return _NO_FOLDER
         wanted = (folders, self.configuration.settings.inline_completion.exclude)
-        if self._opening is None or self._opening_of != wanted:
+        # A folder that was missing may be there when it is next asked for.
+        if self._opening is None or self._opening_of != wanted or _has_failed(self._opening):
             self._opening, self._opening_of = asyncio.create_task(self._open_workspace(*wanted)), wanted
-        opening = self._opening
         try:
-            return await asyncio.shield(opening)
+            return await asyncio.shield(self._opening)
         except UserError as error:
-            if self._opening is opening:
-                self._opening = None  # a folder may be there when it is next asked for
             return str(error)
 
     async def _open_workspace(self, folders: Sequence[Path], exclude: Sequence[str]) -> "EditorWorkspace":
@@ -175,6 +173,10 @@ class Services(Connection):
             assert models is not None, "the engine has been started"
             self._resident_model = ResidentModel(models, self.configuration.settings, self.status.model_changed)
         return self._resident_model
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _import_workspace() -> None:
