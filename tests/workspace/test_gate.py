@@ -7,7 +7,7 @@ import pytest
 from harmony_ls.edits.changes import ChangeKind, FileChange
 from harmony_ls.errors import WorkspaceError
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.globs import first_match as first_match_of_document
+from harmony_ls.features.exclusion import first_match as first_match_of_document
 from harmony_ls.workspace.disk import DiskWorkspace
 from harmony_ls.workspace.gate import PathGate
 from harmony_ls.workspace.globs import first_match

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harmony_ls.features.code_actions.actions import ACTIONS, Action, Subject
 from harmony_ls.features.code_actions.tests_location import has_test_files, is_test_file
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.globs import exclusion
+from harmony_ls.features.exclusion import exclusion
 from harmony_ls.settings.models import Settings
 
 __all__ = ["LONGEST_SELECTION", "Offer", "Place", "offers", "refusal"]

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, replace
 
 from harmony_ls.features.document import DocumentSnapshot
+from harmony_ls.features.exclusion import exclusion
 from harmony_ls.features.inline.context import is_inert
-from harmony_ls.features.inline.globs import exclusion
 from harmony_ls.features.inline.measures import n_visible
 from harmony_ls.features.inline.refusal import Refusal
 from harmony_ls.features.inline.request import InlineCompletion, InlineCompletionRequest, Reason

@@ -15,7 +15,7 @@ from harmony_ls.features.chat.attachments import Attachment, refuse_too_much
 from harmony_ls.features.chat.diff import repository_diff, repository_of
 from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS, DiagnosticNote, diagnostics_text
 from harmony_ls.features.document import DocumentSnapshot
-from harmony_ls.features.inline.globs import exclusion, first_match
+from harmony_ls.features.exclusion import exclusion, first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
