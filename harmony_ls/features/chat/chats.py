@@ -163,20 +163,25 @@ class Chats:
         UserError for a question that cannot be asked, and what `ChatModels.using` and `Session.turn` raise; nothing is
         kept of it then.
         """
-        if _present(chat).is_running:
+        known = self._open.get(chat.id)
+        if _present(chat).is_running or (known is not None and known.is_running):
             raise UserError("An answer is being written in this conversation. Wait for its end, or cancel it.")
         if self._is_closed:
             raise UserError("The window is being closed.")
-        if chat.id not in self._open:  # many were looked at since it was opened
+        was_let_go = known is not chat  # many were talked to, or looked at, since it was opened
+        if was_let_go:
+            if known is not None:
+                self._drop(known)
             self._claims.take(chat.id, self)
             self._open[chat.id] = chat
+            chat.refused = self._refused.get(chat.id, {})
         chat.begin()
         try:
             if not question.text.strip():
                 raise UserError("The message is empty: there is nothing to answer.")
             text = with_attachments(expanded(question.text, question.kinds), question.attachments)
             async with chat.reading:
-                await self._catch_up(chat)
+                await self._catch_up(chat, anew=was_let_go)
             chosen = chat.stored
             if model is not None:
                 chosen = replace(chosen, model=model.strip() or None)
@@ -285,20 +290,23 @@ class Chats:
                 await self._catch_up(chat)
         return _present(chat)
 
-    async def _catch_up(self, chat: Chat) -> None:
-        """Read a conversation again where another process has gone on with it. Raises UserError where it was deleted.
-        ``chat.reading`` is held."""
+    async def _catch_up(self, chat: Chat, *, anew: bool = False) -> None:
+        """Read a conversation again where another process has gone on with it, or in any case where it was let go of.
+        Raises UserError where it was deleted. ``chat.reading`` is held."""
         if not chat.stored.said or chat.is_gone:
             return
         if await asyncio.to_thread(chat.store.is_deleted, chat.id):
             chat.is_gone = True
             self._drop(chat)
             _present(chat)
-        if not await asyncio.to_thread(chat.store.has_changed, chat.id):
+        if not anew and not await asyncio.to_thread(chat.store.has_changed, chat.id):
             return
         try:
             chat.stored = await asyncio.to_thread(loaded, chat.store, chat.id)
         except UserError as error:
+            if anew:
+                self._drop(chat)
+                raise
             # What is known of it here is worth more than a file that nobody can read: it is kept beside that.
             log.warning("%s", error)
         else:

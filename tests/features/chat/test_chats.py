@@ -242,6 +242,34 @@ async def test_of_many_conversations_the_last_ones_stay_in_memory_and_the_others
         await one.chats.close()
 
 
+async def test_a_conversation_that_was_let_go_of_while_somebody_still_holds_it_is_read_again(
+    tmp_path: Path, model: Path
+) -> None:
+    async with window(tmp_path / "state", model) as one:
+        kept, deleted = one.chats.begin(), one.chats.begin()
+        for chat in (kept, deleted, *(one.chats.begin() for _ in range(16))):
+            await one.say(chat, "Hi")
+        await one.chats.delete(deleted.id)
+        with pytest.raises(UserError, match="There is no conversation"):
+            await one.say(deleted, "And?")
+        again = await one.chats.open(kept.id)
+        assert again is not kept
+        await one.say(again, "And?")
+        turn = asyncio.create_task(one.say(again, "Talk"))
+        await until(lambda: again.is_running)
+        with pytest.raises(UserError, match="An answer is being written"):
+            await one.say(kept, "Hi")
+        await turn
+        assert again.tools is not None
+        again.tools.set_permission("oracle", "off")
+        await one.say(kept, "Hi")
+        assert kept.tools is not None
+        assert kept.tools.permissions == {"oracle": "off"}
+        assert [each.text for each in one.store.load(kept.id).said] == ["Hi", "And?", "Talk", "Hi"]
+        assert deleted.id not in {each.id for each in await one.chats.list()}
+        assert len(list((tmp_path / "state").rglob("*.json"))) == 17
+
+
 async def test_what_can_be_found_in_memory_alone_stays_there(tmp_path: Path, model: Path) -> None:
     async with window(tmp_path / "state", model) as one:
         await one.say(moved := one.chats.begin(), "Hi")
