@@ -54,6 +54,9 @@ class Ending:
     def on_signals(self) -> None:
         """End on SIGINT and SIGTERM, even while the loop is busy. To be called on the main thread."""
         for number in (signal.SIGINT, signal.SIGTERM):
+            # A signal that comes just before the loop goes to sleep would not be seen until it wakes: asyncio's handler
+            # is there to wake it, ours to be called between any two instructions.
+            self._loop.add_signal_handler(number, self._on_signal, number, None)
             signal.signal(number, self._on_signal)
 
     async def wait(self) -> int:
