@@ -1,19 +1,21 @@
 """What the ``@@`` lines of a hunk say about its place: each is sought inside what the one before it opens."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from harmony_ls.edits import failures
-from harmony_ls.edits.file_index import FileIndex, Rung
+from harmony_ls.edits.file_index import WORK_OF_A_LINE, FileIndex, Rung
 from harmony_ls.edits.operations import Hunk, LineKind
 
-__all__ = ["anchor_places", "candidates_behind"]
+__all__ = ["MOST_ANCHORS", "anchor_places", "candidates_behind"]
 
-_N_ANCHORS = 1000
+MOST_ANCHORS = 1000
 
 
 def anchor_places(file: FileIndex, hunk: Hunk, number: int, *, is_hard: bool = True) -> tuple[int, ...] | None:
-    """The lines that the last anchor may mean; None where the hunk has no anchors.
+    """The lines that the last anchor may mean, in order; None where the hunk has no anchors.
+
+    They are all that there are, unless they are more than ``MOST_ANCHORS``: then they say nothing of the place.
 
     An anchor that the file does not have is an error, unless it is no more than a hint (``is_hard`` is false).
     """
@@ -23,24 +25,30 @@ def anchor_places(file: FileIndex, hunk: Hunk, number: int, *, is_hard: bool = T
     depth = 0
     while places and depth + 1 < len(hunk.anchors):
         depth += 1
-        inside = _occurrences(file, hunk.anchors[depth])
-        found: set[int] = set()
-        for place in places:
-            end = file.block_ends[place]
-            i = bisect_right(inside, place)
-            found |= {inside[i]} if i < len(inside) and inside[i] < end else set()
-        places = sorted(found)
+        places = _inside(file, places, _occurrences(file, hunk.anchors[depth]))
     if not places and is_hard:
         raise failures.anchor_not_found(file, hunk, depth, number)
-    return tuple(places) or None
+    return tuple(places[: MOST_ANCHORS + 1]) or None
 
 
 def _occurrences(file: FileIndex, anchor: str) -> list[int]:
     for rung in Rung:
-        if found := file.find_all((anchor,), rung, _N_ANCHORS):
+        if found := file.numbers(anchor, rung):
             return found
     # ``@@ def area`` is often written for ``def area(width, height):``.
-    return file.beginning_with(anchor, _N_ANCHORS)
+    return file.beginning_with(anchor)
+
+
+def _inside(file: FileIndex, outer: Sequence[int], inner: Sequence[int]) -> list[int]:
+    """Those of the ``inner`` lines that stand inside what one of the ``outer`` ones opens. All are in order."""
+    file.spend(WORK_OF_A_LINE * len(outer))
+    found: list[int] = []
+    n_passed = 0
+    for place in outer:
+        first = max(n_passed, bisect_right(inner, place))
+        n_passed = max(n_passed, bisect_left(inner, file.block_ends[place]))
+        found += inner[first:n_passed]
+    return found
 
 
 def candidates_behind(file: FileIndex, anchors: Sequence[int], hunk: Hunk, rung: Rung, n_most: int) -> list[int]:

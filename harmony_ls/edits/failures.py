@@ -22,6 +22,7 @@ __all__ = [
 
 _N_SHOWN_OLD_LINES = 12
 _N_SHOWN_PLACES = 6
+_MANY = 100
 _LONGEST_SHOWN = 160
 
 
@@ -72,8 +73,9 @@ def ambiguous(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int, *,
 
 def ambiguous_anchor(file: FileIndex, hunk: Hunk, found: Sequence[int], number: int) -> PatchError:
     """Lines shall be added behind an anchor that the file has more than once."""
+    how_often = f"{len(found)} times" if len(found) < _MANY else "many times"
     return PatchError(
-        f"{_head(file, hunk, number)} {_anchors(hunk.anchors)} is found {len(found)} times in {file.path}:\n"
+        f"{_head(file, hunk, number)} {_anchors(hunk.anchors)} is found {how_often} in {file.path}:\n"
         f"{_places(file, found, 1)}\nGive the line in front of which, or after which, the new lines belong as context."
     )
 

@@ -17,13 +17,14 @@ from harmony_ls.edits.indentation import indentation_of
 from harmony_ls.edits.text_file import Lines, split_lines
 from harmony_ls.errors import PatchError
 
-__all__ = ["FileIndex", "Rung", "fold"]
+__all__ = ["WORK_OF_A_LINE", "FileIndex", "Rung", "fold"]
 
 _MOST_LINES = 1_000_000
 # Work is counted in characters that are searched: about 1.5 seconds of it on a slow machine, or 64 times a large file.
 _MOST_WORK = 600_000_000
 _MOST_SEARCHES = 64
-_WORK_OF_A_LINE = 300
+WORK_OF_A_LINE = 300
+_WORK_OF_A_GLANCE = 30
 _CLOSING = (")", "]", "}")
 _FOLDED = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
@@ -86,25 +87,29 @@ class FileIndex:
         place = self._rung(rung).find([_KEYS[rung](line) for line in wanted], start)
         # Lines are counted and not their characters, which is exact enough.
         share = max((len(self) if place < 0 else place) - start, 1) / max(len(self), 1)
-        self.spend(int(share * len(self.text)) + _WORK_OF_A_LINE * len(wanted))
+        self.spend(int(share * len(self.text)) + WORK_OF_A_LINE * len(wanted))
         return place
 
     def find_all(self, wanted: Sequence[str], rung: Rung, n_most: int) -> list[int]:
         """The first places at which the lines stand, at most ``n_most``."""
-        self.spend(len(self.text) + _WORK_OF_A_LINE * len(wanted))
+        self.spend(len(self.text) + WORK_OF_A_LINE * len(wanted))
         return list(islice(self._rung(rung).places([_KEYS[rung](line) for line in wanted]), n_most))
 
     def stands_at(self, wanted: Sequence[str], rung: Rung, place: int) -> bool:
         """Whether the lines stand just there."""
         if place < 0 or place + len(wanted) > len(self):
             return False
-        self.spend(_WORK_OF_A_LINE * (len(wanted) + 4))
+        self.spend(WORK_OF_A_LINE * (len(wanted) + 4))
         key = _KEYS[rung]
         return all(key(line) == key(self.lines.bodies[place + i]) for i, line in enumerate(wanted))
 
     def places(self, line: str, n_most: int) -> list[int]:
         """Where a line stands, compared as loosely as there is; at most ``n_most`` places."""
-        return self._rung(Rung.PUNCTUATION).numbers.get(fold(line), [])[:n_most]
+        return self.numbers(line, Rung.PUNCTUATION)[:n_most]
+
+    def numbers(self, line: str, rung: Rung) -> list[int]:
+        """All places where a line stands, in order. The list is the index's own."""
+        return self._rung(rung).numbers.get(_KEYS[rung](line), [])
 
     @cached_property
     def block_ends(self) -> tuple[int, ...]:
@@ -131,14 +136,15 @@ class FileIndex:
             depth_below = depth
         return tuple(ends)
 
-    def beginning_with(self, beginning: str, n_most: int) -> list[int]:
+    def beginning_with(self, beginning: str) -> list[int]:
         """The lines that begin with a text and go on with something else than a letter, a digit or ``_``."""
         wanted = beginning.strip()
+        self.spend(len(self.text))
         if not wanted or wanted not in self.text:
             return []
+        self.spend(_WORK_OF_A_GLANCE * len(self))
         pattern = re.compile(re.escape(wanted) + (r"(?!\w)" if wanted[-1].isalnum() or wanted[-1] == "_" else ""))
-        matching = (i for i, body in enumerate(self.lines.bodies) if wanted in body and pattern.match(body.lstrip()))
-        return list(islice(matching, n_most))
+        return [i for i, body in enumerate(self.lines.bodies) if wanted in body and pattern.match(body.lstrip())]
 
     def _rung(self, rung: Rung) -> "_Searchable":
         if rung not in self._rungs:

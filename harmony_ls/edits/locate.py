@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harmony_ls.edits import failures
-from harmony_ls.edits.anchors import anchor_places, candidates_behind
+from harmony_ls.edits.anchors import MOST_ANCHORS, anchor_places, candidates_behind
 from harmony_ls.edits.changes import LineEdit
 from harmony_ls.edits.file_index import FileIndex, Rung
 from harmony_ls.edits.indentation import reindent
@@ -80,7 +80,7 @@ def _locate(
 ) -> HunkPlace:
     if not hunk.old_lines:
         return _insertion(file, hunk, taken, number)
-    anchors = anchor_places(file, hunk, number)
+    anchors = _telling(anchor_places(file, hunk, number))
     # A blank line at the end of a hunk is as often the end of a paragraph of the patch as a line of the file.
     for variant in _without_blank_ends(hunk):
         n_old = len(variant.old_lines)
@@ -104,6 +104,11 @@ def _locate(
     if fuzzy is not None and taken.leaves(fuzzy, fuzzy + len(hunk.old_lines)):
         return _place(file, hunk, fuzzy, Rung.PUNCTUATION, number)
     raise failures.not_found(file, hunk, anchors, number)
+
+
+def _telling(anchors: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The anchors; None where they are so many that they tell nothing."""
+    return None if anchors is None or len(anchors) > MOST_ANCHORS else anchors
 
 
 def _without_blank_ends(hunk: Hunk) -> list[Hunk]:
@@ -154,7 +159,7 @@ def _chosen(
     if (len(found) == 1 and are_all) or not _changes(hunk):
         return found[0]
     if hunk.section:
-        anchored = anchor_places(file, replace(hunk, anchors=(hunk.section,)), 0, is_hard=False)
+        anchored = _telling(anchor_places(file, replace(hunk, anchors=(hunk.section,)), 0, is_hard=False))
         behind = [] if anchored is None else candidates_behind(file, anchored, hunk, rung, 2)
         if len(behind) == 1 and behind[0] in found:
             return behind[0]

@@ -127,3 +127,41 @@ def test_a_hunk_that_comes_twice_does_not_go_on_to_what_looks_like_its_place(old
 
 def test_hunks_that_share_a_line_of_context_are_both_placed() -> None:
     assert patched("a\nb\nc\n", "@@\n-a\n+A\n b\n@@\n b\n-c\n+C\n") == "A\nb\nC\n"
+
+
+CLIENT = "class Client:\n" + "".join(
+    f"    def {name}(self):\n        if self.closed:\n            raise Closed\n            retry = 1\n\n"
+    for name in ("get", "post")
+)
+RETRY = "             raise Closed\n-            retry = 1\n+            retry = 2\n"
+
+
+@pytest.mark.parametrize("outer", ["", "@@ class Client:\n", "@@ class Client\n"])
+def test_an_inner_anchor_that_comes_twice_is_as_uncertain_as_one_alone(outer: str) -> None:
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched(CLIENT, f"{outer}@@         if self.closed:\n{RETRY}")
+
+
+def test_an_inner_anchor_that_comes_twice_is_chosen_by_the_one_between() -> None:
+    new = patched(CLIENT, f"@@ class Client:\n@@     def post(self):\n@@         if self.closed:\n{RETRY}")
+    assert new == CLIENT[::-1].replace("1 = yrter", "2 = yrter", 1)[::-1]
+
+
+def test_lines_are_not_added_behind_an_inner_anchor_that_comes_twice() -> None:
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched(CLIENT, "@@ class Client:\n@@         if self.closed:\n+            x = 1\n")
+
+
+def test_an_inner_anchor_is_found_however_often_it_stands_outside() -> None:
+    old = "".join(f"class A{i}:\n    def f(self):\n        x = 1\n" for i in range(1500))
+    new = old.replace("A1400:\n    def f(self):\n        x = 1", "A1400:\n    def f(self):\n        x = 2")
+    assert patched(old, "@@ class A1400:\n@@     def f(self):\n-        x = 1\n+        x = 2\n") == new
+
+
+def test_an_anchor_that_stands_more_often_than_is_looked_at_chooses_nothing() -> None:
+    old = "".join(f"def f():\n    x = {i}\n" for i in range(1200)) + "def f():\n    x = 7\n"
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched(old, "@@ def f():\n-    x = 7\n+    x = 8\n")
+    assert patched(old, "@@ def f():\n-    x = 9\n+    x = 8\n") == old.replace("x = 9\n", "x = 8\n")
+    with pytest.raises(PatchError, match="found many times"):
+        patched(old, "@@ def f():\n+    x = 8\n")
