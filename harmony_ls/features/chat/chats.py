@@ -223,9 +223,9 @@ class Chats:
                 self._claims.release(chat.id, self)
         try:
             await asyncio.gather(*map(self._let_go, chats))
-            await self._closing.finished()
         finally:
             self._claims.release_all(self)
+        await self._closing.finished()
 
     def _news_of_tools(self, session: Session) -> tuple[Notice, ...]:
         """Why tools are not there. Once for each reason, which is no news in the next session; and not where the model

@@ -9,6 +9,7 @@ import pytest
 
 from harmony_ls.engine.engine import Engine
 from harmony_ls.features.chat.chat import Chat
+from harmony_ls.features.chat.claims import Claims
 from harmony_ls.features.chat.store import ChatStore
 from harmony_ls.settings.models import Settings, ToolPermission
 from harmony_ls.tools.python.availability import forget_answers
@@ -37,7 +38,8 @@ class SlowWindow(Window):
     """A window whose tools are made when ``may_make`` is set. There is no python among them."""
 
     def __init__(self, state: Path, engine: Engine, model: Path) -> None:
-        super().__init__(state, engine, model)
+        self.claims = Claims()
+        super().__init__(state, engine, model, self.claims)
         self.may_make = asyncio.Event()
         self.may_make.set()
         self.oracles: list[ClosedOracle] = []
@@ -174,3 +176,21 @@ async def test_tools_that_take_long_to_close_hold_up_nobody(tmp_path: Path, mode
         await one.chats.delete(chat.id)
         assert await one.chats.list() == ()
         assert not any(oracle.is_closed for oracle in one.oracles)
+
+
+async def test_a_closed_window_frees_its_conversations_before_its_tools_are_closed(tmp_path: Path, model: Path) -> None:
+    async with slow_window(tmp_path / "state", model) as one:
+        one.settings = one.settings.model_copy(
+            update={"tools": one.settings.tools.model_copy(update={"browser": "allow"})}
+        )
+        turn = asyncio.create_task(one.say(chat := one.chats.begin(), "Wait"))
+        await until(lambda: bool(one.oracles))
+        await one.oracles[0].is_waiting.wait()
+        one.oracles[0].may_close.clear()
+        closing = asyncio.create_task(one.chats.close())
+        await turn
+        await until(lambda: not one.claims.is_taken(chat.id, object()))
+        assert not closing.done()
+        assert one.store.load(chat.id).said[0].text == "Wait"
+        one.oracles[0].may_close.set()
+        await closing
