@@ -5,6 +5,7 @@ when it is whole. Unified diffs have no preview.
 """
 
 import re
+from collections.abc import Iterator
 
 from harmony_ls.edits.apply_patch import PatchParser
 from harmony_ls.edits.operations import Operation
@@ -13,7 +14,7 @@ from harmony_ls.errors import PatchError
 __all__ = ["StreamingPatch"]
 
 _BEGIN = re.compile(r"\*\*\*[ \t]*Begin[ \t]+Patch[ \t*]*")
-_INSIDE_STRING = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
+_QUOTE_OR_ESCAPE = re.compile(r'["\\]')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _NO_PREVIEW = "There is no preview of a text that begins like this."
 _LONGEST_PREFIX = 4096
@@ -25,9 +26,13 @@ class StreamingPatch:
 
     def __init__(self) -> None:
         self._parser = PatchParser()
-        self._waiting = ""
+        # What waits for the end of its line: each piece is looked at once, and put together with the others then.
+        self._waiting: list[str] = []
+        self._n_waiting = 0
+        self._backslash = ""  # at the end of a piece; what it escapes is still to come
         self._has_begun = False
         self._is_json = False
+        self._is_string_over = False
         self._is_over = False
         self._fault = ""
 
@@ -50,18 +55,20 @@ class StreamingPatch:
         """Take more of the text; whether a line was completed by it."""
         if self._is_over:
             return False
-        self._waiting += piece
-        if not self._has_begun and not self._begin():
-            return False
+        if not self._has_begun:
+            beginning = self._begun("".join((*self._waiting, piece)))
+            if beginning is None:
+                return False
+            piece = beginning
         n_read = 0
-        for line in self._complete_lines():
+        for line in self._complete_lines(piece):
             n_read += 1
             try:
                 self._parser.feed(line)
             except PatchError as error:
                 self._stop(str(error))
-                break
-        if len(self._waiting) > _LONGEST_LINE:
+                return True
+        if self._n_waiting > _LONGEST_LINE:
             self._stop("A line is too long to be shown.")
         return n_read > 0
 
@@ -79,62 +86,66 @@ class StreamingPatch:
             if not self._has_begun:
                 self._stop(_NO_PREVIEW)
             else:
-                self._parser.feed(self._last_line())
+                self._parser.feed(self._line())
                 self._parser.finish()
         except PatchError as error:
             self._stop(str(error))
-        self._is_over, self._waiting = True, ""
+        self._is_over = True
         return self.operations != before
 
-    def _last_line(self) -> str:
-        """What waits for its end: up to the quote that ends a JSON string, if it is inside one."""
-        if not self._is_json:
-            return self._waiting
-        inside = _INSIDE_STRING.match(self._waiting)
-        return _unescaped(inside[0]) if inside is not None else ""
-
-    def _begin(self) -> bool:
-        """Find the first marker, and whether what follows is the inside of a JSON string."""
-        begin = _BEGIN.search(self._waiting)
-        if begin is None:
-            if len(self._waiting) > _LONGEST_PREFIX:
+    def _begun(self, text: str) -> str | None:
+        """The text from the first marker on, once it is known whether it is the inside of a JSON string."""
+        begin = _BEGIN.search(text)
+        is_whole = begin is not None and text[begin.end() :] not in ("", "\\")
+        if begin is None or not is_whole:
+            self._waiting = [text]  # more of the line may come
+            if len(text) > _LONGEST_PREFIX:
                 self._stop(_NO_PREVIEW)
-            return False
-        if self._waiting[begin.end() :] in ("", "\\"):
-            return False  # more of the line may come
-        self._is_json = self._waiting.startswith("\\n", begin.end())
-        self._waiting = self._waiting[begin.start() :]
+            return None
+        self._is_json = text.startswith("\\n", begin.end())
+        self._waiting.clear()
         self._has_begun = True
-        return True
+        return text[begin.start() :]
 
-    def _complete_lines(self) -> list[str]:
-        """The lines that are whole; what comes behind them goes on waiting. Takes time linear in what waits."""
+    def _complete_lines(self, piece: str) -> Iterator[str]:
+        """The lines that end in a piece; what comes behind them waits. Takes time linear in the piece and the lines."""
         if not self._is_json:
-            *lines, self._waiting = self._waiting.split("\n")
-            return lines
-        lines, start = [], 0
-        while (end := _json_line_end(self._waiting, start)) is not None:
-            lines.append(_unescaped(self._waiting[start:end]))
-            start = end + 2
-        self._waiting = self._waiting[start:]
-        return lines
+            *ends, rest = piece.split("\n")
+            for end in ends:
+                self._wait_for_end(end)
+                yield self._line()
+            self._wait_for_end(rest)
+            return
+        piece, self._backslash = self._backslash + piece, ""
+        start = position = 0
+        while not self._is_string_over and (found := _QUOTE_OR_ESCAPE.search(piece, position)) is not None:
+            position = found.end() + 1
+            if found[0] == '"':
+                self._wait_for_end(piece[start : found.start()])
+                self._is_string_over = True
+            elif found.end() == len(piece):
+                self._backslash, piece = "\\", piece[:-1]
+            elif piece[found.end()] == "n":
+                self._wait_for_end(piece[start : found.start()])
+                yield self._line()
+                start = position
+        if not self._is_string_over:
+            self._wait_for_end(piece[start:])
+
+    def _wait_for_end(self, text: str) -> None:
+        self._waiting.append(text)
+        self._n_waiting += len(text)
+
+    def _line(self) -> str:
+        """What waited, as one line, which it no longer does."""
+        line = "".join(self._waiting)
+        self._waiting.clear()
+        self._n_waiting = 0
+        return _unescaped(line) if self._is_json else line
 
     def _stop(self, fault: str) -> None:
-        self._fault, self._is_over, self._waiting = fault, True, ""
-
-
-def _json_line_end(text: str, start: int) -> int | None:
-    """Where the first escaped newline from ``start`` on is; None where there is none, or the string ends before."""
-    i = start
-    while i + 1 < len(text):
-        if text[i] == '"':
-            return None
-        if text[i] == "\\":
-            if text[i + 1] == "n":
-                return i
-            i += 1
-        i += 1
-    return None
+        self._fault, self._is_over = fault, True
+        self._waiting.clear()
 
 
 def _unescaped(text: str) -> str:

@@ -1,9 +1,11 @@
 """A patch fed in pieces: nothing incomplete is shown, nothing is taken back, and in the end it is the whole patch."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -158,3 +160,31 @@ def test_a_whole_patch_in_one_piece_takes_time_linear_in_it(wrap: Callable[[str]
     patch.feed(wrap("*** Begin Patch\n*** Add File: a\n" + "+x\n" * 200_000))
     assert time.thread_time() - start < 8.0
     assert len(patch.operations) == 1
+
+
+@pytest.mark.parametrize("wrap", [str, lambda text: json.dumps({"patch": text})], ids=["plain", "json"])
+def test_a_long_line_costs_no_more_for_each_piece_the_longer_it_gets(wrap: Callable[[str], str]) -> None:
+    """Counted in lines of Python that are run: time would depend on the machine."""
+    text = wrap("*** Begin Patch\n*** Add File: a\n+" + "x\\" * 20_000 + "\n*** End Patch\n")
+    patch = StreamingPatch()
+    counts: list[int] = []
+
+    def count(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+        counts[-1] += event == "line"
+        return count
+
+    before = sys.gettrace()
+    for start in range(0, len(text) // 4 * 4 - 200, 4):
+        counts.append(0)
+        sys.settrace(count)
+        patch.feed(text[start : start + 4])
+        sys.settrace(before)
+    patch.feed(text[start + 4 :])
+    assert max(counts[1000:]) <= max(counts[:1000])
+    assert patch.operations == parse_patch(text).operations
+
+
+def test_blanks_behind_the_first_marker_are_not_kept_for_ever() -> None:
+    patch = StreamingPatch()
+    patch.feed("*** Begin Patch" + " " * 5000)
+    assert "no preview" in patch.fault
