@@ -29,6 +29,12 @@ class Question:
         if not self.answer.done():
             self._connection.protocol.notify(types.CANCEL_REQUEST, types.CancelParams(id=self._id))
 
+    def abandon(self) -> None:
+        """Withdraw the request and keep nothing of it, whether the client answers that or not."""
+        self.withdraw()
+        self.answer.cancel()
+        self._connection.protocol.forget_request(self._id)
+
 
 async def chosen(connection: Connection, kind: types.MessageType, message: str, titles: Iterable[str]) -> str | None:
     """Have the person choose an answer by ``window/showMessageRequest``; None where none is chosen.
@@ -41,7 +47,6 @@ async def chosen(connection: Connection, kind: types.MessageType, message: str, 
     try:
         action: types.MessageActionItem | None = await asyncio.shield(question.answer)
     except asyncio.CancelledError:
-        question.withdraw()
-        question.answer.cancel()
+        question.abandon()
         raise
     return None if action is None else action.title

@@ -123,6 +123,12 @@ class HarmonyProtocol(LanguageServerProtocol):
         task.add_done_callback(self._finish_background)
         return task
 
+    def forget_request(self, message_id: MessageId) -> None:
+        """Keep nothing of a request of ours. An answer that still comes is one to no request."""
+        self._result_types.pop(message_id, None)
+        if (future := self._request_futures.pop(message_id, None)) is not None:
+            future.cancel()
+
     # Receiving
 
     async def receive_all(self, frames: Iterable[framing.Body | framing.Oversized]) -> None:
