@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,9 @@ from harmony_ls.edits.parse import parse_patch
 from harmony_ls.edits.streaming import StreamingPatch
 from harmony_ls.errors import PatchError
 from tests.edits.patch_fixtures import FOLDER, read_fixture
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 PATCH = """*** Begin Patch
 *** Add File: new.py
@@ -169,7 +173,7 @@ def test_a_long_line_costs_no_more_for_each_piece_the_longer_it_gets(wrap: Calla
     patch = StreamingPatch()
     counts: list[int] = []
 
-    def count(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+    def count(frame: FrameType, event: str, argument: object) -> "TraceFunction":
         counts[-1] += event == "line"
         return count
 
