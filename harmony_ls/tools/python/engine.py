@@ -53,10 +53,7 @@ def connect(settings: ToolSettings) -> "DockerClient":
 def no_engine(faults: Sequence[tuple[str, Exception]]) -> str:
     """Why there is no python tool, for a person: at none of these addresses an engine answered."""
     told = f" ({faults[0][0]}: {_why(faults[0][1])})" if faults else ""
-    return (
-        f"The python tool needs Docker, and no engine answers{told}. Start Docker; the next message will find "
-        "it."
-    )
+    return f"The python tool needs Docker, and no engine answers{told}. Start Docker; the next message will find it."
 
 
 def check_answers(client: "DockerClient") -> None:
