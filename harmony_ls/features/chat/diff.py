@@ -127,11 +127,9 @@ def _borrows_commits(git_dir: Path) -> bool:
 
     Objects may be elsewhere: nobody finds any without their names.
     """
-    named = ("HEAD", "index", "packed-refs", "refs", "reftable")
-    places = itertools.chain(
-        (git_dir / name for name in named), git_dir.glob("sharedindex.*"), _all_below(git_dir / "refs"),
-        _all_below(git_dir / "reftable"),
-    )  # fmt: skip
+    named = (git_dir / name for name in ("HEAD", "index", "packed-refs", "refs", "reftable"))
+    below = (_all_below(git_dir / name) for name in ("refs", "reftable"))
+    places = itertools.chain(named, git_dir.glob("sharedindex.*"), *below)
     return any(place.is_symlink() and not _real(place).is_relative_to(git_dir) for place in places)
 
 
