@@ -1,10 +1,11 @@
 """Carry out changes of many files that were verified: everything is written next to its place first, then put there.
 
 Whatever fails on the way, all files are put back as they were; and whatever somebody else writes into one of them in
-the same moment is not lost: it is seen before what was there is let go of. Change sets of several harmony-ls wait for
-each other, folder by folder. A crash between two files can leave the first changed and the second not, since no file
-system changes two names at once; a single file is always old or new. What a crash leaves beside the files is
-`leftovers`' business.
+the same moment is not lost: it is seen before what was there is let go of. Where two names cannot change places (NFS,
+SMB, exFAT), that is seen up to the last look at a file, just before its new bytes are put over it; a save that falls
+between this look and that step is written over. Change sets of several harmony-ls wait for each other, folder by
+folder. A crash between two files can leave the first changed and the second not, since no file system changes two names
+at once; a single file is always old or new. What a crash leaves beside the files is `leftovers`' business.
 """
 
 import contextlib
@@ -245,6 +246,9 @@ def _put_over(path: GatedPath, staged_in: GatedPath, staged: str, old: FileState
             work.kept.remove(kept)
             kept = _kept_beside(folder, kept)
             work.kept.append(kept)
+            # To keep it took a while, a copy most of all, and what is put over a name here is seen no more.
+            if not holds_still(folder, name, old):
+                raise WorkspaceError(f"{path.shown} was changed in the meantime. Nothing was changed.")
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def take_back(folder: int) -> None:
