@@ -29,6 +29,7 @@ __all__ = ["Services"]
 _logger = logging.getLogger(__name__)
 
 _CONFIGURATION_SECONDS = 0.5
+_PATIENCE_SECONDS = 15.0
 _NO_FOLDER = "No folder is open in the editor, so there are no files to work on."
 
 
@@ -44,6 +45,7 @@ class Services(Connection):
         self._resident_model: ResidentModel | None = None
         self._journal = Journal()
         self._configured = asyncio.Event()
+        self._is_given_up = False
         self._has_waited = False
         self._opening: asyncio.Task[EditorWorkspace] | None = None
         self._opening_of: tuple[object, ...] = ()
@@ -138,10 +140,15 @@ class Services(Connection):
         self.status.speeds = self._journal.speeds
 
     async def configured(self) -> None:
-        """Wait for the client's settings, for as long as it may take to tell them: whoever does not answer within
-        moments anyway would else say that no model is named, or use the one of before."""
-        if self.is_initialized:
-            await self._configured.wait()
+        """Wait for the client's settings: whoever asks before would be told that no model is named, or get another's.
+
+        A client that was asked for them and never answers is waited for once, no longer than a person would.
+        """
+        if self.is_initialized and not self._is_given_up:
+            try:
+                await asyncio.wait_for(self._configured.wait(), _PATIENCE_SECONDS)
+            except TimeoutError:
+                self._is_given_up = True
 
     async def _wait_until_configured(self) -> None:
         """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""

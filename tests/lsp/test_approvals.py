@@ -171,8 +171,8 @@ async def test_a_review_shows_exactly_these_changes_in_the_editor(tmp_path: Path
         editor.confirms = lambda _label: False
         output = await tools.run(ToolCall("1", "apply_patch", PATCH))
         assert output.text == (
-            "apply_patch failed, and no file was changed. The editor did not make the change: discarded. "
-            "No file was changed."
+            "apply_patch failed, and no file was changed. The person looked the changes over in the editor. The editor "
+            "did not make the change: discarded. No file was changed."
         )
         editor.confirms = lambda label: label == "Change app.py"
         output = await tools.run(ToolCall("2", "apply_patch", PATCH))

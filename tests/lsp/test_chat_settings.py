@@ -1,4 +1,4 @@
-"""A chat that is asked before the client has told its settings, as one in VS Code may be."""
+"""A chat and a code action that are asked for before the client has told its settings, as in VS Code they may be."""
 
 import asyncio
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.lsp.acting import ACTING, actions, asked, named, place, resolved
 from tests.lsp.peer import PATIENCE, Peer, handshake, starting
 from tests.models import Rule
 from tests.session.support import final, scripted_gpt_oss
@@ -56,3 +57,23 @@ async def test_the_first_message_waits_for_the_settings_that_name_the_model_and_
         assert answer["result"]["text"] == "Hello.", answer
         refusal = await peer.wait_for_answer(refused)
         assert "excludes it" in refusal["error"]["message"]
+
+
+async def test_the_first_actions_wait_for_the_settings_that_name_the_model(tmp_path: Path) -> None:
+    rules = [asked("improve", "```python\na = 2\n```")]
+    model = scripted_gpt_oss(tmp_path / "model", rules, max_position_embeddings=32_768)
+    uri = (tmp_path / "code.py").as_uri()
+    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    settings = {"chat": {"model": str(model), "temperature": 0}, "inlineCompletion": {"enabled": False}}
+    async with starting("--trust-remote-code", environment=environment) as peer:
+        peer.silent = True
+        await handshake(peer, capabilities=ACTING, folder=tmp_path)
+        peer.open(uri, "a = 1\n")
+        listing = asyncio.create_task(actions(peer, uri, place((0, 0))))
+        question = await request_for_settings(peer)
+        assert not listing.done()
+        peer.silent = False
+        peer.configuration = settings
+        peer.send({"jsonrpc": "2.0", "id": question, "result": [settings]})
+        edit = await resolved(peer, named(await listing, "refactor.rewrite.harmony.improve"))
+        assert edit["documentChanges"][0]["edits"]

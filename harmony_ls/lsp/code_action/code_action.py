@@ -75,6 +75,7 @@ async def code_action(services: Services, params: types.CodeActionParams) -> lis
     for a model. So the edit is computed where a person asked for a single kind, as editors do for a key that is bound
     to an action.
     """
+    await services.configured()
     document = services.documents.get(params.text_document.uri)
     if document is None:
         return []
