@@ -53,7 +53,7 @@ async def first_of(work: Coroutine[Any, Any, Result], live: Live, seconds: float
     superseded = asyncio.create_task(live.superseded.wait())
     try:
         await asyncio.wait({working, superseded}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if superseded.done():
+        if live.superseded.is_set():  # its task may not have run yet
             return Outcome.SUPERSEDED, None
         if working.done():
             return Outcome.FINISHED, working.result()
