@@ -70,9 +70,7 @@ def candidates_behind(file: FileIndex, anchors: Sequence[int], hunk: Hunk, rung:
             if repeats_anchor:
                 continue
         place = matches.first(max(anchor + 1, searched))
-        if place == anchor + 1:
-            inside.add(place)
-        elif place >= end:
+        if place >= end:
             behind.add(place)
         elif place >= 0:
             while 0 <= place < end and len(inside) < n_most:

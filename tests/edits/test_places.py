@@ -165,3 +165,12 @@ def test_an_anchor_that_stands_more_often_than_is_looked_at_chooses_nothing() ->
     assert patched(old, "@@ def f():\n-    x = 9\n+    x = 8\n") == old.replace("x = 9\n", "x = 8\n")
     with pytest.raises(PatchError, match="found many times"):
         patched(old, "@@ def f():\n+    x = 8\n")
+
+
+def test_the_line_below_an_anchor_is_not_preferred_to_others_like_it() -> None:
+    """A real fault: the blank line that was meant was one further down."""
+    with pytest.raises(PatchError, match="found 2 times"):
+        patched("class A:\n\n    x = 1\n\n    y = 1\n", "@@ class A:\n-\n+# new\n")
+    assert patched("def f():\n    x\n\ndef g():\n    x\n", "@@ def f():\n-    x\n+    y\n").startswith(
+        "def f():\n    y\n"
+    )
