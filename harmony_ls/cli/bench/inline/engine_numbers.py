@@ -41,7 +41,7 @@ class EngineSizes:
     cancelled_prompt_tokens: int = 512
     cancelled_tokens: int = 40
     preempt_pairs: int = 40
-    preempt_attempts: int = 60
+    preempt_attempts: int = 200
 
     @property
     def n_measurements(self) -> int:
