@@ -66,7 +66,7 @@ class ChatModels:
             if not self._n_users[model]:
                 del self._n_users[model]
             self._note_use(spec, settings.idle_unload_minutes)
-            if model in self._unwanted and not self.is_in_use(model):
+            if model in self._unwanted and self._may_go(model):
                 self._begin_unloading(model)
 
     def is_in_use(self, model: Model) -> bool:
