@@ -43,6 +43,11 @@ HOSTILE = {
     "equal lines behind anchors": ("x\n" * 100_000, "@@ x\n" + " x\n" * 8000 + "-y\n"),
     "lines in another order": ("z\n" * 100_000 + lines("t#\n", 30_000), "@@\n" + lines("-t#\n", 30_000)[:-9] + "-z\n"),
     "blank lines at the end": ("x\n" * 100_000, "@@\n-q\n" + " \n" * 300_000),
+    "beginnings of lines": ("z\n" * 100_000 + lines("def f#(x):\n t\n", 900), hunks("@@ def f#\n- t\n+ u\n", 900)),
+    "anchors inside anchors": (lines("if a:\n b\n", 50_000), hunks("@@ if a:\n" * 8 + "- c\n+ d\n", 500)),
+    "many places inside an anchor": (
+        "def f():\n" * 900 + " x\n" * 90_000, hunks("@@ def f():\n- x\n+ y\n")
+    ),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What must hold for any file and any patch: made with hypothesis, from small alphabets, so that lines repeat."""
 
+import contextlib
 import difflib
 from itertools import pairwise
 
@@ -179,3 +180,32 @@ def test_lines_are_found_as_by_comparing_one_by_one(text: str, wanted: list[str]
 def test_every_encoding_is_read_back(text: str, encoding: Encoding) -> None:
     text_file = decode(encoding.to_bytes(text), "f")
     assert (text_file.text, text_file.encoding.to_bytes(text)) == (text, encoding.to_bytes(text))
+
+
+BODIES = st.sampled_from([["a = 1", "b = 2", "return a"], ["a = 1", "return a"], ["", "a = 1", "", "return a"]])
+
+
+@given(st.data())
+def test_a_patch_that_names_the_class_and_the_function_hits_its_target_or_nothing(data: st.DataObject) -> None:
+    """Functions that are alike, called alike, in classes that are: names and context are true, but may be too few."""
+    lines: list[str] = []
+    opened_by: dict[int, list[str]] = {}
+    for number in range(data.draw(st.integers(1, 3))):
+        lines.append(f"class C{number}:")
+        for name in data.draw(st.lists(st.sampled_from("fgh"), min_size=1, max_size=3)):
+            anchors = [f"class C{number}:", f"    def {name}(self):"]
+            lines.append(anchors[1])
+            for body in data.draw(BODIES):
+                opened_by[len(lines)] = anchors
+                lines.append(f"        {body}" if body else "")
+            lines.append("")
+    meant = data.draw(st.sampled_from(sorted(opened_by)))
+    anchors = opened_by[meant][data.draw(st.integers(0, 2)) :]
+    anchors = [anchor.strip() for anchor in anchors] if data.draw(st.booleans()) else anchors
+    after = lines[meant + 1 : meant + 1 + data.draw(st.integers(0, 2))]
+    hunk = [f"-{lines[meant]}", "+        new()", *(f" {line}" for line in after)]
+    marks = [f"@@ {anchor}" for anchor in anchors] or ["@@"]
+    patch = "\n".join(("*** Begin Patch", "*** Update File: f", *marks, *hunk, "*** End Patch"))
+    with contextlib.suppress(PatchError):
+        (change,) = plan_changes(parse_patch(patch), {"f": "\n".join(lines) + "\n"})
+        assert change.new_text.split("\n") == [*lines[:meant], "        new()", *lines[meant + 1 :], ""]
