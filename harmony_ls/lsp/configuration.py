@@ -113,9 +113,8 @@ class Configuration:
             return
         item = types.ConfigurationItem(section=SECTION)
         try:
-            answer = await asyncio.wait_for(
-                self._connection.workspace_configuration_async(types.ConfigurationParams(items=[item])), _ANSWER_SECONDS
-            )
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await self._connection.workspace_configuration_async(types.ConfigurationParams(items=[item]))
         except Exception as error:  # the last good settings stay in force
             _logger.warning("the client does not tell its settings: %s", type(error).__name__)
             return

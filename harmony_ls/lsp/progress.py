@@ -62,7 +62,8 @@ class _Bar:
     async def _create(self, can_be_cancelled: bool) -> None:
         params = types.WorkDoneProgressCreateParams(token=self.token)
         try:
-            await asyncio.wait_for(self._connection.window_work_done_progress_create_async(params), _ANSWER_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._connection.window_work_done_progress_create_async(params)
         except Exception as error:  # refused, or no answer: nothing is shown
             _logger.info("the client shows no progress: %s", type(error).__name__)
             return

@@ -157,7 +157,8 @@ class HarmonyServer(Services):
 
     async def _request(self, send: Callable[[Any], Awaitable[Any]], params: object) -> None:
         try:
-            await asyncio.wait_for(send(params), 10)
+            async with asyncio.timeout(10):
+                await send(params)
         except Exception as error:
             _logger.warning("the client refused %s: %s", type(params).__name__, type(error).__name__)
 

@@ -146,7 +146,9 @@ class Services(Connection):
         """
         if self.is_initialized and not self._is_given_up:
             try:
-                await asyncio.wait_for(self._configured.wait(), _PATIENCE_SECONDS)
+                # Python 3.11's wait_for loses a cancellation that comes as what it waits for is done.
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await self._configured.wait()
             except TimeoutError:
                 self._is_given_up = True
 
@@ -154,7 +156,8 @@ class Services(Connection):
         """Wait for the client's settings, a moment: they may name another model than the one to be loaded now."""
         if not self._has_waited:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._configured.wait(), _CONFIGURATION_SECONDS)
+                async with asyncio.timeout(_CONFIGURATION_SECONDS):
+                    await self._configured.wait()
             self._has_waited = True
 
     async def use_settings(self, settings: Settings) -> None:

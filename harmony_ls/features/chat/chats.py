@@ -270,7 +270,8 @@ class Chats:
         """End the turn that runs, and let go of what the tools hold."""
         chat.cancel()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(chat.idle(), _LAST_WORDS_SECONDS)
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await chat.idle()
         self._close_tools(chat)
 
     def _close_tools(self, chat: Chat) -> None:
