@@ -158,8 +158,11 @@ class InlineCompleter:
         if (refusal := gates.check(request, state.history, self._settings.inline_completion)) is not None:
             _end_running(state)
             return _refused(refusal)
-        if self._resident_model.loaded is not running.model:
+        loaded = self._resident_model.loaded
+        if loaded is None or loaded.model is not running.model.model:
             return Offer(reason=Reason.MODEL_LOADING, detail="The model went away while the suggestion was written.")
+        if loaded is not running.model:
+            return Offer(reason=Reason.SUPERSEDED, detail="The settings changed while the suggestion was written.")
         if running.failed or state.running is not running:
             return Offer(reason=Reason.SUPERSEDED, detail="The suggestion was given up while it was written.")
         return None

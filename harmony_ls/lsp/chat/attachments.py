@@ -19,7 +19,7 @@ from harmony_ls.features.exclusion import exclusion, first_match
 from harmony_ls.features.line_ends import with_plain_line_ends
 from harmony_ls.features.syntax.symbols import symbol_at
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
-from harmony_ls.lsp.documents.documents import Document, path_of
+from harmony_ls.lsp.documents.documents import Document, path_of, targets_of
 from harmony_ls.lsp.documents.naming import name_of
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import PositionEncoding, Text
@@ -99,7 +99,7 @@ async def _from_disk(services: Services, uri: str) -> DocumentSnapshot:
 
 async def _refuse_excluded(services: Services, document: Document) -> None:
     exclude = services.configuration.settings.inline_completion.exclude
-    located = replace(document.bare(), link_targets=await document.link_targets())
+    located = replace(document.bare(), link_targets=await targets_of(document))
     if excluded := exclusion(located, exclude):
         name = name_of(document.uri, services.configuration.folders)
         raise UserError(f"{name} is not shown to the model: {excluded}.")

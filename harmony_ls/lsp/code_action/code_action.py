@@ -5,6 +5,7 @@ action comes to is computed when it is chosen. Actions carry all that they need 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from harmony_ls.features.diagnostics import MOST_DIAGNOSTICS, DiagnosticNote
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.code_action.edit import edit_of_document, edit_of_tests
 from harmony_ls.lsp.connection.reading import SEVERITY_NAMES
-from harmony_ls.lsp.documents.documents import Document
+from harmony_ls.lsp.documents.documents import Document, targets_of
 from harmony_ls.lsp.documents.naming import folder_around, name_of
 from harmony_ls.lsp.documents.positions import position_of
 from harmony_ls.lsp.documents.text import Position
@@ -35,6 +36,8 @@ __all__ = ["code_action", "resolve_code_action"]
 
 _OPEN_CHAT: Final = "harmony-ls.openChat"
 """The client's command that the action "explain" calls, with what `harmony/chat` takes as text and attachments."""
+
+_logger = logging.getLogger(__name__)
 
 # Some compilers say thousands of characters in one diagnostic. All of it goes to the client and comes back.
 _LONGEST_MESSAGE = 1_000
@@ -79,7 +82,11 @@ async def code_action(services: Services, params: types.CodeActionParams) -> lis
     document = services.documents.get(params.text_document.uri)
     if document is None:
         return []
-    bare = await _located(services, document)
+    try:
+        bare = await _located(services, document)
+    except UserError as error:  # a list at each move of the cursor should not say this each time
+        _logger.warning("no code actions for %s: %s", document.uri, error)
+        return []
     place = _place(services, document, bare, params)
     made = offers(place, services.configuration.settings)
     digest = document.digest() if any(not offer.reason for offer in made) else ""
@@ -112,9 +119,9 @@ async def resolve_code_action(services: Services, action: types.CodeAction) -> t
 
 async def _located(services: Services, document: Document) -> DocumentSnapshot:
     """The document without its text, with where its links lead. Raises ContentModified if it changes meanwhile: what
-    was a place in it may be another one then."""
+    was a place in it may be another one then; and UserError if the disk does not answer."""
     n_changes = document.n_changes
-    link_targets = await document.link_targets()
+    link_targets = await targets_of(document)
     if services.documents.get(document.uri) is not document or document.n_changes != n_changes:
         raise _content_modified()
     return replace(document.bare(), link_targets=link_targets)

@@ -5,6 +5,7 @@ unopened documents. Whatever a client sends, nothing here raises: what cannot be
 and kind of fault. Cells of notebooks are documents like others; the order of the cells is not kept.
 """
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -16,13 +17,17 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 from weakref import WeakSet
 
+from harmony_ls.errors import UserError
 from harmony_ls.features.document import DocumentSnapshot
 from harmony_ls.lsp.documents.followed_links import FollowedLinks
 from harmony_ls.lsp.documents.text import Position, PositionEncoding, Text
 
-__all__ = ["Change", "Document", "DocumentListener", "Documents", "path_of"]
+__all__ = ["Change", "Document", "DocumentListener", "Documents", "path_of", "targets_of"]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# A disk that takes longer for a few names is one that does not answer.
+_DISK_SECONDS = 3.0
 
 _logger = logging.getLogger(__name__)
 
@@ -217,6 +222,16 @@ def _without_surrogates(text: str) -> str:
     except UnicodeEncodeError:
         return _LONE_SURROGATE.sub("\ufffd", text)
     return text
+
+
+async def targets_of(document: Document) -> tuple[str, ...]:
+    """`Document.link_targets` for who owes an answer. Raises UserError where the disk does not tell them: it is not
+    known then whether the model may see the document."""
+    try:
+        async with asyncio.timeout(_DISK_SECONDS):
+            return await document.link_targets()
+    except TimeoutError:
+        raise UserError(f"The disk does not say which file {document.uri} is. Try again when it answers.") from None
 
 
 def path_of(uri: str) -> str | None:

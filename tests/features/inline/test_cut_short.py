@@ -10,6 +10,9 @@ from harmony_ls.features.inline.running import Running
 from tests.features.inline.test_completer import ADD, ScriptedModel, ask, completer_with, settings_for
 from tests.models import Rule
 
+# Long enough for a busy machine not to have it whole before the event loop sees its beginning.
+LONG = " + ".join(f"value_{number}" for number in range(10, 15))
+
 
 async def writing(completer: InlineCompleter) -> Running:
     """Let the event loop run until some of a text is written."""
@@ -26,13 +29,13 @@ async def writing(completer: InlineCompleter) -> Running:
     [
         ({"enabled": False}, Reason.DISABLED, None),
         ({"exclude": ("*.py",)}, Reason.EXCLUDED_FILE, None),
-        ({"max_lines": 3}, Reason.SUPERSEDED, "first_of_them + second_of_them"),
+        ({"max_lines": 3}, Reason.SUPERSEDED, LONG),
     ],
 )
 async def test_what_was_being_written_when_the_settings_changed_is_neither_shown_nor_remembered(
     scripted_model: ScriptedModel, change: dict[str, object], reason: Reason, text_afterwards: str | None
 ) -> None:
-    model = scripted_model([Rule(after="    return ", reply="first_of_them + second_of_them")])
+    model = scripted_model([Rule(after="    return ", reply=LONG)])
     request = ask("def add(left, right):\n    return <|>\n")
     async with completer_with(settings_for(model)) as completer:
         offering = asyncio.create_task(completer.offer(request))
@@ -51,9 +54,8 @@ async def test_what_was_being_written_when_the_settings_changed_is_neither_shown
 async def test_what_was_being_written_when_the_model_was_unloaded_is_neither_shown_nor_remembered(
     scripted_model: ScriptedModel,
 ) -> None:
-    text = "first_of_them + second_of_them"
     request = ask("def add(left, right):\n    return <|>\n")
-    async with completer_with(settings_for(scripted_model([Rule(after="    return ", reply=text)]))) as completer:
+    async with completer_with(settings_for(scripted_model([Rule(after="    return ", reply=LONG)]))) as completer:
         offering = asyncio.create_task(completer.offer(request))
         running = await writing(completer)
         await completer._resident_model.unload()
@@ -61,7 +63,7 @@ async def test_what_was_being_written_when_the_model_was_unloaded_is_neither_sho
         assert running.failed
         assert (offer.items, offer.reason) == ((), Reason.MODEL_LOADING)
         again = await completer.offer(request)
-        assert [(item.text, item.source) for item in again.items] == [(text, Source.MODEL)]
+        assert [(item.text, item.source) for item in again.items] == [(LONG, Source.MODEL)]
 
 
 async def test_settings_that_switch_it_off_before_the_prompt_is_made_are_in_force(
